@@ -1,0 +1,1 @@
+"""What a rehearsal leaves on disk, and all that the judge may see."""

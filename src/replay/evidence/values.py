@@ -1,0 +1,159 @@
+"""The values that evidence is made of. Times are seconds from the arm's common start unless the name says otherwise."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from replay.shapes import EMPTY, is_empty
+
+
+class Outcome(StrEnum):
+    """The class of one response by itself."""
+
+    OK = "ok"
+    REFUSED = "refused"
+    SERVER_ERROR = "server error"
+    EMPTY = "empty"
+    TIMEOUT = "timeout"
+    NO_CONNECTION = "no connection"
+    UNSENT = "unsent"
+
+
+def outcome_of(status: int, shape: str) -> Outcome:
+    """The outcome of a response that came. 204, 205, 304 and redirects have no content by nature and are ok."""
+    if status >= 500:
+        return Outcome.SERVER_ERROR
+    if status >= 400:
+        return Outcome.REFUSED
+    if 200 <= status < 300 and status not in {204, 205} and is_empty(shape):
+        return Outcome.EMPTY
+    return Outcome.OK
+
+
+def expected_outcome(expected_status: int | None, expected_shape: str | None) -> Outcome:
+    """The outcome that the capture had for a request. Where it kept no body, the content is not held against it."""
+    if not expected_status:
+        return Outcome.OK
+    shape = expected_shape if expected_shape is not None else "unknown"
+    return outcome_of(expected_status, shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What became of one planned request.
+
+    ``due_s`` is its planned moment, ``waited_s`` how long past it a predecessor's answer kept it, ``sent_s`` when its
+    first byte left, so that ``sent_s - due_s - waited_s`` is the engine's own lateness. Times are None where the moment
+    never came. ``caused_by`` is the number of the request whose failure left this one unsent.
+    ``digest`` is 16 hex digits of BLAKE2b over the body. ``expected_status`` is None where the capture had no response.
+    """
+
+    request: int
+    visit: int
+    client: str
+    endpoint: str
+    due_s: float
+    waited_s: float
+    sent_s: float | None
+    first_byte_s: float | None
+    done_s: float | None
+    status: int | None
+    size_bytes: int | None
+    digest: str | None
+    shape: str | None
+    expected_status: int | None
+    expected_shape: str | None
+    outcome: str
+    error: str | None
+    caused_by: int | None
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One sample of a probe: one number, named by ``metric`` with its unit at the end (``replica_lag_s``).
+
+    ``detail`` says more, as plain JSON values: for a lock wait who waited, for what, and who held it up.
+    """
+
+    at_s: float
+    probe: str
+    metric: str
+    value: float
+    detail: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The moment at which the arm, a step or one statement of a step started or ended.
+
+    ``event`` is ``started``, ``ended`` or ``failed``. ``statement`` is empty for the step as a whole; ``index`` counts
+    statements from 1 and is 0 for the step. ``error`` is the database's or the program's own words.
+    """
+
+    at_s: float
+    step: str
+    kind: str
+    event: str
+    index: int = 0
+    statement: str = ""
+    rows: int | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LogEvent:
+    """The lines of one template that a log got within one second (``at_s`` is that second's start)."""
+
+    at_s: float
+    probe: str
+    template: str
+    count: int
+    example: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A response kept to be shown: one of a few for each endpoint and outcome, scrubbed."""
+
+    request: int
+    endpoint: str
+    outcome: str
+    at_s: float
+    status: int | None
+    body: str
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ArmInfo:
+    """One pass over Stage, as ``arms/ARM/arm.json`` has it.
+
+    ``role`` is the workload's (production, pre-production); ``steps`` whether the steps ran. ``planned`` counts the
+    schedule's requests. ``started_at`` is the common start, UTC in ISO 8601. ``state`` is running, complete, failed or
+    interrupted, with its ``reason``.
+    """
+
+    arm: str
+    workload: str
+    role: str
+    steps: bool
+    started_at: str
+    duration_s: float
+    planned: int
+    state: str = "running"
+    reason: str = ""
+
+
+__all__ = [
+    "EMPTY",
+    "ArmInfo",
+    "LogEvent",
+    "Mark",
+    "Observation",
+    "Outcome",
+    "Reading",
+    "Sample",
+    "expected_outcome",
+    "outcome_of",
+]

@@ -1,0 +1,1 @@
+"""Scenarios: a workload that locust can run."""
