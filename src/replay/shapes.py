@@ -15,15 +15,15 @@ _ITEMS_READ = 50
 _FLAT_OBJECT = re.compile(r"\{(?:[^:,{}\[\]]+:(?:\[\]|\{\}|null|bool|number|str)(?:,|(?=\})))+\}")
 _PAGING = frozenset(
     "count total total_count size page pages per_page page_size limit offset next next_page next_cursor cursor "
-    "prev previous previous_cursor has_more more links meta took".split()
+    "prev previous previous_cursor has_more more links meta took".split()  # noqa: SIM905 - one line a word is no clearer
 )
 
 
 def shape_of(content_type: str | None, body: bytes | None) -> str:
     """The shape of ``body``.
 
-    ``"empty"`` where there is none, else for JSON a signature such as ``{id:number,items:[{name:str}]}`` (keys sorted, a
-    list's distinct item shapes joined by ``|``, cut with a digest where it is longer than 240 characters), else the
+    ``"empty"`` where there is none, else for JSON a signature such as ``{id:number,items:[{name:str}]}`` (keys sorted,
+    a list's distinct item shapes joined by ``|``, cut with a digest where it is longer than 240 characters), else the
     media type. A JSON body is found by its content, whatever its media type says.
     """
     if not body or not body.strip():
@@ -43,7 +43,7 @@ def shape_of(content_type: str | None, body: bytes | None) -> str:
 
 
 def is_empty(shape: str) -> bool:
-    """Whether a body of this shape holds nothing: no bytes, ``null``, ``{}``, ``[]``, or a page whose lists are all empty.
+    """Whether a body of this shape holds nothing: no bytes, ``null``, ``{}``, ``[]``, or a page of empty lists.
 
     ``{items:[],next:null}`` is an empty page; ``{id:number,tags:[]}`` is a thing that happens to have no tags.
     """

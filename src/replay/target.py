@@ -74,9 +74,9 @@ def _split(url: str) -> SplitResult:
 
 
 def _name(host: str) -> str:
-    return (
-        _split(f"//{host}").hostname if ":" not in host.strip("[]") or host.count(":") == 1 else host.strip("[]")
-    ) or ""
+    """The host alone, in lower case: ``Stage.test:8000`` is ``stage.test``, ``[::1]:80`` and ``::1`` are ``::1``."""
+    bare_ipv6 = host.count(":") > 1 and not host.startswith("[")
+    return host.lower() if bare_ipv6 else (_split(f"//{host}").hostname or "").lower()
 
 
 def _bracketed(host: str) -> str:

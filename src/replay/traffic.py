@@ -24,7 +24,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An HTTP response. ``body`` is decoded (no content encoding), None where it was not kept; ``size_bytes`` is as received."""
+    """An HTTP response. ``body`` is decoded, and None where it was not kept; ``size_bytes`` is as received."""
 
     status: int
     headers: Headers = ()

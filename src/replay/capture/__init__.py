@@ -1,0 +1,1 @@
+"""Captures: traffic recorded from one environment, scrubbed and kept."""

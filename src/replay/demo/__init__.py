@@ -1,0 +1,1 @@
+"""The demonstration: an API on an embedded PostgreSQL, to rehearse on."""

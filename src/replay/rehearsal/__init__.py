@@ -1,0 +1,1 @@
+"""The rehearsal: a change run on Stage while the traffic is replayed."""

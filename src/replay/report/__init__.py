@@ -1,0 +1,1 @@
+"""Reports: a verdict and its evidence, for people and for programs."""

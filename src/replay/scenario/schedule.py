@@ -20,7 +20,7 @@ from replay.traffic import Headers
 
 @dataclass(frozen=True, slots=True)
 class Extract:
-    """A value that this request's response hands out. ``captured`` is what it was in the capture: the name it goes by."""
+    """A value that this request's response hands out. ``captured``, its value in the capture, is its name too."""
 
     place: str
     captured: str
@@ -42,7 +42,7 @@ class Inject:
 
 @dataclass(frozen=True, slots=True)
 class PlannedRequest:
-    """One request to send. ``due_s`` counts from the arm's start; ``after`` is the request whose answer it waits for."""
+    """One request to send. ``due_s`` counts from the arm's start; it waits for the answer of request ``after``."""
 
     request: int
     visit: int
@@ -135,9 +135,9 @@ def pace(schedule: Schedule, *, speed: float = 1.0, scale: float = 1.0, duration
     """The schedule as an arm plays it.
 
     ``speed`` divides every due time. ``duration_s`` (after that) cuts the schedule, or repeats it until it is that
-    long. ``scale`` multiplies visits: whole copies of visits, chosen evenly, each starting a little later than its original;
-    below 1 it keeps that share of visits. Requests are numbered anew in the order they are due, and ``after`` and
-    ``origin`` follow.
+    long. ``scale`` multiplies visits: whole copies of visits, chosen evenly, each starting a little later than its
+    original; below 1 it keeps that share of visits. Requests are numbered anew in the order they are due, and
+    ``after`` and ``origin`` follow.
 
     Raises InputError where speed or scale is not positive.
     """

@@ -1,0 +1,1 @@
+"""The workload: what a capture says about how an API is used."""

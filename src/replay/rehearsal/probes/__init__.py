@@ -1,0 +1,1 @@
+"""Probes: what is read from Stage while a rehearsal runs."""

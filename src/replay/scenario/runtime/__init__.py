@@ -1,0 +1,1 @@
+"""What runs inside locust: the only room that imports it."""
