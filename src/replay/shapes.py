@@ -15,7 +15,7 @@ _ITEMS_READ = 50
 _FLAT_OBJECT = re.compile(r"\{(?:[^:,{}\[\]]+:(?:\[\]|\{\}|null|bool|number|str)(?:,|(?=\})))+\}")
 _PAGING = frozenset(
     "count total total_count size page pages per_page page_size limit offset next next_page next_cursor cursor "
-    "prev previous previous_cursor has_more more links meta took".split()  # noqa: SIM905 - one line a word is no clearer
+    "prev previous previous_cursor has_more more links meta took".split()
 )
 
 
