@@ -94,3 +94,7 @@ def run(arguments: list[str]) -> int:
         click.echo(f"Error: replay broke: {type(error).__name__}: {error}", err=True)
         return ExitCode.BROKEN
     return result if isinstance(result, int) else ExitCode.GO
+
+
+if __name__ == "__main__":
+    main()
