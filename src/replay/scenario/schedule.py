@@ -15,7 +15,12 @@ from replay.traffic import Headers
 
 # A *place* says where in a request or response a value stands:
 #   path | query:NAME | header:NAME | cookie:NAME | form:NAME | json:/POINTER | bearer | basic:username | basic:password
-# (header and cookie names in lower case; `json:` is a JSON pointer; `path` is the path as sent)
+# and in responses alone
+#   location
+# Header names are in lower case; `json:` is a JSON pointer. `path` is the segment of the
+# path that equals the captured value, percent-decoded (the last one where several do). `bearer` is what follows the
+# scheme in Authorization. `cookie:` is the Set-Cookie of a response. `location` is the last segment of the path in a
+# response's Location header.
 
 
 @dataclass(frozen=True, slots=True)
