@@ -1,0 +1,36 @@
+"""``replay judge``: the verdict again, from a run's evidence."""
+
+import json
+from pathlib import Path
+
+import click
+
+from replay.errors import ExitCode
+from replay.judge.verdict import judge_run
+
+_EXIT_CODES = {"GO": ExitCode.GO, "NO_GO": ExitCode.NO_GO, "INCONCLUSIVE": ExitCode.INCONCLUSIVE}
+
+
+@click.command(name="judge")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print verdict.json on standard output and nothing else.")
+def command(run: Path, as_json: bool) -> int:
+    r"""Judge RUN again from its evidence, and write its verdict.json anew.
+
+    Leaves with 0 for GO, 1 for NO_GO, 3 for INCONCLUSIVE, 2 where RUN is not a run's folder.
+
+    \b
+    Examples:
+      replay judge runs/demo
+      replay judge runs/demo --json | jq .reasons
+    """
+    verdict = judge_run(run)
+    if as_json:
+        click.echo(json.dumps(verdict.to_json(), indent=2, sort_keys=True, ensure_ascii=False))
+        return _EXIT_CODES[verdict.verdict]
+    colour = {"GO": "green", "NO_GO": "red"}.get(verdict.verdict, "yellow")
+    click.secho(verdict.verdict, fg=colour, bold=True)
+    for reason in verdict.reasons:
+        click.echo(f"  - {reason}")
+    click.echo(f"Written: {run / 'verdict.json'}")
+    return _EXIT_CODES[verdict.verdict]

@@ -1,0 +1,110 @@
+"""The limits that a rehearsal is judged by. Defaults serve; a plan's ``[criteria]`` sets any of them."""
+
+import dataclasses
+import difflib
+from dataclasses import dataclass
+from typing import Any
+
+from replay.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Criteria:
+    """Every limit, with its default. Shares are between 0 and 1. ``of`` gives the limits of one endpoint.
+
+    About the evidence (a failure gives INCONCLUSIVE):
+
+    - ``control_agreement``: share of a control's requests whose outcome is the captured one, per endpoint and in all
+      (one miss is always allowed)
+    - ``lateness_s``: the load generator's own lateness, 99th percentile of each arm
+    - ``min_requests``: requests of a production workload from the first step's start on
+
+    About the change (a failure gives NO_GO, or INCONCLUSIVE where it was seen once and nothing proves it):
+
+    - ``p_value``, ``min_failures``, ``min_seconds``: when failures count as more than noise: the test's p, so many more
+      failures, in so many distinct seconds. ``p_value_with_cause`` serves where a lock or an error proves the cause
+    - ``failure_share``, ``strong_failures``: what an effect without a proven cause needs to be NO_GO by itself: this
+      share of a phase's requests and so many failures
+    - ``outage_s``: nothing but failures of an endpoint (3 or more) for so long counts as an outage;
+      ``unavailable_s``: an outage that is NO_GO without a proven cause too
+    - ``stall_s``: the whole Stage gives no success for so long, and 1 s longer than in any reference
+    - ``latency_ratio``, ``latency_floor_s``: a phase's p95 above this multiple of the reference's and by at least so
+      many seconds; ``latency_lasting_s``: how long that must last to be NO_GO
+    - ``lock_wait_s``: the longest wait of an application's session behind a step
+    - ``replica_lag_s``, ``replica_lag_bytes`` (none by default): the furthest a replica falls behind
+    - ``log_flood_ratio``, ``log_flood_lines``, ``log_flood_s``: error-log lines a second, as a multiple of the
+      reference's busiest second, by at least so many more, in at least so many seconds
+    """
+
+    control_agreement: float = 0.95
+    lateness_s: float = 0.25
+    min_requests: float = 20
+    p_value: float = 0.002
+    p_value_with_cause: float = 0.01
+    min_failures: float = 5
+    min_seconds: float = 3
+    failure_share: float = 0.05
+    strong_failures: float = 10
+    outage_s: float = 2.0
+    unavailable_s: float = 5.0
+    stall_s: float = 3.0
+    latency_ratio: float = 1.5
+    latency_floor_s: float = 0.25
+    latency_lasting_s: float = 10.0
+    lock_wait_s: float = 2.0
+    replica_lag_s: float = 5.0
+    replica_lag_bytes: float | None = None
+    log_flood_ratio: float = 10.0
+    log_flood_lines: float = 20.0
+    log_flood_s: float = 2.0
+    endpoints: "tuple[tuple[str, Criteria], ...]" = ()
+
+    def of(self, endpoint: str) -> "Criteria":
+        """The limits of one endpoint: its own where the plan sets them, else the general ones."""
+        return dict(self.endpoints).get(endpoint, self)
+
+
+_LIMITS = tuple(field.name for field in dataclasses.fields(Criteria) if field.name != "endpoints")
+_SHARES = frozenset({"control_agreement", "p_value", "p_value_with_cause", "failure_share"})
+_OF_AN_ENDPOINT = (
+    "control_agreement p_value p_value_with_cause min_failures min_seconds failure_share strong_failures outage_s "
+    "unavailable_s latency_ratio latency_floor_s latency_lasting_s"
+).split()
+
+
+def parse_criteria(table: dict[str, Any]) -> Criteria:
+    """The criteria of a plan's ``[criteria]`` table, with ``[criteria.endpoints."POST /oauth/token"]`` for one endpoint.
+
+    Raises InputError for an unknown key, naming it and the nearest known one, and for a value that is no such number.
+    """
+    if not isinstance(table, dict):
+        raise InputError("[criteria] is not a table.", "Write for example: [criteria] then lock_wait_s = 1.0")
+    general = Criteria(**_limits(table, "criteria", [*_LIMITS, "endpoints"]))
+    overrides = table.get("endpoints", {})
+    if not isinstance(overrides, dict):
+        raise InputError("[criteria.endpoints] is not a table.", 'Write [criteria.endpoints."GET /x"].')
+    endpoints = []
+    for endpoint, limits in sorted(overrides.items()):
+        name = f'criteria.endpoints."{endpoint}"'
+        if not isinstance(limits, dict):
+            raise InputError(
+                f"[{name}] is not a table.", 'Write [criteria.endpoints."GET /x"] and the limits below it.'
+            )
+        endpoints.append((endpoint, dataclasses.replace(general, **_limits(limits, name, _OF_AN_ENDPOINT))))
+    return dataclasses.replace(general, endpoints=tuple(endpoints))
+
+
+def _limits(table: dict[str, Any], name: str, known: list[str]) -> dict[str, float]:
+    limits = {}
+    for key, value in table.items():
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)
+            raise InputError(f"[{name}] has an unknown key {key!r}.", f"Did you mean {near[0]!r}?")
+        if key == "endpoints":
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+            raise InputError(f"[{name}] {key} = {value!r} is not a number of 0 or more.")
+        if key in _SHARES and value > 1:
+            raise InputError(f"[{name}] {key} = {value!r} is a share: give a number between 0 and 1.")
+        limits[key] = float(value)
+    return limits

@@ -1,0 +1,111 @@
+"""What the judge says: findings about the change, checks of criteria, and how both become JSON."""
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+BLOCKING = "blocking"
+SUSPECT = "suspect"
+NOTE = "note"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """An effect of a step on an endpoint or a probe: what it is, how large, why, and where the evidence lies.
+
+    The fields are those of ``verdict.json`` and described in `replay.judge.verdict`.
+    """
+
+    workload: str
+    arm: str
+    phase: str
+    unit: str
+    observed: float | None
+    control: float | None
+    explanation: str
+    severity: str
+    endpoint: str | None = None
+    probe: str | None = None
+    outcome: str | None = None
+    metric: str | None = None
+    difference: str | None = None
+    effect: float | None = None
+    interval: tuple[float | None, float | None] | None = None
+    p_value: float | None = None
+    only_in_production: bool | None = None
+    interaction: dict[str, Any] | None = None
+    root: str | None = None
+    proven: bool = False
+    first_bad_s: float | None = None
+    recovered_s: float | None = None
+    outage_s: float | None = None
+    requests: int | None = None
+    failures: int | None = None
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What is compared between workloads: the endpoint and its kind of trouble, or the probe's metric."""
+        if self.endpoint is not None:
+            return (self.endpoint, "latency" if self.metric in {"latency_p95_s"} else "failures")
+        return (self.evidence.get("step", "") if self.metric in STEP_METRICS else "", self.metric or "")
+
+
+STEP_METRICS = frozenset({"step_failed", "rollback_failed"})
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One criterion applied: ``about`` the change or the evidence, whether it passed, and a sentence that says so.
+
+    ``hint`` says what to do where it did not. ``voids`` says what a failed check of evidence takes away: ``"requests"``
+    means that no effect on requests proves anything, ``"unproven"`` that only effects with a proven cause stand.
+    """
+
+    name: str
+    about: str
+    limit: float | str | None
+    observed: float | str | None
+    passed: bool
+    workload: str | None
+    sentence: str
+    hint: str = ""
+    voids: str = ""
+
+
+def plain(value: Any) -> Any:
+    """``value`` as JSON values: dataclasses as objects, floats with six significant digits, no infinities."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, bool) or value is None or isinstance(value, str):
+        return value
+    if isinstance(value, int) or (hasattr(value, "dtype") and value.dtype.kind in "iu"):
+        return int(value)
+    number = float(value)
+    return float(f"{number:.6g}") + 0.0 if math.isfinite(number) else None
+
+
+def percent(share: float) -> str:
+    """A share as people read it: 10.7%, 0.03%."""
+    number = 100 * share
+    if number == 0 or number >= 1:
+        return f"{number:.1f}%".replace(".0%", "%")
+    return f"{number:.2g}%"
+
+
+def seconds(value: float) -> str:
+    """Seconds as people read them: 4.9 s, 0.03 s, 123 s."""
+    if value >= 100:
+        return f"{value:.0f} s"
+    return f"{value:.1f} s" if value >= 1 else f"{value:.2g} s"
+
+
+def short(text: str, longest: int = 120) -> str:
+    """One line of ``text``, cut where it is longer."""
+    line = " ".join(text.split())
+    return line if len(line) <= longest else line[: longest - 3] + "..."
