@@ -1,0 +1,347 @@
+"""The plan of a rehearsal: a TOML file, read into frozen values.
+
+::
+
+    [rehearsal]            name, seed, settle, drain, lead
+    [target]               url, allow, ready, ready_timeout, reset, reset_timeout
+    [workloads.NAME]       capture | locustfile, role, speed, scale, duration, identities, pacing, timeout
+    [[steps]]              name, kind, at | after, sql + dsn | run, timeout, on_failure
+    [probes.NAME]          kind = "postgres": dsn, replicas, interval;  kind = "log": path
+    [criteria]             the judge's own; kept as it is written
+
+``${NAME}`` in a value is the environment's; paths are relative to the plan's folder; durations are ``"20s"``,
+``"10m"``, ``"1.5h"``. What goes to disk is ``Plan.resolved``, where ``${NAME}`` stands unexpanded and other secrets are hidden.
+"""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from replay.errors import PlanError
+from replay.rehearsal.secrets import Scrubber, passwords_in
+from replay.rehearsal.table import Command, Dsn, Surroundings, Table, suggest
+from replay.target import Target, parse_target
+
+ROLES = ("production", "pre-production")
+STEP_KINDS = ("migrate", "rollback", "revert", "deploy", "restart", "command")
+_TABLES = ("rehearsal", "target", "workloads", "steps", "probes", "criteria")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_SESSION_NAME_BYTES = 63  # PostgreSQL cuts application_name there
+
+
+@dataclass(frozen=True, slots=True)
+class TargetPlan:
+    """Where load goes, and how Stage is put back. ``ready`` is a method and a path, or None: a connection is enough."""
+
+    target: Target
+    allow: tuple[str, ...]
+    ready: tuple[str, str] | None
+    ready_timeout_s: float
+    reset: Command | None
+    reset_timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadPlan:
+    """A workload to play: from a capture, or a locustfile (whose capture may be named beside it, for its model)."""
+
+    name: str
+    role: str
+    capture: Path | None
+    locustfile: Path | None
+    speed: float
+    scale: float
+    duration_s: float | None
+    identities: Path | None
+    timeout_s: float | None
+
+    @property
+    def arms(self) -> tuple[str, str]:
+        """The names of its control arm and its arm with the steps."""
+        return f"{self.name}-control", f"{self.name}-steps"
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlan:
+    """Something done to Stage: at ``at_s`` of the arm, or ``after_s`` past the end of the step before.
+
+    Either ``sql`` goes through ``dsn``, or ``run`` is started. ``ends_on_failure``: later steps are then not done.
+    """
+
+    name: str
+    kind: str
+    at_s: float | None
+    after_s: float | None
+    sql: Path | None
+    dsn: Dsn | None
+    run: Command | None
+    timeout_s: float
+    ends_on_failure: bool
+
+    @property
+    def session_name(self) -> str:
+        """The application_name of its database sessions, as PostgreSQL shows it."""
+        plain = "".join(letter if " " <= letter <= "~" else "?" for letter in f"replay step: {self.name}")
+        return plain[:_SESSION_NAME_BYTES]
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresProbePlan:
+    """Locks, connections and replication of a database."""
+
+    name: str
+    dsn: Dsn
+    replicas: tuple[Dsn, ...]
+    interval_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class LogProbePlan:
+    """A log file that grows."""
+
+    name: str
+    path: Path
+
+
+ProbePlan = PostgresProbePlan | LogProbePlan
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A whole plan. ``resolved`` is what may be written down; ``environment`` the variables that it used."""
+
+    file: Path
+    name: str
+    seed: int
+    settle_s: float
+    drain_s: float
+    lead_s: float
+    target: TargetPlan
+    workloads: tuple[WorkloadPlan, ...]
+    steps: tuple[StepPlan, ...]
+    probes: tuple[ProbePlan, ...]
+    criteria: dict[str, Any]
+    resolved: dict[str, Any]
+    environment: dict[str, str] = field(repr=False)
+
+    @property
+    def folder(self) -> Path:
+        """The plan's folder: commands run there."""
+        return self.file.parent
+
+    @property
+    def dsns(self) -> tuple[tuple[str, Dsn], ...]:
+        """Every database of the plan, with who uses it."""
+        found = [(f"The step {step.name!r}", step.dsn) for step in self.steps if step.dsn]
+        for probe in self.probes:
+            if isinstance(probe, PostgresProbePlan):
+                found += [(f"The probe {probe.name!r}", dsn) for dsn in (probe.dsn, *probe.replicas)]
+        return tuple(found)
+
+    def scrubber(self) -> Scrubber:
+        """What takes this plan's secrets out of a text."""
+        return Scrubber(self.environment, [word for _, dsn in self.dsns for word in passwords_in(dsn.value)])
+
+
+def read_plan(file: Path, environment: Mapping[str, str] | None = None) -> Plan:
+    """Read a plan. Raises PlanError with the file, the table and the key for whatever is wrong with it."""
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise PlanError(f"There is no plan {file}.", "`replay init` writes one to start from.") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise PlanError(f"{file} cannot be read as TOML: {error}.") from error
+    around = Surroundings(file.absolute()) if environment is None else Surroundings(file.absolute(), environment)
+    for key in values:
+        if key not in _TABLES:
+            raise around.error(f"Unknown table [{key}].", suggest(key, _TABLES))
+    return _plan(values, around)
+
+
+def _plan(values: dict[str, Any], around: Surroundings) -> Plan:
+    general = Table("[rehearsal]", values.get("rehearsal", {}), around)
+    resolved: dict[str, Any] = {"rehearsal": general.resolved}
+    name = general.text("name", around.file.stem) or ""
+    seed = general.whole("seed", 0)
+    settle_s = general.duration_s("settle", "0s", zero=True) or 0.0
+    drain_s = general.duration_s("drain", "60s") or 0.0
+    lead_s = general.duration_s("lead", "4s") or 0.0
+    general.done()
+
+    target_table = Table("[target]", values.get("target", {}), around)
+    resolved["target"] = target_table.resolved
+    target = _target(target_table)
+
+    workloads = []
+    resolved["workloads"] = {}
+    for key, table in _named("workloads", values, around):
+        resolved["workloads"][key] = table.resolved
+        workloads.append(_workload(key, table))
+    if not workloads:
+        raise around.error("No workload to play.", 'Add [workloads.production] with capture = "captures/NAME".')
+
+    tables = values.get("steps", [])
+    if not isinstance(tables, list):
+        raise around.error("steps must be a list of tables.", "Write [[steps]] with two brackets.")
+    step_tables = [Table(f"[[steps]] number {number}", table, around) for number, table in enumerate(tables, 1)]
+    steps = tuple(_step(table) for table in step_tables)
+    resolved["steps"] = [table.resolved for table in step_tables]
+    _check_steps(steps, workloads, around)
+
+    probes = []
+    resolved["probes"] = {}
+    for key, table in _named("probes", values, around):
+        resolved["probes"][key] = table.resolved
+        probes.append(_probe(key, table))
+
+    criteria = values.get("criteria", {})
+    if not isinstance(criteria, dict):
+        raise around.error("[criteria] must be a table.")
+    resolved["criteria"] = criteria
+    dsns = [step.dsn for step in steps if step.dsn]
+    for probe in probes:
+        if isinstance(probe, PostgresProbePlan):
+            dsns += [probe.dsn, *probe.replicas]
+    # Only what the plan itself spells out is hidden; a name from the environment stays as ${NAME}.
+    hide = Scrubber({}, [word for dsn in dsns for word in passwords_in(dsn.written)])
+    return Plan(
+        file=around.file,
+        name=name,
+        seed=seed,
+        settle_s=settle_s,
+        drain_s=drain_s,
+        lead_s=lead_s,
+        target=target,
+        workloads=tuple(sorted(workloads, key=lambda workload: workload.role == "production")),
+        steps=steps,
+        probes=tuple(probes),
+        criteria=criteria,
+        resolved=_hidden(resolved, hide),
+        environment=dict(around.used),
+    )
+
+
+def _target(table: Table) -> TargetPlan:
+    target = parse_target(table.required_text("url"))
+    allow = table.texts("allow")
+    ready = table.text("ready")
+    method, _, path = (ready or "").partition(" ")
+    if ready and (not path.startswith("/") or not method.isalpha() or " " in path):
+        raise table.error("ready", f"is {ready!r}, and must be a method and a path", 'Write it like "GET /health".')
+    plan = TargetPlan(
+        target=target,
+        allow=allow,
+        ready=(method.upper(), path) if ready else None,
+        ready_timeout_s=table.duration_s("ready_timeout", "30s") or 0.0,
+        reset=table.command("reset"),
+        reset_timeout_s=table.duration_s("reset_timeout", "10m") or 0.0,
+    )
+    table.done()
+    return plan
+
+
+def _workload(name: str, table: Table) -> WorkloadPlan:
+    plan = WorkloadPlan(
+        name=name,
+        role=table.text("role", "production", ROLES) or "",
+        capture=table.path("capture"),
+        locustfile=table.path("locustfile"),
+        speed=table.number("speed", 1.0),
+        scale=table.number("scale", 1.0),
+        duration_s=table.duration_s("duration"),
+        identities=table.path("identities"),
+        timeout_s=table.duration_s("timeout"),
+    )
+    table.text("pacing", "client", ("client",))
+    table.done()
+    if plan.capture is None and plan.locustfile is None:
+        raise table.error("capture", "is missing", f"{table.name} needs a capture or a locustfile.")
+    return plan
+
+
+def _step(table: Table) -> StepPlan:
+    kind = table.required_text("kind", STEP_KINDS)
+    plan = StepPlan(
+        name=table.required_text("name"),
+        kind=kind,
+        at_s=table.duration_s("at", zero=True),
+        after_s=table.duration_s("after", zero=True),
+        sql=table.path("sql"),
+        dsn=table.dsn("dsn"),
+        run=table.command("run"),
+        timeout_s=table.duration_s("timeout", "10m") or 0.0,
+        ends_on_failure=table.text("on_failure", "continue", ("continue", "end")) == "end",
+    )
+    table.done()
+    if (plan.at_s is None) == (plan.after_s is None):
+        raise table.error("at", "and after: one of the two must be there")
+    if (plan.sql is None) == (plan.run is None):
+        raise table.error("sql", "and run: one of the two must be there")
+    if plan.sql is not None and plan.dsn is None:
+        raise table.error("sql", "needs a dsn to go through", 'Add dsn = "${STAGE_DSN}".')
+    if plan.run is not None and plan.dsn is not None:
+        raise table.error("dsn", "is for sql; a command gets its database from its own arguments or the environment")
+    return plan
+
+
+def _check_steps(steps: tuple[StepPlan, ...], workloads: list[WorkloadPlan], around: Surroundings) -> None:
+    names: dict[str, str] = {}
+    latest = 0.0
+    shortest = min((workload.duration_s for workload in workloads if workload.duration_s), default=None)
+    for step in steps:
+        if step.session_name in names:
+            raise around.error(
+                f"Two steps cannot be told apart: {names[step.session_name]!r} and {step.name!r}.",
+                "PostgreSQL shows the first 50 characters of a step's name; they must differ.",
+            )
+        names[step.session_name] = step.name
+        if step.at_s is None:
+            latest += step.after_s or 0.0
+            continue
+        if step.at_s < latest:
+            raise around.error(f"The step {step.name!r} comes before the one that stands above it.", "Sort the steps.")
+        latest = step.at_s
+        if shortest is not None and step.at_s >= shortest:
+            raise around.error(
+                f"The step {step.name!r} is at {step.at_s:g} s, when a workload of {shortest:g} s has ended.",
+                "Give the workloads a longer duration or the step an earlier moment.",
+            )
+
+
+def _probe(name: str, table: Table) -> ProbePlan:
+    plan: ProbePlan
+    if table.required_text("kind", ("postgres", "log")) == "log":
+        path = table.path("path")
+        if path is None:
+            raise table.error("path", "is missing", "It names the log file.")
+        plan = LogProbePlan(name, path)
+    else:
+        dsn = table.dsn("dsn")
+        if dsn is None:
+            raise table.error("dsn", "is missing", 'Add dsn = "${STAGE_DSN}".')
+        plan = PostgresProbePlan(name, dsn, table.dsns("replicas"), table.duration_s("interval", "200ms") or 0.0)
+    table.done()
+    return plan
+
+
+def _named(kind: str, values: dict[str, Any], around: Surroundings) -> list[tuple[str, Table]]:
+    tables = values.get(kind, {})
+    if not isinstance(tables, dict):
+        raise around.error(f"{kind} must hold named tables.", f"Write [{kind}.NAME].")
+    for name in tables:
+        if not _NAME.fullmatch(name):
+            raise around.error(f"[{kind}.{name!r}] has a name that cannot be a folder's.", "Use letters, digits, - _ .")
+    return [(name, Table(f"[{kind}.{name}]", table, around)) for name, table in tables.items()]
+
+
+def _hidden(value: Any, hide: Scrubber) -> Any:
+    if isinstance(value, str):
+        return hide(value)
+    if isinstance(value, dict):
+        return {key: _hidden(item, hide) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_hidden(item, hide) for item in value]
+    return value
