@@ -1,1 +1,7 @@
-"""The workload: what a capture says about how an API is used."""
+"""The model of a capture: endpoints, clients, visits, and the values that hang together."""
+
+from replay.workload.correlations import Correlation, Credential
+from replay.workload.model import Share, Workload, model_workload
+from replay.workload.visits import Visit
+
+__all__ = ["Correlation", "Credential", "Share", "Visit", "Workload", "model_workload"]
