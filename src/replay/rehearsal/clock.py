@@ -13,3 +13,8 @@ class ArmClock:
     def now_s(self) -> float:
         """Seconds from the arm's start; negative before it."""
         return time.monotonic() - self._zero
+
+    @classmethod
+    def started_now(cls) -> "ArmClock":
+        """A clock that counts from this moment."""
+        return cls(time.time())

@@ -10,7 +10,8 @@
     [criteria]             the judge's own; kept as it is written
 
 ``${NAME}`` in a value is the environment's; paths are relative to the plan's folder; durations are ``"20s"``,
-``"10m"``, ``"1.5h"``. What goes to disk is ``Plan.resolved``, where ``${NAME}`` stands unexpanded and other secrets are hidden.
+``"10m"``, ``"1.5h"``. What goes to disk is ``Plan.resolved``, where ``${NAME}`` stands unexpanded and other secrets
+are hidden.
 """
 
 import re

@@ -63,6 +63,7 @@ class StepRunner:
         self,
         steps: Sequence[Step],
         clock: ArmClock,
+        *,
         mark: Callable[[Mark], None],
         scrub: Callable[[str], str],
         folder: Path,
@@ -188,7 +189,14 @@ class StepRunner:
             running.end("interrupted")
 
     def _record(
-        self, plan: StepPlan, event: str, index: int = 0, statement: str = "", rows: int | None = None, error: str = ""
+        self,
+        plan: StepPlan,
+        event: str,
+        index: int = 0,
+        statement: str = "",
+        *,
+        rows: int | None = None,
+        error: str = "",
     ) -> None:
         self._mark(Mark(self._clock.now_s(), plan.name, plan.kind, event, index, statement, rows, error))
 

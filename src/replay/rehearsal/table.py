@@ -140,17 +140,25 @@ class Table:
         return None if value is None else self._around.file.parent / Path(value).expanduser()
 
     def command(self, key: str) -> Command | None:
-        """A command line, split into words as a shell would; variables are put in afterwards, a word each."""
+        """A command line, split into words as a shell would; variables are put in afterwards, and stay whole.
+
+        A command that is nothing but one variable is split after that was put in.
+        """
         value = self._get(key, None)
         if value is None:
             return None
         if not isinstance(value, str) or not value.strip():
             raise self.error(key, "must be a command")
         try:
-            words = shlex.split(value)
+            alone = _VARIABLE.fullmatch(value.strip())
+            words = shlex.split(self._around.expand(value, self._where(key)) if alone else value)
+            if not words:
+                raise self.error(key, "is an empty command")
         except ValueError as error:
             raise self.error(key, f"is not a command: {error}") from error
-        return Command(tuple(self._around.expand(word, self._where(key)) for word in words), value)
+        return Command(
+            tuple(words if alone else (self._around.expand(word, self._where(key)) for word in words)), value
+        )
 
     def dsn(self, key: str) -> Dsn | None:
         """A PostgreSQL connection string."""
