@@ -1,0 +1,119 @@
+"""The demonstration's Stage: PostgreSQL with a standby behind a link, data, and the API over it."""
+
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from replay.demo.data import DATABASE, seed
+from replay.demo.guard import Guarded
+from replay.demo.postgres import Postgres, free_port
+from replay.demo.reset import reset
+from replay.errors import StageError
+
+# The link of a replica in another region: ample for everyday traffic, and for a burst now and then.
+LINK_RATE = 6_000_000.0
+LINK_BURST = 32_000_000.0
+_PATIENCE_S = 30.0
+
+
+class Stage:
+    """A running Stage. A context manager: leaving it stops everything, and so does the end of this process.
+
+    ``directory`` gets the logs. ``size`` scales the number of rows; ``link_rate`` and ``link_burst`` are bytes a second
+    and bytes. ``say`` hears what is being done. Raises StageError where something does not start.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        size: float = 1.0,
+        link_rate: float = LINK_RATE,
+        link_burst: float = LINK_BURST,
+        say: Callable[[str], None] = lambda _doing: None,
+    ) -> None:
+        self.directory = directory.resolve()
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.error_log = self.directory / "api-error.log"
+        self.error_log.write_bytes(b"")
+        self._postgres = Postgres(self.directory)
+        self._api: Guarded | None = None
+        self._port = free_port()
+        try:
+            say("starting PostgreSQL")
+            self._postgres.start_primary()
+            say("filling the database")
+            seed(self._postgres.dsn("postgres"), size)
+            say("starting the reporting replica")
+            self._postgres.start_standby(rate=link_rate, burst=link_burst)
+            reset(self.dsn)
+            say("starting the API")
+            self._start_api()
+        except BaseException:
+            self.stop()
+            raise
+
+    @property
+    def url(self) -> str:
+        """Where the API answers."""
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def dsn(self) -> str:
+        """The API's database, as its owner."""
+        return self._postgres.dsn(DATABASE)
+
+    @property
+    def replica_dsn(self) -> str:
+        """The same database on the reporting replica."""
+        return self._postgres.replica_dsn(DATABASE)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What ``reset_command`` and a plan's ``${NAME}`` need."""
+        return {"STAGE_DSN": self.dsn, "STAGE_REPLICA_DSN": self.replica_dsn, "STAGE_URL": self.url}
+
+    @property
+    def reset_command(self) -> str:
+        """A command line that puts the database back, given ``environment``."""
+        return f"{sys.executable} -m replay.demo.reset"
+
+    def stop(self) -> None:
+        """Stop everything. Calling it again does nothing."""
+        if self._api is not None:
+            self._api.stop()
+            self._api = None
+        self._postgres.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _start_api(self) -> None:
+        self._api = Guarded(
+            [sys.executable, "-m", "replay.demo.api", "--port", str(self._port)],
+            log=self.directory / "api.log",
+            environment={**os.environ, "STAGE_DSN": self.dsn, "API_ERROR_LOG": str(self.error_log)},
+        )
+        deadline_s = time.monotonic() + _PATIENCE_S
+        while not self._healthy():
+            if self._api.ended() or time.monotonic() > deadline_s:
+                raise StageError(f"The API does not answer: {self._api.last_words()}", f"See {self._api.log}.")
+            time.sleep(0.05)
+
+    def _healthy(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/health", timeout=5) as answer:  # noqa: S310 - our own URL
+                return bool(answer.read())
+        except OSError:
+            return False
