@@ -1,0 +1,104 @@
+"""The values that Stage hands out during a replay, carried from one client's answers into its later requests. Pure."""
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from replay.errors import InputError
+from replay.scenario.runtime.places import extract
+from replay.scenario.schedule import Inject, PlannedRequest
+from replay.traffic import Response
+
+Identities = Mapping[str, Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Why a request cannot be sent. ``caused_by`` is the request whose failure is the root, or None."""
+
+    error: str
+    caused_by: int | None
+
+
+def read_identities(file: Path) -> dict[str, dict[str, str]]:
+    """Stage's credentials by client and column. Raises InputError where the file is not a table with ``client``."""
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as lines:
+            rows = list(csv.DictReader(lines, strict=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"The identities file {file} cannot be read: {error}.") from error
+    if any(row.get("client") is None for row in rows) or not rows:
+        raise InputError(
+            f"The identities file {file} has no rows with a column client.",
+            "Its first line names the columns: client, and one a credential.",
+        )
+    identities: dict[str, dict[str, str]] = {}
+    for row in rows:
+        if row["client"] in identities:
+            raise InputError(f"The identities file {file} has two rows for client {row['client']}.")
+        identities[row["client"]] = {
+            name: value for name, value in row.items() if isinstance(name, str) and name != "client" and value
+        }
+    return identities
+
+
+class CarriedValues:
+    """What each answered request handed out, under its number and the value's name, and why others did not."""
+
+    def __init__(self, identities: Identities) -> None:
+        self._identities = identities
+        self._values: dict[tuple[int, str], str] = {}
+        self._lost: dict[int, Missing] = {}
+        self._secrets: dict[str, set[str]] = {
+            client: {value for value in columns.values() if len(value) > 2} for client, columns in identities.items()
+        }
+
+    def answered(self, planned: PlannedRequest, response: Response) -> None:
+        """Keep what a response hands out. A refusal that the capture did not have hands out nothing."""
+        expected = planned.expected_status or 200
+        if response.status >= 400 and response.status // 100 != expected // 100:
+            self.failed(planned, f"it answered {response.status}")
+            return
+        absent = ""
+        for wanted in planned.extracts:
+            value = extract(wanted, response)
+            if value is None:
+                absent = absent or wanted.place
+            else:
+                self._values[planned.request, wanted.captured] = value
+                if _secret(value):
+                    self._secrets.setdefault(planned.client, set()).add(value)
+        if absent:
+            self.failed(planned, f"its answer has no {absent}")
+
+    def failed(self, planned: PlannedRequest, why: str, caused_by: int | None = None) -> None:
+        """Remember why a request handed out nothing, or not all; ``caused_by`` where another one is the root."""
+        if planned.extracts:
+            root = planned.request if caused_by is None else caused_by
+            self._lost[planned.request] = Missing(f"no value from request {planned.request} ({why})", root)
+
+    def needed(self, planned: PlannedRequest) -> dict[Inject, str] | Missing:
+        """The values that a request needs, or the first reason why it cannot have them."""
+        values: dict[Inject, str] = {}
+        for injection in planned.injects:
+            if injection.origin is not None:
+                value = self._values.get((injection.origin, injection.captured))
+                if value is None:
+                    never = Missing(f"no value from request {injection.origin} (it hands out none)", injection.origin)
+                    return self._lost.get(injection.origin, never)
+            else:
+                value = self._identities.get(planned.client, {}).get(injection.credential)
+                if value is None:
+                    return Missing(f"no credential '{injection.credential}' for client {planned.client}", None)
+            values[injection] = value
+        return values
+
+    def secrets(self, client: str) -> frozenset[str]:
+        """The values of a client that must not be shown."""
+        return frozenset(self._secrets.get(client, ()))
+
+
+def _secret(value: str) -> bool:
+    """Whether a value could be one: a short number is an id."""
+    return len(value) > 5 and not (value.isdigit() and len(value) < 12)

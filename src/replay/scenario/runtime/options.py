@@ -1,0 +1,97 @@
+"""The options that a scenario adds to locust's own, and what they say about one replay."""
+
+import argparse
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from locust.argument_parser import LocustArgumentParser
+
+from replay.errors import InputError
+from replay.target import Target, check_allowed, check_not_production, parse_target
+
+DEFAULT_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What one replay was asked for. ``start_at`` is in seconds since the epoch."""
+
+    evidence: Path | None = None
+    start_at: float | None = None
+    duration_s: float | None = None
+    speed: float = 1.0
+    scale: float = 1.0
+    identities: Path | None = None
+    allow: tuple[str, ...] = ()
+    timeout_s: float = DEFAULT_TIMEOUT_S
+    worker: str = ""
+
+
+def register(parser: LocustArgumentParser) -> None:
+    """Add the options to locust's command line."""
+
+    def add(name: str, kind: Any = str, default: Any = None, **more: Any) -> None:
+        parser.add_argument(name, type=kind, default=default, include_in_web_ui=False, **more)
+
+    add("--evidence", metavar="FOLDER", help="write what became of every request there: an arm's folder of a run")
+    add("--start-at", float, metavar="EPOCH_SECONDS", help="when the first second begins; at once where not given")
+    add("--duration", _positive, metavar="SECONDS", help="cut or repeat the schedule to this length")
+    add("--speed", _positive, 1.0, metavar="X", help="time compressed X times")
+    add("--scale", _positive, 1.0, metavar="X", help="visits multiplied by X")
+    add("--identities", metavar="FILE", help="Stage's credentials for the capture's clients, as CSV")
+    add("--allow", default=[], action="append", metavar="HOST", help="refuse any --host but this; repeatable")
+    add("--timeout", _positive, DEFAULT_TIMEOUT_S, metavar="SECONDS", help="give up an answer that takes longer")
+    add("--worker-name", default="", metavar="NAME", help="name of this process in the evidence")
+
+
+def read(parsed: argparse.Namespace) -> Options:
+    """The options of a parsed command line."""
+    return Options(
+        evidence=Path(parsed.evidence) if parsed.evidence else None,
+        start_at=parsed.start_at,
+        duration_s=parsed.duration,
+        speed=parsed.speed,
+        scale=parsed.scale,
+        identities=Path(parsed.identities) if parsed.identities else None,
+        allow=tuple(parsed.allow or ()),
+        timeout_s=parsed.timeout,
+        worker=parsed.worker_name,
+    )
+
+
+def checked_target(host: str | None, options: Options, scenario: Mapping[str, Any]) -> Target:
+    """The target that load may go to. Raises InputError or Refused with the reason why there is none."""
+    if not host:
+        raise InputError("There is no target.", "Say where the requests go: --host http://127.0.0.1:8000.")
+    target = parse_target(host)
+    if options.allow:
+        check_allowed(target.host, options.allow, "Load")
+    capture = scenario.get("capture") or {}
+    if str(capture.get("environment", "")).strip().lower() == "production":
+        check_not_production(target, capture.get("hosts") or ())
+    return target
+
+
+def read_scenario(folder: Path) -> dict[str, Any]:
+    """``scenario.json`` of a scenario's data. Raises InputError: without it nobody knows where the capture is from."""
+    file = folder / "scenario.json"
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file} cannot be read: {error}.", "Build the scenario again with `replay build`.") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{file} is not a JSON object.", "Build the scenario again with `replay build`.")
+    return value
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text.removesuffix("s"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not above 0")
+    return value

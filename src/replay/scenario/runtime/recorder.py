@@ -1,0 +1,189 @@
+"""Every planned request is recorded once, and written within about a second of being known."""
+
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+import gevent
+import gevent.threadpool
+
+from replay.evidence.files import ArmFolder, write_json
+from replay.evidence.values import Observation, Outcome, Sample
+from replay.scenario.schedule import PlannedRequest
+
+_SEGMENT_EVERY_S = 1.0
+_BODY_CHARACTERS = 2048
+_LOOKED_AT_CHARACTERS = 16384
+_OK_SAMPLES = 1
+_OTHER_SAMPLES = 3
+_SECRET = "[secret]"  # noqa: S105 - what stands in a secret's place
+_SECRET_FIELD = re.compile(
+    r'("[^"]*(?:token|secret|passw|api_?key|authorization|cookie|credential)[^"]*"\s*:\s*)"(?:[^"\\]|\\.)*(?:"|$)',
+    re.IGNORECASE,
+)
+_BEARER = re.compile(r"(\bbearer\s+)[\w.~+/=-]+", re.IGNORECASE)
+
+
+class Recorder:
+    """Takes the observations of one worker and writes them in segments, beside the dispatch and not in its way.
+
+    ``folder`` is None where nobody asked for evidence: then observations are counted only. ``on_failure`` is called
+    where a segment cannot be written, since a replay that leaves no evidence is not worth its load.
+    """
+
+    def __init__(
+        self,
+        folder: ArmFolder | None,
+        worker: str,
+        planned: Sequence[PlannedRequest],
+        on_failure: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.worker = worker
+        self._folder = folder
+        self._planned = len(planned)
+        self._open = {request.request: request for request in planned}
+        self._batch: list[Observation] = []
+        self._lateness: list[float] = []
+        self._sampled: dict[tuple[str, str], int] = {}
+        self._on_failure = on_failure
+        self._started = time.monotonic()
+        self._cpu_at_start = time.process_time()
+        self._writer: gevent.Greenlet | None = None
+        self._closed = False
+        if folder:
+            folder.create()
+            self._segments = folder.observations(worker)
+
+    def start(self) -> None:
+        """Begin to write segments, and to measure the process's share of a core."""
+        self._started = time.monotonic()
+        self._cpu_at_start = time.process_time()
+        if self._folder:
+            self._writer = gevent.spawn(self._write_segments)
+
+    def record(self, observation: Observation) -> bool:
+        """Take what became of a request. False, and nothing else, where that is known already."""
+        if self._open.pop(observation.request, None) is None:
+            return False
+        if observation.sent_s is not None:
+            self._lateness.append(observation.sent_s - observation.due_s - observation.waited_s)
+        if self._folder:
+            self._batch.append(observation)
+        return True
+
+    def sample(self, observation: Observation, body: bytes, secrets: frozenset[str]) -> None:
+        """Keep a response to be shown, where there are too few of its kind yet."""
+        kind = (observation.endpoint, observation.outcome)
+        most = _OK_SAMPLES if observation.outcome == Outcome.OK else _OTHER_SAMPLES
+        if self._folder is None or self._sampled.get(kind, 0) >= most:
+            return
+        self._sampled[kind] = self._sampled.get(kind, 0) + 1
+        text = scrubbed(body[:_LOOKED_AT_CHARACTERS].decode("utf-8", "replace"), secrets)
+        self._folder.sample(
+            Sample(
+                request=observation.request,
+                endpoint=observation.endpoint,
+                outcome=observation.outcome,
+                at_s=observation.done_s or observation.due_s,
+                status=observation.status,
+                body=text[:_BODY_CHARACTERS],
+                error=observation.error or "",
+            )
+        )
+
+    def close(self, reason: str = "") -> bool:
+        """Record what is left as unsent, because of ``reason``, and write everything. Whether the replay is complete.
+
+        It is complete where nothing was left, so that as many requests were observed as planned.
+        """
+        if self._closed:
+            return not self._open
+        self._closed = True
+        complete = not self._open and not reason
+        if self._writer:
+            self._writer.kill()
+        for planned in list(self._open.values()):
+            self.record(unsent(planned, self.worker, reason or "the replay ended before it"))
+        if self._folder:
+            self._segments.write(self._batch)
+            write_json(self._folder.path / f"replay-{self.worker}.json", self._summary(complete, reason))
+        return complete
+
+    def _summary(self, complete: bool, reason: str) -> dict[str, object]:
+        late = sorted(self._lateness)
+        wall_s = time.monotonic() - self._started
+        return {
+            "worker": self.worker,
+            "planned": self._planned,
+            "observed": self._planned - len(self._open),
+            "sent": len(late),
+            "lateness_p50_s": _quantile(late, 0.50),
+            "lateness_p99_s": _quantile(late, 0.99),
+            "lateness_max_s": late[-1] if late else None,
+            "cpu_share": round((time.process_time() - self._cpu_at_start) / wall_s, 4) if wall_s > 0 else None,
+            "ended_at": datetime.now(UTC).isoformat(),
+            "complete": complete,
+            "reason": reason,
+        }
+
+    def _write_segments(self) -> None:
+        pool = gevent.threadpool.ThreadPool(1)
+        while True:
+            gevent.sleep(_SEGMENT_EVERY_S)
+            batch, self._batch = self._batch, []
+            writing = pool.spawn(self._segments.write, batch)
+            try:
+                # Not to be cut short by the close: what is being written is written.
+                writing.get()
+            except gevent.GreenletExit:
+                writing.get()
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever it is, there is no evidence
+                self._batch = [*batch, *self._batch]
+                self._on_failure(f"evidence cannot be written: {error}")
+                return
+
+
+def unsent(planned: PlannedRequest, worker: str, error: str, caused_by: int | None = None) -> Observation:
+    """The observation of a request that was not sent."""
+    return Observation(
+        request=planned.request,
+        visit=planned.visit,
+        client=planned.client,
+        endpoint=planned.endpoint,
+        due_s=planned.due_s,
+        waited_s=0.0,
+        sent_s=None,
+        first_byte_s=None,
+        done_s=None,
+        status=None,
+        size_bytes=None,
+        digest=None,
+        shape=None,
+        expected_status=planned.expected_status,
+        expected_shape=planned.expected_shape,
+        outcome=Outcome.UNSENT,
+        error=error,
+        caused_by=caused_by,
+        worker=worker,
+    )
+
+
+def scrubbed(text: str, secrets: frozenset[str]) -> str:
+    """The text without known secrets, and without the values of JSON fields that are named like one."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, _SECRET).replace(json.dumps(secret)[1:-1], _SECRET)
+    text = _SECRET_FIELD.sub(rf'\1"{_SECRET}"', text)
+    return _BEARER.sub(rf"\1{_SECRET}", text)
+
+
+def worker_name(index: int) -> str:
+    """A writer's name that is unlike any other of the arm, also where workers run on several machines."""
+    return f"{os.uname().nodename.partition('.')[0]}-{os.getpid()}-{index}"
+
+
+def _quantile(ordered: Sequence[float], share: float) -> float | None:
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None

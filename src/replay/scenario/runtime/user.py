@@ -1,0 +1,279 @@
+"""The locust user that replays a scenario: one in each locust process, sending for all of its clients."""
+
+import gc
+import inspect
+import signal
+import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import gevent
+import locust
+from locust.argument_parser import LocustArgumentParser
+from locust.env import Environment
+from locust.exception import StopUser
+from locust.runners import MasterRunner, WorkerRunner
+
+from replay.errors import ExitCode, InputError, ReplayError
+from replay.evidence.files import ArmFolder
+from replay.evidence.values import Observation, Outcome, expected_outcome
+from replay.scenario.runtime import pacing as pacings
+from replay.scenario.runtime.carried import CarriedValues, Identities, read_identities
+from replay.scenario.runtime.engine import ArmClock, Engine, Play
+from replay.scenario.runtime.options import Options, checked_target, read, read_scenario, register
+from replay.scenario.runtime.recorder import Recorder, worker_name
+from replay.scenario.runtime.transport import HttpClient
+from replay.scenario.schedule import PlannedRequest, Schedule, pace, read_schedule
+
+_EVENTS: Any = locust.events  # which have no types
+
+
+class Replay(locust.User):
+    """Replays the scenario whose data lies beside the locustfile.
+
+    ``scenario`` is the data's folder; ``pacing`` is ``visits`` (what followed an answer waits for it) or ``strict``
+    (everything at its due time, except that a value is waited for).
+    """
+
+    abstract = True
+    fixed_count = 1
+    scenario: ClassVar[str] = ""
+    pacing: ClassVar[str] = pacings.VISITS
+
+    def prepare(self, request: PlannedRequest, client: str) -> PlannedRequest:  # noqa: ARG002 - for scenarios to use
+        """Change a request just before it is sent: sign it, say. Stage's own values are in it already."""
+        return request
+
+    @locust.task
+    def replay(self) -> None:
+        """Play the schedule once; then the run is over."""
+        session = _session(self.environment)
+        try:
+            session.play(self)
+        except ReplayError as error:
+            _say(error)
+            session.leave(error.exit_code)
+        except Exception:  # noqa: BLE001 - whatever broke, it must not look like a verdict
+            traceback.print_exc()
+            session.close("the replay itself broke")
+            session.leave(ExitCode.BROKEN)
+        finally:
+            session.close("the run was stopped")
+        session.leave(ExitCode.GO)
+        raise StopUser
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A scenario read from disk and checked, with what the command line says about it."""
+
+    options: Options
+    scenario: dict[str, Any]
+    schedule: Schedule
+    identities: Identities
+    pacing: str
+
+
+class Session:
+    """One replay in this process: from its start to the evidence's last segment."""
+
+    def __init__(self, environment: Environment, loaded: Loaded) -> None:
+        self._environment = environment
+        self._loaded = loaded
+        self._recorder: Recorder | None = None
+        self._engine: Engine | None = None
+        self._requests: tuple[PlannedRequest, ...] = ()
+        self._plays = 0
+
+    def open(self) -> Recorder:
+        """The recorder of this replay, from now on answerable for every planned request."""
+        if self._recorder is None:
+            options = self._loaded.options
+            index, count = _place(self._environment)
+            folder = ArmFolder(options.evidence) if options.evidence else None
+            if folder and self._plays:
+                raise InputError("This arm was played already.", "Start locust again with another --evidence folder.")
+            requests = pacings.part(self._loaded.schedule, index, count)
+            self._recorder = Recorder(folder, options.worker or worker_name(index), requests, self._fail)
+            self._requests = requests
+            self._plays += 1
+        return self._recorder
+
+    def play(self, user: Replay) -> None:
+        """Play the whole schedule. Raises ReplayError where load may not go to the target."""
+        options = self._loaded.options
+        target = checked_target(user.host or self._environment.host, options, self._loaded.scenario)
+        recorder = self.open()
+        clock = ArmClock(options.start_at)
+        client = HttpClient(target, timeout_s=options.timeout_s, clock=clock)
+        play = Play(
+            pacing=self._loaded.pacing,
+            last_s=self._loaded.schedule.duration_s + options.timeout_s,
+            client=client,
+            values=CarriedValues(self._loaded.identities),
+            recorder=recorder,
+            prepare=user.prepare,
+            observed=self._observed,
+        )
+        self._engine = Engine(self._requests, clock, play)
+        recorder.start()
+        try:
+            self._engine.run()
+        finally:
+            client.close()
+        self.close()
+
+    def close(self, reason: str = "") -> None:
+        """Account for every planned request and write what is there. Again: nothing."""
+        recorder, self._recorder = self._recorder, None
+        if recorder is None:
+            return
+        if self._engine:
+            self._engine.stop()
+        recorder.close(reason)
+
+    def interrupt(self) -> None:
+        """Somebody wants it to stop: keep what there is, and leave."""
+        self.end_early()
+        self.leave(ExitCode.GO)
+
+    def end_early(self) -> None:
+        """Close a replay that is not over, if there is one, and let the exit code say so."""
+        if self._recorder is not None:
+            self._environment.process_exit_code = self._environment.process_exit_code or int(ExitCode.INTERRUPTED)
+            self.close("interrupted")
+
+    def leave(self, code: int) -> None:
+        """End the run, and without a web page the process too, whose exit code is the first that is not 0."""
+        self._environment.process_exit_code = self._environment.process_exit_code or int(code)
+        runner = self._environment.runner
+        if runner is not None:
+            # Not from within: the runner waits for the user that would be calling.
+            gevent.spawn(runner.stop if self._environment.web_ui else runner.quit)
+
+    def _fail(self, reason: str) -> None:
+        sys.stderr.write(f"Error: {reason}\n")
+        self._environment.process_exit_code = int(ExitCode.BROKEN)
+        gevent.spawn(self._give_up, reason)
+
+    def _give_up(self, reason: str) -> None:
+        try:
+            self.close(reason)
+        finally:
+            self.leave(ExitCode.BROKEN)
+
+    def _observed(self, planned: PlannedRequest, observation: Observation) -> None:
+        sent_s, done_s = observation.sent_s, observation.done_s
+        expected = expected_outcome(planned.expected_status, planned.expected_shape)
+        request_event: Any = self._environment.events.request
+        request_event.fire(
+            request_type=planned.method,
+            name=planned.endpoint,
+            response_time=(done_s - sent_s) * 1000 if sent_s is not None and done_s is not None else None,
+            response_length=observation.size_bytes or 0,
+            exception=None if observation.outcome == expected else _Failure(observation, expected),
+            context={},
+        )
+
+
+class _Failure(Exception):
+    """How a response was not what the capture had. Locust counts failures by these words, so they hold no values."""
+
+    def __init__(self, observation: Observation, expected: Outcome) -> None:
+        status = f" {observation.status}" if observation.status else ""
+        super().__init__(
+            f"{observation.outcome}{status}" + ("" if expected == Outcome.OK else f" instead of {expected}")
+        )
+
+
+def load(user_class: type[Replay], options: Options) -> Loaded:
+    """Read a scenario's data and pace it. Raises InputError where it cannot be played."""
+    folder = data_folder(user_class)
+    scenario = read_scenario(folder)
+    schedule = read_schedule(folder / "schedule.parquet")
+    schedule = pace(schedule, speed=options.speed, scale=options.scale, duration_s=options.duration_s)
+    pacings.check(schedule, user_class.pacing)
+    identities = read_identities(options.identities) if options.identities else {}
+    return Loaded(options, scenario, schedule, identities, user_class.pacing)
+
+
+def data_folder(user_class: type[Replay]) -> Path:
+    """Where a scenario's data lies: beside the file of the class that names it. Raises InputError."""
+    for owner in user_class.__mro__:
+        if vars(owner).get("scenario"):
+            return Path(inspect.getfile(owner)).resolve().parent / user_class.scenario
+    raise InputError(f"{user_class.__name__} names no scenario.", 'Set `scenario = "NAME.data"` in the class.')
+
+
+_SESSIONS: dict[int, Session] = {}
+
+
+def _session(environment: Environment) -> Session:
+    return _SESSIONS[id(environment)]
+
+
+def _place(environment: Environment) -> tuple[int, int]:
+    """Which worker this process is, and of how many."""
+    runner = environment.runner
+    if isinstance(runner, WorkerRunner) and environment.parsed_options:
+        return runner.worker_index, max(1, int(environment.parsed_options.expect_workers))
+    return 0, 1
+
+
+@_EVENTS.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
+def _add_options(parser: LocustArgumentParser, **_: Any) -> None:
+    register(parser)
+
+
+@_EVENTS.init.add_listener  # type: ignore[untyped-decorator]
+def _prepare(environment: Environment, **_: Any) -> None:
+    """Read and check everything before the first request; what is wrong ends locust here with a sentence."""
+    try:
+        _prepare_session(environment)
+    except ReplayError as error:
+        _say(error)
+        sys.exit(int(error.exit_code))
+    except Exception:  # noqa: BLE001 - locust would leave with 1, which is NO_GO's
+        traceback.print_exc()
+        sys.exit(int(ExitCode.BROKEN))
+
+
+def _prepare_session(environment: Environment) -> None:
+    classes = [cls for cls in environment.user_classes if issubclass(cls, Replay)]
+    parsed = environment.parsed_options
+    if not classes or parsed is None:
+        return
+    if len(classes) > 1:
+        names = ", ".join(cls.__name__ for cls in classes)
+        raise InputError(f"One scenario is replayed at a time, not {names}.", "Name one: locust -f FILE.py NAME.")
+    environment.process_exit_code = int(ExitCode.GO)
+    if isinstance(environment.runner, MasterRunner):
+        classes[0].fixed_count = parsed.num_users = max(1, int(parsed.expect_workers))
+        return
+    options = read(parsed)
+    loaded = load(classes[0], options)
+    host = environment.host or classes[0].host
+    alone = environment.web_ui is None and not isinstance(environment.runner, WorkerRunner)
+    if host or alone:
+        checked_target(host, options, loaded.scenario)
+    session = Session(environment, loaded)
+    _SESSIONS[id(environment)] = session
+    # A schedule is large and stays: the collector need not walk through it while requests are due.
+    gc.collect()
+    gc.freeze()
+    if alone:
+        session.open()
+        gevent.signal_handler(signal.SIGINT, session.interrupt)
+
+
+@_EVENTS.quitting.add_listener  # type: ignore[untyped-decorator]
+def _close(environment: Environment, **_: Any) -> None:
+    session = _SESSIONS.get(id(environment))
+    if session is not None:
+        session.end_early()
+
+
+def _say(error: ReplayError) -> None:
+    sys.stderr.write(f"Error: {error.message}\n" + (f"{error.hint}\n" if error.hint else ""))
