@@ -1,0 +1,5 @@
+"""`python -m replay`: the command."""
+
+from replay.cli.main import main
+
+main()
