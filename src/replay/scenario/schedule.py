@@ -2,7 +2,8 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -141,13 +142,100 @@ def pace(schedule: Schedule, *, speed: float = 1.0, scale: float = 1.0, duration
 
     ``speed`` divides every due time. ``duration_s`` (after that) cuts the schedule, or repeats it until it is that
     long. ``scale`` multiplies visits: whole copies of visits, chosen evenly, each starting a little later than its
-    original; below 1 it keeps that share of visits. Requests are numbered anew in the order they are due, and
-    ``after`` and ``origin`` follow.
+    original; below 1 it keeps that share of visits. Visits that hand values to each other are copied or left out
+    together. Copies keep their client's name, and its credentials with it, but are visits of their own. Requests are
+    numbered anew in the order they are due, and ``after`` and ``origin`` follow.
 
-    Raises InputError where speed or scale is not positive.
+    Raises InputError where speed, scale or duration is not a positive number, or where a schedule without a span would
+    have to be repeated.
     """
-    if speed <= 0 or scale <= 0:
-        raise InputError("speed and scale must be above 0.")
+    for name, value in (("speed", speed), ("scale", scale), ("duration", duration_s)):
+        if value is not None and not (value > 0 and math.isfinite(value)):
+            raise InputError(f"The {name} must be a number above 0.")
     if speed == 1.0 and scale == 1.0 and duration_s in (None, schedule.duration_s):
         return schedule
-    raise NotImplementedError
+    span_s = schedule.duration_s / speed
+    length_s = span_s if duration_s is None else duration_s
+    times = math.ceil(length_s / span_s) if span_s else 1
+    if not span_s and schedule.requests and duration_s is not None:
+        raise InputError("The schedule spans no time, so it cannot be repeated.", "Leave out the duration.")
+    copies = _copies(schedule, scale)
+    played = [
+        _Played(planned.due_s / speed + copy * _COPY_LAG_S + time * span_s, time, copy, planned)
+        for time in range(times)
+        for planned in schedule.requests
+        for copy in range(copies[planned.visit])
+    ]
+    if duration_s is not None:
+        played = [one for one in played if one.due_s < duration_s]
+    played.sort(key=lambda one: (one.due_s, one.time, one.copy, one.planned.request))
+    return Schedule(_renumbered(played), max([length_s, *(one.due_s for one in played[-1:])]))
+
+
+_COPY_LAG_S = 0.25  # how much later each copy of a visit starts: enough that copies do not move in step
+_ROUNDING = 1e-9  # 100 * 0.29 is 28.999999999999996
+
+
+@dataclass(frozen=True, slots=True)
+class _Played:
+    """A request as one repetition (``time``) and one copy of its visit plays it."""
+
+    due_s: float
+    time: int
+    copy: int
+    planned: PlannedRequest
+
+
+def _copies(schedule: Schedule, scale: float) -> dict[int, int]:
+    """How often each visit is played. The part of ``scale`` behind the point is spread evenly over the visits."""
+    group_of: dict[int, int] = {}  # a visit's group: the first of the visits that its values come from
+    visit_of = {planned.request: planned.visit for planned in schedule.requests}
+
+    def group(visit: int) -> int:
+        while (first := group_of.setdefault(visit, visit)) != visit:
+            visit = first
+        return visit
+
+    for planned in schedule.requests:
+        group(planned.visit)
+        for origin in _earlier(planned):
+            one, other = sorted((group(planned.visit), group(visit_of[origin])))
+            group_of[other] = one
+    groups = list(dict.fromkeys(group(planned.visit) for planned in schedule.requests))
+    played = [math.floor(index * scale + _ROUNDING) for index in range(len(groups) + 1)]
+    copies = {one: more - so_far for one, so_far, more in zip(groups, played, played[1:], strict=False)}
+    if groups and not played[-1]:
+        copies[groups[0]] = 1  # a share so small that it would leave nothing to replay
+    return {visit: copies[group(visit)] for visit in list(group_of)}
+
+
+def _earlier(planned: PlannedRequest) -> Iterator[int]:
+    """The requests that one hangs on."""
+    if planned.after is not None:
+        yield planned.after
+    for inject in planned.injects:
+        if inject.origin is not None:
+            yield inject.origin
+
+
+def _renumbered(played: Sequence[_Played]) -> tuple[PlannedRequest, ...]:
+    numbers = {(one.time, one.copy, one.planned.request): number for number, one in enumerate(played)}
+    visits: dict[tuple[int, int, int], int] = {}
+    result = []
+    for number, one in enumerate(played):
+        planned = one.planned
+        moved = {earlier: numbers[one.time, one.copy, earlier] for earlier in _earlier(planned)}
+        result.append(
+            dataclasses.replace(
+                planned,
+                request=number,
+                visit=visits.setdefault((one.time, one.copy, planned.visit), len(visits)),
+                due_s=one.due_s,
+                after=None if planned.after is None else moved[planned.after],
+                injects=tuple(
+                    inject if inject.origin is None else dataclasses.replace(inject, origin=moved[inject.origin])
+                    for inject in planned.injects
+                ),
+            )
+        )
+    return tuple(result)

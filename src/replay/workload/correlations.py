@@ -19,7 +19,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from replay.traffic import Client, Endpoint, Exchange
-from replay.workload.places import USER_FIELDS, Value, handed_values, is_csrf, is_opaque, place_pattern, secret_column
+from replay.workload.places import (
+    TOKEN_FIELDS,
+    USER_FIELDS,
+    Value,
+    handed_values,
+    is_csrf,
+    is_opaque,
+    place_pattern,
+    secret_column,
+)
 
 _SLACK_S = 0.005  # between the clock that dates an exchange and the one that measures how long it took
 _SHORTEST_TOKEN = 8
@@ -121,7 +130,8 @@ def find_correlations(traffic: Traffic) -> tuple[Correlation, ...]:
 def find_credentials(traffic: Traffic, correlations: Sequence[Correlation]) -> tuple[Credential, ...]:
     """The secrets that no response handed out.
 
-    A secret that was refused (401) every time it was sent stays as it is: it is refused at replay just so.
+    A secret that was refused (401) every time it was sent stays as it is: it is refused at replay just so. So does one
+    that a client that is logged in sends in a body, a new user's password say: it is made there, not checked.
     """
     known = {(link.consumer, link.sent, link.value) for link in correlations}
     accepted = {
@@ -132,15 +142,22 @@ def find_credentials(traffic: Traffic, correlations: Sequence[Correlation]) -> t
     }
     credentials: list[Credential] = []
     for number, values in enumerate(traffic.sent):
+        secrets = [value for value in dict.fromkeys(values) if secret_column(value)]
+        if any(value.place.partition(":")[0] in {"bearer", "cookie"} for value in secrets):
+            secrets = [value for value in secrets if not _in_body(value) or value.name in TOKEN_FIELDS]
         own = [
             Credential(number, value.place, value.text, secret_column(value))
-            for value in dict.fromkeys(values)
+            for value in secrets
             if (value.place, value.text) in accepted and (number, value.place, value.text) not in known
         ]
         credentials += own
         if any(credential.column == "password" for credential in own):
             credentials += _addresses(number, values)
     return tuple(credentials)
+
+
+def _in_body(value: Value) -> bool:
+    return value.place.startswith(("form:", "json:"))
 
 
 def _addresses(number: int, values: Sequence[Value]) -> Iterator[Credential]:

@@ -4,8 +4,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+from replay.capture.store import open_capture
 from replay.shapes import is_empty, shape_of
 from replay.traffic import Client, Endpoint, Exchange, Response
 from replay.workload.clients import find_clients
@@ -123,6 +125,13 @@ class Workload:
         names = ("kind", "from", "handed", "to", "sent")
         ranked = sorted(links.items(), key=lambda item: (-item[1], item[0]))
         return [{**dict(zip(names, link, strict=True)), "count": count} for link, count in ranked]
+
+
+def read_workload(capture: Path) -> Workload:
+    """Model the capture in a folder. Raises InputError where it is missing, broken or not complete."""
+    opened = open_capture(capture)
+    manifest = opened.manifest
+    return model_workload(opened.exchanges(), name=manifest.name, environment=manifest.environment)
 
 
 def model_workload(exchanges: Iterable[Exchange], *, name: str = "workload", environment: str = "") -> Workload:

@@ -1,0 +1,61 @@
+"""``replay build``: turn a capture into a locust scenario."""
+
+import json
+from pathlib import Path
+
+import click
+
+from replay.scenario.locustfile import Scenario, build_scenario
+
+_CLIENTS_SHOWN = 10
+
+
+@click.command("build")
+@click.argument("capture", type=click.Path(path_type=Path))
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), metavar="FILE.py", help="The locustfile to write."
+)
+@click.option("--force", is_flag=True, help="Overwrite a locustfile that was edited.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was written as one JSON document.")
+def command(capture: Path, out: Path, *, force: bool, as_json: bool) -> None:
+    r"""Turn the capture in folder CAPTURE into a locust scenario.
+
+    Writes a locustfile, FILE.py, and its data beside it, FILE.data/. The locustfile is yours to edit; it runs with
+    plain locust too.
+
+    \b
+    Examples:
+      replay build captures/production --out locustfiles/production.py
+      locust -f locustfiles/production.py --host http://127.0.0.1:8000
+    """
+    scenario = build_scenario(capture, out, force=force)
+    if as_json:
+        document = {"locustfile": str(scenario.path), "data": str(scenario.data), **scenario.meta}
+        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    else:
+        click.echo(_told(scenario))
+
+
+def _told(scenario: Scenario) -> str:
+    meta = scenario.meta
+    counts = [_many(meta[noun + "s"], noun) for noun in ("request", "visit", "client")]
+    counts.append(_many(len(meta["endpoints"]), "endpoint"))
+    lines = [
+        f"Wrote {scenario.path} and {scenario.data}/:",
+        f"  {', '.join(counts)}, {meta['duration_s']:,.1f} s.",
+    ]
+    if meta["correlations"]:
+        links = sum(link["count"] for link in meta["correlations"])
+        lines.append(f"  {_many(links, 'value')} that a response hands out, sent back by a later request.")
+    if meta["credentials"]:
+        needed = meta["credentials"]
+        lines.append(f"The target's own credentials are needed for {_many(len(needed), 'client')}:")
+        lines += [f"  {one['client']}: {', '.join(one['columns'])}" for one in needed[:_CLIENTS_SHOWN]]
+        if len(needed) > _CLIENTS_SHOWN:
+            lines.append(f"  and {len(needed) - _CLIENTS_SHOWN:,} more")
+        lines.append(f"Fill in a copy of {scenario.data / 'identities.example.csv'} and give it with --identities.")
+    return "\n".join(lines)
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

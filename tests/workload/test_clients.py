@@ -1,0 +1,89 @@
+import base64
+from typing import Any
+
+from replay.workload import model_workload
+
+
+def names(recording: Any) -> list[str]:
+    return [client.name for client in model_workload(recording.exchanges).clients]
+
+
+def log_in(recording: Any, at_s: float, client_id: str, token: str, **more: str) -> int:
+    form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": f"hidden-{client_id}"}
+    return recording.add(at_s, "POST /oauth/token", form=form, answer={"access_token": token, **more})
+
+
+def test_a_client_keeps_its_name_over_its_tokens(recording: Any) -> None:
+    log_in(recording, 0, "scanner-1", "tokenA11111", refresh_token="refreshA1111")
+    recording.add(1, "GET /v1/events", bearer="tokenA11111")
+    form = {"grant_type": "refresh_token", "client_id": "scanner-1", "refresh_token": "refreshA1111"}
+    recording.add(2, "POST /oauth/token", form=form, answer={"access_token": "tokenA22222"})
+    recording.add(3, "GET /v1/events", bearer="tokenA22222")
+    log_in(recording, 4, "scanner-2", "tokenB11111")
+    recording.add(5, "GET /v1/events", bearer="tokenB11111")
+    assert names(recording) == ["scanner-1"] * 4 + ["scanner-2"] * 2
+
+
+def test_an_app_does_not_join_its_users(recording: Any) -> None:
+    for number, user in enumerate(("ada", "bea")):
+        form = {"grant_type": "password", "client_id": "app", "username": user, "password": "hidden"}
+        headers = {"X-Api-Key": "the-key-of-the-app"}
+        recording.add(number, "POST /token", form=form, headers=headers, answer={"access_token": f"token-of-{user}"})
+        recording.add(number + 0.5, "GET /me", bearer=f"token-of-{user}", headers=headers)
+    assert names(recording) == ["ada", "ada", "bea", "bea"]
+
+
+def test_two_refreshing_clients_of_one_app_stay_two(recording: Any) -> None:
+    for number in (1, 2):
+        form = {"grant_type": "refresh_token", "client_id": "app", "refresh_token": f"refresh-{number}"}
+        recording.add(number, "POST /token", form=form, answer={"access_token": f"token-{number}"})
+        recording.add(number + 0.5, "GET /me", bearer=f"token-{number}")
+    first, second = names(recording)[::2]
+    assert first == "app"
+    assert second.startswith("app-")
+    assert names(recording) == [first, first, second, second]
+
+
+def test_basic_names_its_user(recording: Any) -> None:
+    pair = base64.b64encode(b"crm:hidden").decode()
+    headers = {"Authorization": f"Basic {pair}"}
+    recording.add(0, "POST /oauth/token", headers=headers, answer={"access_token": "token-of-crm"})
+    recording.add(1, "GET /v1/events", bearer="token-of-crm")
+    assert names(recording) == ["crm", "crm"]
+
+
+def test_a_session_cookie_is_followed_from_where_it_is_set(recording: Any) -> None:
+    recording.add(0, "GET /login", answered={"Set-Cookie": "sid=before11; Path=/; HttpOnly"})
+    body = {"email": "ada@example.org", "password": "hidden"}
+    cookie = {"Cookie": "sid=before11; lang=en"}
+    recording.add(1, "POST /login", headers=cookie, body=body, answered={"Set-Cookie": "sid=after222"})
+    recording.add(2, "GET /home", headers={"Cookie": "lang=en; sid=after222"})
+    recording.add(3, "GET /home", headers={"Cookie": "lang=en"}, client="address-2")
+    own = names(recording)
+    assert len(set(own[:3])) == 1
+    assert own[3] == "address-2"
+
+
+def test_a_body_about_somebody_is_not_from_them(recording: Any) -> None:
+    recording.add(0, "POST /v1/users", bearer="admin-token", body={"username": "ada", "password": "hidden"})
+    recording.add(1, "POST /v1/users", bearer="admin-token", body={"username": "bea", "password": "hidden"})
+    (only,) = set(names(recording))
+    assert only.startswith("token-")
+
+
+def test_a_token_made_for_another_does_not_join_the_two(recording: Any) -> None:
+    recording.add(0, "POST /v1/keys", bearer="admin-token", answer={"token": "token-for-somebody-else"})
+    recording.add(1, "GET /v1/events", bearer="token-for-somebody-else")
+    assert len(set(names(recording))) == 2
+
+
+def test_keys_and_addresses(recording: Any) -> None:
+    recording.add(0, "GET /v1/events", headers={"X-Api-Key": "key-of-partner"})
+    recording.add(1, "GET /v1/events?api_key=key-of-partner")
+    recording.add(2, "GET /v1/events")
+    recording.add(3, "GET /v1/events", client="address-2")
+    own = names(recording)
+    assert own[0] == own[1] != own[2]
+    assert own[0].startswith("key-")
+    assert own[2:] == ["address-1", "address-2"]
+    assert "key-of-partner" not in "".join(own)
