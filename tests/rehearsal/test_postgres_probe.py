@@ -66,7 +66,8 @@ def waiting(server) -> int:
     return row[0]
 
 
-def test_a_lock_queue_is_named_from_end_to_end(tmp_path, server, table) -> None:
+@pytest.mark.usefixtures("table")
+def test_a_lock_queue_is_named_from_end_to_end(tmp_path, server) -> None:
     probed = Probed(tmp_path, server)
     with probed.running(), server.connect("the export") as reader:
         with reader.transaction():
@@ -76,7 +77,7 @@ def test_a_lock_queue_is_named_from_end_to_end(tmp_path, server, table) -> None:
                 with server.connect(application) as connection:
                     connection.execute(sql)
 
-            alter = threading.Thread(target=send, args=(STEP.session_name, f"ALTER TABLE {table} ADD COLUMN b int"))
+            alter = threading.Thread(target=send, args=(STEP.session_name, "ALTER TABLE token ADD COLUMN b int"))
             alter.start()
             wait_for(lambda: waiting(server) == 1)
             behind = "SELECT scope FROM token WHERE id = 1 /*db_driver='psycopg',route='POST /oauth/token'*/ -- hush-42"
@@ -123,14 +124,15 @@ def test_a_lock_queue_is_named_from_end_to_end(tmp_path, server, table) -> None:
     assert probed.readings("probe_failed").empty
 
 
-def test_a_wait_for_a_row_names_the_table(tmp_path, server, table) -> None:
+@pytest.mark.usefixtures("table")
+def test_a_wait_for_a_row_names_the_table(tmp_path, server) -> None:
     probed = Probed(tmp_path, server, replicas=[])
     with probed.running(), server.connect("first") as first, server.connect("second") as second:
         with first.transaction():
-            first.execute(f"UPDATE {table} SET scope = 'a' WHERE id = 1")
+            first.execute("UPDATE token SET scope = 'a' WHERE id = 1")
 
             def send() -> None:
-                second.execute(f"UPDATE {table} SET scope = 'b' WHERE id = 1")
+                second.execute("UPDATE token SET scope = 'b' WHERE id = 1")
 
             other = threading.Thread(target=send)
             other.start()
@@ -142,14 +144,15 @@ def test_a_wait_for_a_row_names_the_table(tmp_path, server, table) -> None:
     assert [link["application"] for link in detail["blocked_by"]] == ["first"]
 
 
-def test_a_standby_that_stands_still_falls_behind_and_catches_up(tmp_path, server, table) -> None:
+@pytest.mark.usefixtures("table")
+def test_a_standby_that_stands_still_falls_behind_and_catches_up(tmp_path, server) -> None:
     probed = Probed(tmp_path, server)
     with probed.running(), psycopg.connect(server.replica, autocommit=True) as replica:
         time.sleep(0.5)
         replica.execute("SELECT pg_wal_replay_pause()")
         try:
             with server.connect() as connection:
-                connection.execute(f"UPDATE {table} SET scope = repeat('x', 200)")
+                connection.execute("UPDATE token SET scope = repeat('x', 200)")
             time.sleep(1.5)
         finally:
             replica.execute("SELECT pg_wal_replay_resume()")

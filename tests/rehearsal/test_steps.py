@@ -205,7 +205,7 @@ def test_a_command_that_leaves_a_server_behind_is_not_waited_for(stage) -> None:
 
 
 def test_a_program_that_is_not_there(stage) -> None:
-    stage.step(run="x", **{})
+    stage.step(run="x")
     stage.plans[0] = StepPlan(
         **{name: getattr(stage.plans[0], name) for name in StepPlan.__slots__ if name != "run"},
         run=Command(("no-such-program",), "no-such-program"),

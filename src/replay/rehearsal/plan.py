@@ -256,8 +256,14 @@ def _workload(name: str, table: Table) -> WorkloadPlan:
         identities=table.path("identities"),
         timeout_s=table.duration_s("timeout"),
     )
-    table.text("pacing", "client", ("client",))
+    pacing = table.text("pacing", "visits", ("visits", "strict"))
     table.done()
+    if pacing == "strict":
+        raise table.error(
+            "pacing",
+            "cannot be strict here",
+            'Build a locustfile with `replay build`, set pacing = "strict" in it, and name it as locustfile.',
+        )
     if plan.capture is None and plan.locustfile is None:
         raise table.error("capture", "is missing", f"{table.name} needs a capture or a locustfile.")
     return plan

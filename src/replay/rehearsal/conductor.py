@@ -1,0 +1,95 @@
+"""Plays a checked plan from its first arm to its last, and keeps the run's record true on every way out."""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+from replay.errors import ExitCode, Interrupted, ReplayError
+from replay.evidence.files import write_json
+from replay.rehearsal.arm import ArmPlayer
+from replay.rehearsal.observer import Observer
+from replay.rehearsal.outline import Outline
+from replay.rehearsal.record import Record
+from replay.scenario.locustfile import build_scenario
+
+
+def conduct(outline: Outline, out: Path, observer: Observer | None = None) -> None:
+    """Play all arms into the folder ``out``.
+
+    Raises StageError where Stage does not answer or cannot be put back, ToolError where the load or this program broke,
+    Interrupted after Ctrl-C or SIGTERM. Whatever happened, what was seen until then is kept, nothing that was started
+    runs on, and ``rehearsal.json`` says how it ended.
+    """
+    observer = observer or Observer()
+    scrub = outline.plan.scrubber()
+    out.mkdir(parents=True, exist_ok=True)
+    record = Record(out, outline)
+    record.begin()
+    try:
+        with _interruptions():
+            with contextlib.suppress(Exception):
+                observer.begins(outline)
+            locustfiles = _prepare(outline, out)
+            for number, arm in enumerate(outline.arms, 1):
+                ArmPlayer(
+                    outline,
+                    arm,
+                    number,
+                    run=out,
+                    locustfile=locustfiles[arm.workload.plan.name],
+                    record=record,
+                    observer=observer,
+                ).play()
+    except KeyboardInterrupt:
+        record.end("interrupted", "interrupted before its end")
+        raise Interrupted("The rehearsal was interrupted.", f"What was seen until then is in {out}.") from None
+    except ReplayError as error:
+        record.end("failed", scrub(error.message))
+        raise
+    except Exception as error:
+        record.end("failed", scrub(f"{type(error).__name__}: {error}"))
+        raise
+    record.end("complete")
+
+
+def _prepare(outline: Outline, out: Path) -> dict[str, Path]:
+    """Write the workloads' models, and build the scenarios that the plan does not name. Locustfiles by workload."""
+    (out / "workloads").mkdir(exist_ok=True)
+    locustfiles = {}
+    for workload in outline.workloads:
+        name = workload.plan.name
+        write_json(out / "workloads" / f"{name}.json", workload.described)
+        if workload.plan.locustfile is not None:
+            locustfiles[name] = workload.plan.locustfile.absolute()
+        elif workload.plan.capture is not None:
+            (out / "scenarios").mkdir(exist_ok=True)
+            locustfiles[name] = build_scenario(workload.plan.capture, out.absolute() / "scenarios" / f"{name}.py").path
+    return locustfiles
+
+
+@contextlib.contextmanager
+def _interruptions() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the rehearsal in good order; another one ends it at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came = False
+
+    def interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a handler's signature
+        nonlocal came
+        if came:
+            # Load, steps and commands see that we are gone and end by themselves.
+            os._exit(ExitCode.INTERRUPTED)
+        came = True
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

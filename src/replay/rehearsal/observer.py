@@ -1,0 +1,26 @@
+"""What the conductor tells while it plays. This one listens to nothing; the command line shows it."""
+
+from replay.evidence.values import ArmInfo, Mark
+from replay.rehearsal.outline import ArmOutline, Outline
+
+
+class Observer:
+    """Told what goes on, from several threads. What it raises is ignored."""
+
+    def begins(self, outline: Outline) -> None:
+        """The rehearsal begins."""
+
+    def doing(self, arm: ArmOutline, what: str) -> None:
+        """Something is being done before the arm's first second or after its last."""
+
+    def started(self, arm: ArmOutline, number: int) -> None:
+        """The arm's clock runs. ``number`` counts arms from 1."""
+
+    def mark(self, arm: ArmOutline, mark: Mark) -> None:
+        """A step or a statement started, ended or failed."""
+
+    def progress(self, arm: ArmOutline, at_s: float, observed: int) -> None:
+        """A few times a second: the arm's time, and how many requests have been accounted for."""
+
+    def ended(self, arm: ArmOutline, info: ArmInfo) -> None:
+        """The arm is over."""

@@ -1,0 +1,112 @@
+"""``rehearsal.json``: what was rehearsed with what, and the state of the run, true at every moment."""
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from replay import __version__
+from replay.evidence.files import write_json
+from replay.rehearsal.outline import Outline
+from replay.rehearsal.stage import Fingerprint
+from replay.rehearsal.steps import read_sql
+
+_LONGEST_SQL = 200_000
+
+
+class Record:
+    """The run's own file, written anew whenever something in it changes."""
+
+    def __init__(self, folder: Path, outline: Outline) -> None:
+        plan = outline.plan
+        self._file = folder / "rehearsal.json"
+        self._stage: dict[str, Any] = {"database version": "", "fingerprints": {}, "rows": {}, "differences": {}}
+        self._first: Fingerprint | None = None
+        self._values: dict[str, Any] = {
+            "format": 1,
+            "name": plan.name,
+            "state": "running",
+            "reason": "",
+            "started_at": _now(),
+            "ended_at": "",
+            "replay_version": __version__,
+            "plan": plan.resolved,
+            "plan_digest": _digest(json.dumps(plan.resolved, sort_keys=True)),
+            "criteria": plan.criteria,
+            "seed": plan.seed,
+            "captures": {workload.plan.name: workload.capture.to_json() for workload in outline.workloads},
+            "migrations": list(_migrations(outline)),
+            "target": plan.target.target.url,
+            "stage": self._stage,
+            "order": [arm.name for arm in outline.arms],
+            "reset": plan.target.reset is not None,
+            "warnings": list(outline.warnings),
+            "endpoint_roles": _roles(outline),
+        }
+
+    def begin(self) -> None:
+        """Write it for the first time."""
+        self._write()
+
+    def fingerprint(self, arm: str, found: Fingerprint) -> None:
+        """Note what Stage's database was like before an arm."""
+        first = self._first = self._first or found
+        self._stage["database version"] = found.version
+        self._stage["fingerprints"][arm] = found.digest
+        self._stage["rows"][arm] = found.rows
+        differences = found.differences(first)
+        if differences:
+            self._stage["differences"][arm] = differences
+        self._write()
+
+    @property
+    def counted(self) -> tuple[str, ...] | None:
+        """The tables that the first fingerprint counted."""
+        return None if self._first is None else tuple(self._first.rows)
+
+    def end(self, state: str, reason: str = "") -> None:
+        """The run is over: complete, failed or interrupted."""
+        self._values.update(state=state, reason=reason, ended_at=_now())
+        self._write()
+
+    def _write(self) -> None:
+        write_json(self._file, self._values)
+
+
+def _migrations(outline: Outline) -> list[dict[str, Any]]:
+    found = []
+    written = {table["name"]: table for table in outline.plan.resolved["steps"] if isinstance(table.get("name"), str)}
+    for step in outline.steps:
+        if step.plan.sql is None:
+            continue
+        sql = read_sql(step.plan.sql)
+        found.append(
+            {
+                "step": step.plan.name,
+                "file": str(written.get(step.plan.name, {}).get("sql", step.plan.sql.name)),
+                "digest": _digest(sql),
+                "sql": sql if len(sql) <= _LONGEST_SQL else f"{sql[:_LONGEST_SQL]}\n-- cut: {len(sql)} characters",
+            }
+        )
+    return found
+
+
+def _roles(outline: Outline) -> dict[str, str]:
+    """The endpoints whose answers hand out what later requests authenticate with."""
+    roles: dict[str, str] = {}
+    for workload in outline.workloads:
+        if workload.model is None:
+            continue
+        for link in workload.model.correlations:
+            if link.sent in {"bearer", "header:authorization"}:
+                roles[str(workload.model.endpoints[link.producer])] = "authentication"
+    return dict(sorted(roles.items()))
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

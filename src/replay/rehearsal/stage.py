@@ -1,0 +1,163 @@
+"""Stage before an arm: put back, answering, and the same as before the other arms."""
+
+import hashlib
+import http.client
+import json
+import socket
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from replay.errors import StageError
+from replay.rehearsal.commands import OutputLog, RunningCommand
+from replay.rehearsal.plan import TargetPlan
+
+_POLL_S = 0.2
+_COUNT_LIMIT_S = 20.0
+# What makes up a schema, as the server itself writes it: columns, constraints, indexes, triggers, sequences' kinds.
+_SCHEMA = """
+SELECT 'column', c.relname || '.' || a.attname,
+       concat_ws(' ', c.relkind, a.attnum, format_type(a.atttypid, a.atttypmod), a.attnotnull,
+                 pg_get_expr(d.adbin, d.adrelid))
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid
+LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND {ours}
+UNION ALL
+SELECT 'constraint', c.relname || '.' || k.conname, pg_get_constraintdef(k.oid) || ' ' || k.convalidated
+FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE {ours}
+UNION ALL
+SELECT 'index', c.relname, pg_get_indexdef(c.oid) || ' ' || i.indisvalid
+FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE {ours}
+UNION ALL
+SELECT 'trigger', c.relname || '.' || t.tgname, pg_get_triggerdef(t.oid)
+FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE NOT t.tgisinternal AND {ours}
+ORDER BY 1, 2, 3
+""".replace("{ours}", "n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'")
+_TABLES = """
+SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r' AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' ORDER BY pg_relation_size(c.oid), 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """A database's schema and how many rows each table has. Tables too large to count in time are not in ``rows``."""
+
+    version: str
+    schema: str
+    rows: dict[str, int]
+
+    @property
+    def digest(self) -> str:
+        """32 hex digits over the schema and the counted rows."""
+        return _digest([self.schema, sorted(self.rows.items())])
+
+    def differences(self, other: "Fingerprint") -> list[str]:
+        """What differs from another fingerprint, in words."""
+        found = [] if self.schema == other.schema else ["the schema differs"]
+        for table in sorted({*self.rows, *other.rows}):
+            here, there = self.rows.get(table), other.rows.get(table)
+            if here != there:
+                found.append(f"{table} has {_rows(here)}, {_rows(there)} before the first arm")
+        return found
+
+
+def fingerprint(dsn: str, only: Collection[str] | None = None) -> Fingerprint:
+    """Fingerprint a database. ``only`` these tables are counted, else all, the smaller ones first, for 20 s at most.
+
+    Raises StageError where the database cannot be read.
+    """
+    try:
+        with psycopg.connect(
+            dsn, autocommit=True, connect_timeout=10, application_name="replay fingerprint"
+        ) as connection:
+            version = str(
+                connection.execute("SELECT 'PostgreSQL ' || current_setting('server_version')").fetchall()[0][0]
+            )
+            schema = _digest(connection.execute(_SCHEMA.encode()).fetchall())
+            tables = [str(row[0]) for row in connection.execute(_TABLES.encode()).fetchall()]
+            counted: dict[str, int] = {}
+            deadline = time.monotonic() + _COUNT_LIMIT_S
+            for table in tables:
+                if only is not None and table not in only:
+                    continue
+                if only is None and time.monotonic() > deadline:
+                    break
+                # The name comes quoted from the server itself.
+                counted[table] = connection.execute(f"SELECT count(*) FROM {table}".encode()).fetchall()[0][0]  # noqa: S608
+    except psycopg.Error as error:
+        words = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise StageError(
+            f"Stage's database cannot be read: {words}.", "See that it runs and that dsn is right."
+        ) from error
+    return Fingerprint(version, schema, counted)
+
+
+def reset_stage(
+    target: TargetPlan,
+    folder: Path,
+    log_file: Path,
+    scrub: Callable[[str], str],
+    hold: Callable[[RunningCommand], None],
+) -> None:
+    """Run the plan's reset, which ``hold`` gets to end it. Raises StageError where it fails."""
+    if target.reset is None:
+        return
+    log = OutputLog(log_file, scrub)
+    try:
+        log.write(f"$ {target.reset.written}")
+        running = RunningCommand(target.reset, folder, log.write)
+        hold(running)
+        result = running.wait(target.reset_timeout_s)
+    finally:
+        log.close()
+    if result.error:
+        raise StageError(f"Stage's reset failed: {scrub(result.error)}.", f"Its output is in {log_file}.")
+
+
+def wait_until_ready(target: TargetPlan) -> None:
+    """Wait until Stage answers. Raises StageError, with its last answer, where it does not within the limit."""
+    deadline = time.monotonic() + target.ready_timeout_s
+    asked = " ".join(target.ready) if target.ready else "a connection"
+    while True:
+        answer = _ask(target)
+        if not answer:
+            return
+        if time.monotonic() > deadline:
+            raise StageError(
+                f"{target.target.url} did not answer {asked} within {target.ready_timeout_s:g} s: {answer}.",
+                "See that Stage runs and that url and ready in [target] are right.",
+            )
+        time.sleep(_POLL_S)
+
+
+def _ask(target: TargetPlan) -> str:
+    """Why Stage is not ready, or an empty text."""
+    place = target.target
+    try:
+        if target.ready is None:
+            socket.create_connection((place.host, place.port), timeout=5).close()
+            return ""
+        method, path = target.ready
+        kind = http.client.HTTPSConnection if place.scheme == "https" else http.client.HTTPConnection
+        connection = kind(place.host, place.port, timeout=5)
+        try:
+            connection.request(method, place.base_path + path)
+            status = connection.getresponse().status
+        finally:
+            connection.close()
+    except (OSError, http.client.HTTPException) as error:
+        return str(error) or type(error).__name__
+    return "" if status < 400 else f"status {status}"
+
+
+def _rows(count: int | None) -> str:
+    return "no count" if count is None else f"{count} rows"
+
+
+def _digest(value: object) -> str:
+    return hashlib.blake2b(json.dumps(value, default=str).encode(), digest_size=16).hexdigest()
