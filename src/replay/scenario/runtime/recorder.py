@@ -1,5 +1,6 @@
 """Every planned request is recorded once, and written within about a second of being known."""
 
+import io
 import json
 import os
 import re
@@ -9,8 +10,9 @@ from datetime import UTC, datetime
 
 import gevent
 import gevent.threadpool
+import pyarrow.parquet as pq
 
-from replay.evidence.files import ArmFolder, write_json
+from replay.evidence.files import OBSERVATION_SCHEMA, ArmFolder, write_json
 from replay.evidence.values import Observation, Outcome, Sample
 from replay.scenario.schedule import PlannedRequest
 
@@ -56,6 +58,8 @@ class Recorder:
         if folder:
             folder.create()
             self._segments = folder.observations(worker)
+            # The first table costs some tenths of a second, which no request should pay for.
+            pq.write_table(OBSERVATION_SCHEMA.empty_table(), io.BytesIO(), compression="zstd")
 
     def start(self) -> None:
         """Begin to write segments, and to measure the process's share of a core."""

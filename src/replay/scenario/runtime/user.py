@@ -28,6 +28,7 @@ from replay.scenario.runtime.transport import HttpClient
 from replay.scenario.schedule import PlannedRequest, Schedule, pace, read_schedule
 
 _EVENTS: Any = locust.events  # which have no types
+_SWITCH_S = 0.0005
 
 
 class Replay(locust.User):
@@ -263,6 +264,8 @@ def _prepare_session(environment: Environment) -> None:
     # A schedule is large and stays: the collector need not walk through it while requests are due.
     gc.collect()
     gc.freeze()
+    # The thread that writes evidence gives the interpreter back soon.
+    sys.setswitchinterval(_SWITCH_S)
     if alone:
         session.open()
         gevent.signal_handler(signal.SIGINT, session.interrupt)
