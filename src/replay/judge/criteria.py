@@ -73,7 +73,7 @@ _OF_AN_ENDPOINT = (
 
 
 def parse_criteria(table: dict[str, Any]) -> Criteria:
-    """The criteria of a plan's ``[criteria]`` table, with ``[criteria.endpoints."POST /oauth/token"]`` for one endpoint.
+    """The criteria of a plan's ``[criteria]`` table, ``[criteria.endpoints."POST /oauth/token"]`` for one endpoint.
 
     Raises InputError for an unknown key, naming it and the nearest known one, and for a value that is no such number.
     """
@@ -94,8 +94,8 @@ def parse_criteria(table: dict[str, Any]) -> Criteria:
     return dataclasses.replace(general, endpoints=tuple(endpoints))
 
 
-def _limits(table: dict[str, Any], name: str, known: list[str]) -> dict[str, float]:
-    limits = {}
+def _limits(table: dict[str, Any], name: str, known: list[str]) -> dict[str, Any]:
+    limits: dict[str, Any] = {}
     for key, value in table.items():
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)

@@ -48,7 +48,7 @@ class Finding:
     def key(self) -> tuple[str, str]:
         """What is compared between workloads: the endpoint and its kind of trouble, or the probe's metric."""
         if self.endpoint is not None:
-            return (self.endpoint, "latency" if self.metric in {"latency_p95_s"} else "failures")
+            return (self.endpoint, self.metric or "failures")
         return (self.evidence.get("step", "") if self.metric in STEP_METRICS else "", self.metric or "")
 
 

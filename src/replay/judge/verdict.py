@@ -1,7 +1,7 @@
 """Evidence in, verdict out, and ``verdict.json`` beside the evidence.
 
-``verdict.json`` (times are seconds of the arm; shares between 0 and 1; floats have six significant digits; nothing in it
-depends on when or where it was made)::
+``verdict.json`` (times are seconds of the arm; shares between 0 and 1; floats have six significant digits; nothing in
+it depends on when or where it was made)::
 
     format 1, name (the run's), verdict GO | NO_GO | INCONCLUSIVE, reasons [sentence...]
     workload_verdicts {workload: GO | NO_GO | INCONCLUSIVE}, each judged alone
@@ -10,7 +10,7 @@ depends on when or where it was made)::
     findings [...] in the order in which things broke:
       workload, arm, phase ("during STEP", "after STEP"), severity, proven
           severity: blocking (NO_GO), suspect (seen once, not confirmed: INCONCLUSIVE), note (shown, changes nothing)
-          proven: a lock behind the step, an error naming what the step changed, or a direct measurement proves the cause
+          proven: a lock behind the step, an error naming what the step changed, or a direct measurement proves it
       endpoint ("*" is the whole Stage) or probe ("steps" for a step that failed); the other is null
       outcome (refused, server error, empty, timeout, no connection, unsent, wrong shape) and difference (emptied, newly
           failing, wrong shape); or metric (latency_p95_s, stall_s, never_recovered, lock_wait_s, replica_lag_s,
@@ -40,14 +40,24 @@ depends on when or where it was made)::
     timeline [{at_s, workload, arm, kind (step, endpoint, recovery, lock, replica, log), subject, what}]
 """
 
+import dataclasses
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from replay.evidence.files import write_json
-from replay.evidence.run import Evidence, read_run
-from replay.judge.criteria import parse_criteria
-from replay.judge.findings import Check, Finding, plain
+from replay.evidence.run import ArmEvidence, Evidence, read_run
+from replay.judge.case import Case, empty_like
+from replay.judge.compared import with_only_in_production
+from replay.judge.criteria import Criteria, parse_criteria
+from replay.judge.effects import Effect, failures, slowdowns
+from replay.judge.explain import failure_findings, slowdown_findings, stall_findings
+from replay.judge.findings import BLOCKING, NOTE, STEP_METRICS, SUSPECT, Check, Finding, plain
+from replay.judge.probes import lock_findings, log_findings, replica_findings, step_findings
+from replay.judge.reasons import change_checks, reasons
+from replay.judge.soundness import REQUESTS, UNPROVEN, check_run, check_workload
+from replay.judge.tables import arm_row, broke_first, endpoint_row, step_rows, timeline
 
 GO = "GO"
 NO_GO = "NO_GO"
@@ -56,7 +66,7 @@ INCONCLUSIVE = "INCONCLUSIVE"
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """GO, NO_GO or INCONCLUSIVE, with its reasons, findings and checks. ``facts`` are the tables of ``verdict.json``."""
+    """GO, NO_GO or INCONCLUSIVE, with its reasons, findings and checks. ``facts`` are ``verdict.json``'s tables."""
 
     name: str
     verdict: str
@@ -96,7 +106,136 @@ def judge_run(path: Path) -> Verdict:
 
 
 def judge(evidence: Evidence) -> Verdict:
-    """The verdict on the evidence. Pure: the same evidence gives the same verdict, to the byte."""
-    parse_criteria(evidence.rehearsal.get("criteria") or {})
-    name = str(evidence.rehearsal.get("name", ""))
-    return Verdict(name, INCONCLUSIVE, ("Nothing is judged yet.",), (), (), {}, {})
+    """The verdict on the evidence. Pure: the same evidence gives the same verdict, to the byte.
+
+    Raises InputError where the plan's criteria cannot be read.
+    """
+    criteria = parse_criteria(evidence.rehearsal.get("criteria") or {})
+    checks = check_run(evidence, criteria)
+    cases: list[Case] = []
+    effects: dict[str, list[Effect]] = {}
+    findings: list[Finding] = []
+    voided: dict[str, set[str]] = {}
+    for workload, control, steps in _workloads(evidence):
+        checks += check_workload(evidence, workload, control, steps, criteria)
+        voided[workload] = {check.voids for check in checks if check.workload in {None, workload}}
+        if steps is None:
+            continue
+        case = Case(workload, steps.info.role, control or empty_like(steps), steps, criteria, _sql(evidence))
+        cases.append(case)
+        effects[workload] = failures(case)
+        findings += [_weighed(finding, voided[workload]) for finding in _findings(case, effects[workload])]
+    untrusted = {workload for workload, voids in voided.items() if REQUESTS in voids}
+    findings = _in_order(with_only_in_production(findings, cases, untrusted))
+    checks += change_checks(cases, findings)
+    alone = {
+        workload: _decide(
+            [finding for finding in findings if finding.workload == workload],
+            [check for check in checks if check.workload in {None, workload} and check.name != "production_rehearsed"],
+        )
+        for workload in voided
+    }
+    verdict = _decide(findings, checks)
+    return Verdict(
+        name=str(evidence.rehearsal.get("name", "")),
+        verdict=verdict,
+        reasons=tuple(reasons(verdict, findings, checks, cases)),
+        findings=tuple(findings),
+        checks=tuple(checks),
+        workload_verdicts=alone,
+        facts=_facts(evidence, criteria, cases, effects, findings),
+    )
+
+
+def _workloads(evidence: Evidence) -> list[tuple[str, ArmEvidence | None, ArmEvidence | None]]:
+    """(workload, control, steps) of every workload, production first."""
+    arms = sorted(
+        evidence.arms.values(), key=lambda arm: (arm.info.role != "production", arm.info.workload, arm.info.arm)
+    )
+    names = list(dict.fromkeys(arm.info.workload for arm in arms))
+    return [
+        (
+            name,
+            next((arm for arm in arms if arm.info.workload == name and not arm.info.steps), None),
+            next((arm for arm in arms if arm.info.workload == name and arm.info.steps), None),
+        )
+        for name in names
+    ]
+
+
+def _sql(evidence: Evidence) -> tuple[str, ...]:
+    migrations = evidence.rehearsal.get("migrations")
+    return tuple(str(one.get("sql") or "") for one in migrations or [] if isinstance(one, dict))
+
+
+def _findings(case: Case, effects: list[Effect]) -> list[Finding]:
+    found = [*step_findings(case), *lock_findings(case), *replica_findings(case), *log_findings(case)]
+    if not case.later.any():
+        return found
+    found += stall_findings(case)
+    for effect in effects:
+        found += failure_findings(case, effect)
+    for slow in slowdowns(case, effects):
+        found += slowdown_findings(case, slow)
+    return found
+
+
+def _weighed(finding: Finding, voids: set[str]) -> Finding:
+    """The finding as far as the evidence carries it: less than blocking where it is worth less."""
+    if finding.metric in STEP_METRICS or finding.severity == NOTE:
+        return finding
+    if REQUESTS in voids:
+        return dataclasses.replace(finding, severity=NOTE, proven=False)
+    if UNPROVEN in voids and not finding.proven:
+        return dataclasses.replace(finding, severity=SUSPECT)
+    return finding
+
+
+def _decide(findings: list[Finding], checks: list[Check]) -> str:
+    """A proven NO_GO outranks INCONCLUSIVE; no evidence is never GO."""
+    if any(finding.severity == BLOCKING for finding in findings):
+        return NO_GO
+    sound = all(check.passed for check in checks if check.about == "evidence")
+    if not checks or not sound or any(finding.severity == SUSPECT for finding in findings):
+        return INCONCLUSIVE
+    return GO
+
+
+def _in_order(findings: list[Finding]) -> list[Finding]:
+    """In the order in which things broke; within one second the larger share first."""
+    rank = {BLOCKING: 0, SUSPECT: 1, NOTE: 2}
+    return sorted(
+        findings,
+        key=lambda finding: (
+            rank[finding.severity],
+            math.inf if finding.first_bad_s is None else math.floor(finding.first_bad_s),
+            -(finding.observed or 0.0) if finding.unit == "share" else 0.0,
+            finding.workload,
+            finding.endpoint or "",
+            finding.probe or "",
+            finding.metric or "",
+            finding.phase,
+            finding.outcome or "",
+            finding.explanation,
+        ),
+    )
+
+
+def _facts(
+    evidence: Evidence,
+    criteria: Criteria,
+    cases: list[Case],
+    effects: dict[str, list[Effect]],
+    findings: list[Finding],
+) -> dict[str, Any]:
+    arms = [evidence.arms[name] for name in sorted(evidence.arms)]
+    limits = {name: value for name, value in plain(criteria).items() if name != "endpoints"}
+    return {
+        "roles": {arm.info.workload: arm.info.role for arm in arms},
+        "limits": limits | {"endpoints": {name: plain(own) for name, own in criteria.endpoints}},
+        "arms": [arm_row(arm) for arm in arms],
+        "steps": [row for arm in arms for row in step_rows(arm)],
+        "endpoints": [endpoint_row(case, effect) for case in cases for effect in effects[case.workload]],
+        "broke_first": broke_first([finding for finding in findings if finding.severity != NOTE]),
+        "timeline": timeline(cases, findings),
+    }

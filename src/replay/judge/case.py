@@ -1,0 +1,186 @@
+"""One workload's two arms side by side: everything that the rules below look at, computed once."""
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from replay.evidence.run import ArmEvidence
+from replay.judge.criteria import Criteria
+from replay.judge.differences import pair
+from replay.judge.locks import Queue, lock_queues
+from replay.judge.noise import Flags, Stall, find_stalls, merge, near_stall, within
+from replay.judge.phases import BEFORE, Span, step_spans
+
+_AFTERMATH_S = 2.0
+_SQL_WORDS = frozenset(
+    "action add after all alter always analyze and any array before begin between bigint boolean bytea cascade case "
+    "char character check column commit concurrently constraint create current_timestamp database date default delete "
+    "desc distinct drop each else end enable execute exists false first foreign from full function grant group having "
+    "if in index inner insert int integer interval into is join json jsonb key last left like limit local lock_timeout "
+    "materialized mode null numeric offset only or order outer owner primary procedure public references rename "
+    "replace restrict returning returns right rollback row schema select sequence serial session set share "
+    "statement_timeout table temporary text then time timestamp timestamptz trigger true truncate type union unique "
+    "update using uuid valid validate values varchar view when where with work zone error errors failed relation "
+    "request response status value".split()
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A workload with its control and its steps arm, and the plan's limits. ``migrations`` are the steps' SQL texts."""
+
+    workload: str
+    role: str
+    control: ArmEvidence
+    steps: ArmEvidence
+    criteria: Criteria
+    migrations: tuple[str, ...] = ()
+
+    @cached_property
+    def spans(self) -> tuple[Span, ...]:
+        """The steps of the steps arm."""
+        return step_spans(self.steps.marks)
+
+    @cached_property
+    def end_s(self) -> float:
+        """When the steps arm ended."""
+        ended = [mark.at_s for mark in self.steps.marks if not mark.step and mark.event != "started"]
+        return max([self.steps.info.duration_s, *ended])
+
+    @cached_property
+    def first_step_s(self) -> float:
+        """When the first step started; infinity where none did."""
+        return min((span.started_s for span in self.spans), default=np.inf)
+
+    @cached_property
+    def pairs(self) -> pd.DataFrame:
+        """Each request of the steps arm beside its control, as `replay.judge.differences.pair` has it."""
+        return pair(self.control, self.steps, self.spans)
+
+    @cached_property
+    def later(self) -> Flags:
+        """Which pairs belong to a phase from the first step's start on."""
+        flags: Flags = self.pairs["phase"].to_numpy(object) != BEFORE
+        return flags
+
+    @cached_property
+    def queues(self) -> tuple[Queue, ...]:
+        """Lock queues behind the steps, the longest wait first."""
+        return lock_queues(self.steps.readings)
+
+    @cached_property
+    def lock_windows(self) -> list[tuple[float, float]]:
+        """When the application waited behind a step."""
+        return merge([window for queue in self.queues for window in queue.windows])
+
+    @cached_property
+    def step_windows(self) -> list[tuple[float, float]]:
+        """When the steps ran, and the aftermath of two seconds."""
+        return merge([(span.started_s, span.end_s(self.end_s) + _AFTERMATH_S) for span in self.spans])
+
+    @cached_property
+    def control_stalls(self) -> tuple[Stall, ...]:
+        """When the whole Stage stood still in the control."""
+        return find_stalls(self.column("c_start"), self.column("c_end"), self.flags("c_good"), self.end_s)
+
+    @cached_property
+    def steps_stalls(self) -> tuple[Stall, ...]:
+        """When the whole Stage stood still in the steps arm."""
+        return find_stalls(self.column("t_start"), self.column("t_end"), self.flags("t_good"), self.end_s)
+
+    @cached_property
+    def later_stalls(self) -> tuple[Stall, ...]:
+        """The steps arm's stalls that ended after the first step's start."""
+        return tuple(stall for stall in self.steps_stalls if stall.to_s >= self.first_step_s)
+
+    @cached_property
+    def reference_stalls(self) -> tuple[Stall, ...]:
+        """The control's stalls and those before the first step."""
+        return self.control_stalls + tuple(stall for stall in self.steps_stalls if stall not in self.later_stalls)
+
+    def behind_lock(self, stall: Stall) -> bool:
+        """Whether the application waited behind a step for at least half of a stall."""
+        shared = [min(stall.to_s, end) - max(stall.from_s, start) for start, end in self.lock_windows]
+        return sum(max(0.0, overlap) for overlap in shared) >= stall.length_s / 2
+
+    @cached_property
+    def masked(self) -> tuple[Flags, Flags]:
+        """Requests (of the control, of the steps arm) that met a stall of the whole Stage, which is one event.
+
+        What a step's lock caused is never masked, nor stalls long enough to be judged themselves, nor any once they
+        last longer together than the reference's by as much: then they are no noise.
+        """
+        limit_s = self.criteria.stall_s
+        noise = [stall for stall in self.later_stalls if not self.behind_lock(stall) and stall.length_s < limit_s]
+        if sum(stall.length_s for stall in noise) > sum(stall.length_s for stall in self.reference_stalls) + limit_s:
+            noise = []
+        before = [stall for stall in self.steps_stalls if stall not in self.later_stalls]
+        return (
+            near_stall(self.column("c_start"), self.control_stalls),
+            near_stall(self.column("t_start"), (*before, *noise)),
+        )
+
+    @cached_property
+    def named_errors(self) -> tuple[tuple[float, str], ...]:
+        """(second, template) of log events that are new since the steps and name what the steps' SQL changes."""
+        log = self.steps.log
+        known = set(self.control.log["template"]) | set(log["template"][log["at_s"] + 1 <= self.first_step_s])
+        new = log[(log["at_s"] + 1 > self.first_step_s) & ~log["template"].isin(known)]
+        return tuple(
+            (float(at_s), str(template))
+            for at_s, template, example in zip(new["at_s"], new["template"], new["example"], strict=True)
+            if self.changed & _words(f"{template} {example}")
+        )
+
+    @cached_property
+    def changed(self) -> frozenset[str]:
+        """The names in the steps' SQL: tables, columns, constraints."""
+        texts = [*self.migrations, *(one.statement for span in self.spans for one in span.statements)]
+        return frozenset(word for word in _words(" ".join(texts)) if word not in _SQL_WORDS)
+
+    def column(self, name: str) -> npt.NDArray[np.float64]:
+        """A column of ``pairs`` as numbers."""
+        return self._arrays(name, np.float64)
+
+    def flags(self, name: str) -> Flags:
+        """A column of ``pairs`` as flags."""
+        return self._arrays(name, np.bool_)
+
+    def texts(self, name: str) -> npt.NDArray[Any]:
+        """A column of ``pairs`` as text."""
+        return self._arrays(name, object)
+
+    def _arrays(self, name: str, kind: Any) -> npt.NDArray[Any]:
+        if name not in self._kept:
+            self._kept[name] = self.pairs[name].to_numpy(kind)
+        return self._kept[name]
+
+    @cached_property
+    def _kept(self) -> dict[str, npt.NDArray[Any]]:
+        return {}
+
+    def cause_of(self, from_s: npt.NDArray[np.float64], to_s: npt.NDArray[np.float64]) -> str | None:
+        """What proves the cause of effects at these intervals, in words; None where less than half of them have it."""
+        if not len(from_s):
+            return None
+        if 2 * within(from_s, to_s, self.lock_windows).sum() >= len(from_s):
+            return max(self.queues, key=lambda queue: int(within(from_s, to_s, queue.windows).sum())).root
+        errors = self.named_errors
+        if errors and 2 * within(to_s, to_s, [(at_s - 1, at_s + 2) for at_s, _ in errors]).sum() >= len(from_s):
+            templates = sorted({template for _, template in errors})
+            return f"error new since the steps: {' '.join(templates[0].split())[:160]}"
+        return None
+
+
+def empty_like(arm: ArmEvidence) -> ArmEvidence:
+    """An arm that has nothing, to stand for one that is missing."""
+    return ArmEvidence(arm.info, arm.observations.iloc[:0], arm.readings.iloc[:0], arm.log.iloc[:0], (), ())
+
+
+def _words(text: str) -> set[str]:
+    return {word for word in re.findall(r"[a-z_][a-z0-9_]{3,}", text.lower()) if not word.isdigit()}

@@ -1,0 +1,78 @@
+"""Production beside pre-production: what fails under production's traffic only, and by how much more."""
+
+import dataclasses
+
+from replay.judge.case import Case
+from replay.judge.findings import NOTE, Finding
+from replay.judge.statistics import mover, rate_difference
+
+
+def with_only_in_production(findings: list[Finding], cases: list[Case], untrusted: set[str]) -> list[Finding]:
+    """The findings, those of production workloads with ``only_in_production`` and the interaction.
+
+    True where pre-production, judged alone, passes the same criterion; false where it fails it too; null where it never
+    calls the endpoint, where there is no pre-production, or where its arms (``untrusted``) prove nothing.
+    """
+    others = [case for case in cases if case.role == "pre-production" and case.workload not in untrusted]
+    production = {case.workload for case in cases if case.role == "production"}
+    failing = {
+        finding.key
+        for finding in findings
+        if finding.severity != NOTE and finding.workload in {case.workload for case in others}
+    }
+    return [
+        dataclasses.replace(
+            finding,
+            only_in_production=_only(finding, others, failing),
+            interaction=_interaction(finding, others),
+        )
+        if finding.workload in production
+        else finding
+        for finding in findings
+    ]
+
+
+def _only(finding: Finding, others: list[Case], failing: set[tuple[str, str]]) -> bool | None:
+    if not others:
+        return None
+    if finding.key in failing:
+        return False
+    if finding.endpoint not in {None, "*"} and not any(_calls(case, str(finding.endpoint)) for case in others):
+        return None
+    if finding.metric in {"step_failed", "rollback_failed"}:
+        ran = any(span.step == finding.evidence.get("step") for case in others for span in case.spans)
+        return True if ran else None
+    if finding.probe is not None and finding.metric and not any(_measured(case, finding) for case in others):
+        return None
+    return True
+
+
+def _calls(case: Case, endpoint: str) -> bool:
+    """Whether a workload calls an endpoint from the first step's start on."""
+    return bool(((case.pairs["endpoint"] == endpoint).to_numpy() & case.later).any())
+
+
+def _measured(case: Case, finding: Finding) -> bool:
+    """Whether the probe of a finding was read in another workload's steps arm."""
+    readings, log = case.steps.readings, case.steps.log
+    return bool((readings["probe"] == finding.probe).any() or (log["probe"] == finding.probe).any())
+
+
+def _interaction(finding: Finding, others: list[Case]) -> dict[str, object] | None:
+    """How much larger a share of failures is than pre-production's in the same phase, with a 95% interval."""
+    if finding.unit != "share" or finding.effect is None or finding.interval is None:
+        return None
+    low, high = finding.interval
+    for case in others:
+        pairs = case.pairs
+        here = (pairs["endpoint"] == finding.endpoint) & (pairs["phase"] == finding.phase)
+        n = int(here.sum())
+        if not n or low is None or high is None:
+            continue
+        kind = finding.outcome
+        x = int((here & pairs["t_new"] & (pairs["t_kind"] == kind)).sum())
+        x0 = int((here & pairs["c_new"] & (pairs["c_kind"] == kind)).sum())
+        other = (x - x0) / n
+        interval = mover(finding.effect, (low, high), other, rate_difference(x, n, x0, n, 1.0))
+        return {"effect": finding.effect - other, "interval": interval, "pre_production": other}
+    return None

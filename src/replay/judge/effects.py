@@ -1,0 +1,247 @@
+"""Effects of the steps on endpoints: failures, outages, latency, and the whole Stage standing still.
+
+An effect with a proven cause (a lock behind the step, an error that names what the step changed) needs less proof
+than one that stands alone. One that stands alone must not rest on a single burst away from the steps: the worst three
+seconds outside of them are left out of its test.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from replay.judge.case import Case
+from replay.judge.criteria import Criteria
+from replay.judge.findings import BLOCKING, NOTE, SUSPECT
+from replay.judge.noise import BLOCK_S, Flags, longest_outage, recovery, within
+from replay.judge.phases import BEFORE, phase_order
+from replay.judge.statistics import dispersion, more_failures_p, smallest_visible
+
+Times = npt.NDArray[np.float64]
+_BURST_S = 3
+_WITH_CAUSE = 3
+_SLOW_SHARE = 0.05
+_SLOW_AT_LEAST = 10
+_REFERENCE_AT_LEAST = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Events (failures, slow answers) since the first step against the reference."""
+
+    later: int
+    n_later: int
+    reference: int
+    n_reference: int
+    phi: float
+    p_value: float
+    p_without_burst: float
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What became of one endpoint. ``rows`` are its positions in the case's pairs."""
+
+    endpoint: str
+    rows: npt.NDArray[np.int64]
+    test: Comparison
+    severity: str
+    cause: str | None
+    phases: tuple[str, ...]
+    outage_s: float
+    reference_outage_s: float
+    first_bad_s: float | None
+    recovered_s: float | None
+    smallest: int | None
+
+
+def compare(
+    case: Case, rows: npt.NDArray[np.int64], hits: tuple[Flags, Flags], could: tuple[Flags, Flags]
+) -> Comparison:
+    """Test events of one endpoint: ``hits`` in (control, steps arm) among the requests that ``could`` have had them.
+
+    Flags are over all pairs; ``rows`` are the endpoint's.
+    """
+    (control_hits, steps_hits), (control_asked, asked) = hits, could
+    masked_control, masked_steps = case.masked
+    later = rows[case.later[rows] & asked[rows] & ~masked_steps[rows]]
+    before = rows[~case.later[rows] & asked[rows] & ~masked_steps[rows]]
+    control = rows[control_asked[rows] & ~masked_control[rows]]
+    c_start, t_start = case.column("c_start"), case.column("t_start")
+    reference = int(control_hits[control].sum() + steps_hits[before].sum())
+    n_reference = len(control) + len(before)
+    cells = np.concatenate((c_start[control], t_start[before] + 1e6))
+    in_reference = _blocks(cells, np.concatenate((control_hits[control], steps_hits[before])))
+    x, n = int(steps_hits[later].sum()), len(later)
+    phi = dispersion(in_reference, _blocks(t_start[later], steps_hits[later]))
+    p = more_failures_p(x, n, reference, n_reference, phi)
+    kept = later[~_worst_burst(case, t_start[later], steps_hits[later])]
+    calm_phi = dispersion(in_reference, _blocks(t_start[kept], steps_hits[kept]))
+    p_calm = more_failures_p(int(steps_hits[kept].sum()), n, reference, n_reference, calm_phi)
+    distinct = len(np.unique(np.floor(case.column("t_end")[later][steps_hits[later]])))
+    return Comparison(x, n, reference, n_reference, phi, p, max(p, p_calm), distinct)
+
+
+def _blocks(at_s: Times, hits: Flags) -> tuple[Times, Times]:
+    _, cell = np.unique(np.floor(at_s / BLOCK_S), return_inverse=True)
+    failures: Times = np.bincount(cell, weights=hits.astype(np.float64)).astype(np.float64)
+    return (failures, np.bincount(cell).astype(np.float64))
+
+
+def _worst_burst(case: Case, at_s: Times, hits: Flags) -> Flags:
+    """The hits of the worst three seconds that no step is near."""
+    alone = hits & ~within(at_s, at_s, case.step_windows)
+    if not alone.any():
+        return alone
+    second = np.floor(at_s - at_s.min()).astype(np.int64)
+    counts = np.bincount(second[alone], minlength=int(second.max()) + _BURST_S)
+    worst = int(np.argmax(np.convolve(counts, np.ones(_BURST_S, dtype=np.int64), mode="valid")))
+    burst: Flags = alone & (second >= worst) & (second < worst + _BURST_S)
+    return burst
+
+
+def failures(case: Case) -> list[Effect]:
+    """The effect of the steps on the failures of every endpoint, by name."""
+    endpoints = case.texts("endpoint")
+    names, index = np.unique(endpoints.astype(str), return_inverse=True)
+    order = np.argsort(index, kind="stable")
+    edges = np.searchsorted(index[order], np.arange(len(names) + 1))
+    return [_failures_of(case, str(name), order[edges[n] : edges[n + 1]]) for n, name in enumerate(names)]
+
+
+def _failures_of(case: Case, endpoint: str, rows: npt.NDArray[np.int64]) -> Effect:
+    limits = case.criteria.of(endpoint)
+    c_new, t_new = case.flags("c_new"), case.flags("t_new")
+    fair = (case.flags("c_good") | c_new) | (case.flags("t_good") | t_new)  # what fails in both says nothing
+    test = compare(case, rows, (c_new, t_new), (fair, fair))
+    _, masked = case.masked
+    t_start, t_end = case.column("t_start"), case.column("t_end")
+    later = rows[case.later[rows] & fair[rows] & ~masked[rows]]
+    before = rows[~case.later[rows] & fair[rows] & ~masked[rows]]
+    outage_s, _ = longest_outage(t_start[later], t_end[later], t_new[later])
+    c_rows = rows[fair[rows]]
+    reference_outage_s = max(
+        longest_outage(case.column("c_start")[c_rows], case.column("c_end")[c_rows], c_new[c_rows])[0],
+        longest_outage(t_start[before], t_end[before], t_new[before])[0],
+    )
+    failing = later[t_new[later]]
+    cause = case.cause_of(case.column("root_start")[failing], case.column("root_end")[failing])
+    by_phase = Counter(case.texts("phase")[failing].tolist())
+    in_phase = Counter(case.texts("phase")[later].tolist())
+    strong = any(
+        count >= limits.strong_failures and count >= limits.failure_share * in_phase[phase]
+        for phase, count in by_phase.items()
+    )
+    severity = _severity(test, limits, (outage_s, reference_outage_s), caused=cause is not None, strong=strong)
+    first_bad_s, recovered_s = recovery(t_start[later], t_end[later], t_new[later])
+    phases = [phase for phase in phase_order(case.spans) if by_phase[phase] >= max(3, 0.1 * len(failing))]
+    return Effect(
+        endpoint=endpoint,
+        rows=rows,
+        test=test,
+        severity=severity,
+        cause=cause,
+        phases=tuple(phases or [phase for phase, _ in by_phase.most_common(1)]),
+        outage_s=outage_s,
+        reference_outage_s=reference_outage_s,
+        first_bad_s=first_bad_s,
+        recovered_s=recovered_s,
+        smallest=smallest_visible(test.n_later, test.reference, test.n_reference, test.phi, limits.p_value),
+    )
+
+
+def _severity(test: Comparison, limits: Criteria, outages_s: tuple[float, float], *, caused: bool, strong: bool) -> str:
+    outage_s, reference_outage_s = outages_s
+    out = outage_s >= limits.outage_s and outage_s > 1.5 * reference_outage_s
+    enough = test.later - test.reference * test.n_later / max(1, test.n_reference) >= limits.min_failures
+    spread = enough and test.seconds >= limits.min_seconds
+    if caused and test.later >= _WITH_CAUSE and (test.p_value <= limits.p_value_with_cause or out):
+        return BLOCKING
+    significant = test.p_value <= limits.p_value
+    if significant and out and outage_s >= limits.unavailable_s:
+        return BLOCKING
+    lasting = test.p_without_burst <= limits.p_value and spread
+    if lasting and strong:
+        return BLOCKING
+    if lasting or (significant and spread and out):
+        return SUSPECT
+    return NOTE if significant and spread else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Slowdown:
+    """Slow answers of one endpoint. ``limit_s`` is what counts as slow, ``reference_p95_s`` where it comes from."""
+
+    endpoint: str
+    rows: npt.NDArray[np.int64]
+    test: Comparison
+    severity: str
+    cause: str | None
+    phases: tuple[str, ...]
+    limit_s: float
+    reference_p95_s: float
+    lasted_s: float
+
+
+def slowdowns(case: Case, effects: list[Effect]) -> list[Slowdown]:
+    """Endpoints whose answers became slow in at least one phase: 5% of them beyond 1.5 times the reference's p95."""
+    found = [_slowdown_of(case, effect.endpoint, effect.rows) for effect in effects]
+    return [slowdown for slowdown in found if slowdown is not None]
+
+
+def _slowdown_of(case: Case, endpoint: str, rows: npt.NDArray[np.int64]) -> Slowdown | None:
+    limits = case.criteria.of(endpoint)
+    c_latency, t_latency = case.column("c_latency"), case.column("t_latency")
+    c_asked = case.flags("c_good") & np.isfinite(c_latency)
+    t_asked = case.flags("t_good") & np.isfinite(t_latency)
+    masked_control, masked_steps = case.masked
+    before = rows[~case.later[rows] & t_asked[rows] & ~masked_steps[rows]]
+    later = rows[case.later[rows] & t_asked[rows] & ~masked_steps[rows]]
+    known = np.concatenate((c_latency[rows[c_asked[rows] & ~masked_control[rows]]], t_latency[before]))
+    if len(known) < _REFERENCE_AT_LEAST or not len(later):
+        return None
+    p95_s = float(np.quantile(known, 0.95))
+    limit_s = max(limits.latency_ratio * p95_s, p95_s + limits.latency_floor_s)
+    slow = t_asked & (t_latency > limit_s)
+    if slow[later].sum() < _SLOW_AT_LEAST:
+        return None
+    test = compare(case, rows, (c_asked & (c_latency > limit_s), slow), (c_asked, t_asked))
+    phases = tuple(
+        phase
+        for phase in phase_order(case.spans)
+        if phase != BEFORE and _share(slow[later[case.texts("phase")[later] == phase]]) >= _SLOW_SHARE
+    )
+    if test.p_value > limits.p_value or not phases:
+        return None
+    t_start, t_end = case.column("t_start"), case.column("t_end")
+    hit = later[slow[later]]
+    cause = case.cause_of(t_start[hit], t_end[hit])
+    lasted_s = float(t_end[hit].max() - t_start[hit].min())
+    persistent = any(_persists(case, phase, later, slow, limits) for phase in phases)
+    lasting = test.p_without_burst <= limits.p_value and lasted_s >= limits.latency_lasting_s
+    severity = BLOCKING if lasting and (cause is not None or persistent) else NOTE
+    return Slowdown(endpoint, rows, test, severity, cause, phases, limit_s, p95_s, lasted_s)
+
+
+def _persists(case: Case, phase: str, later: npt.NDArray[np.int64], slow: Flags, limits: Criteria) -> bool:
+    """Whether an endpoint stayed slow after a step until the next one or the end: in each third of that time."""
+    for number, span in enumerate(case.spans):
+        if span.after != phase or span.ended_s is None:
+            continue
+        start = span.ended_s
+        stop = next((later_span.started_s for later_span in case.spans[number + 1 :]), case.end_s)
+        if stop - start < limits.latency_lasting_s:
+            continue
+        at_s = case.column("t_start")[later]
+        edges = np.linspace(start, stop, 4)
+        thirds = [slow[later[(at_s >= low) & (at_s < high)]] for low, high in pairwise(edges)]
+        if all(third.sum() >= 3 and _share(third) >= _SLOW_SHARE for third in thirds):
+            return True
+    return False
+
+
+def _share(flags: Flags) -> float:
+    return float(flags.mean()) if len(flags) else 0.0

@@ -1,0 +1,117 @@
+"""Who waited for whom: the queues of the application's sessions behind a step, from the probe's lock waits."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from replay.judge.findings import short
+from replay.judge.noise import merge
+
+# Waits too short to make a request fail, and how long a backlog takes to drain once the lock is gone.
+_SHORTEST_S = 0.05
+_DRAIN_S = 2.0
+
+
+@dataclass(slots=True)
+class Queue:
+    """The application's sessions that waited behind one statement of a step, and what held that statement up."""
+
+    step: str
+    statement: str
+    longest_s: float = 0.0
+    longest_at_s: float = 0.0
+    own_wait_s: float = 0.0
+    windows: list[tuple[float, float]] = field(default_factory=list)
+    endpoints: dict[str, float] = field(default_factory=dict)
+    queries: Counter[str] = field(default_factory=Counter)
+    queued_at: Counter[float] = field(default_factory=Counter)
+    holders: Counter[tuple[str, str]] = field(default_factory=Counter)
+    probe: str = ""
+
+    @property
+    def queued(self) -> int:
+        """How many sessions waited at the same time, at most."""
+        return max(self.queued_at.values(), default=0)
+
+    @property
+    def held_up_by(self) -> tuple[str, str]:
+        """(endpoint or session, query) of what the statement waited for; empty where it held the lock itself."""
+        if not self.holders:
+            return ("", "")
+        return max(sorted(self.holders), key=lambda holder: self.holders[holder])
+
+    @property
+    def root(self) -> str:
+        """The cause in words, as part of a sentence."""
+        holder, query = self.held_up_by
+        held_up = f", which waited for {holder or query}" if holder or query else ""
+        return f"lock queue behind {short(self.statement, 90)!r} of step {self.step!r}{held_up}"
+
+
+def lock_queues(readings: pd.DataFrame) -> tuple[Queue, ...]:
+    """The queues behind steps in one arm, the longest wait first. ``readings`` has the columns of Reading."""
+    waits = readings[readings["metric"] == "lock_wait_s"]
+    queues: dict[tuple[str, str], Queue] = {}
+    for at_s, probe, value, text in zip(waits["at_s"], waits["probe"], waits["value"], waits["detail"], strict=True):
+        detail = detail_of(text)
+        waiting = _dict(detail.get("waiting"))
+        chain = [_dict(one) for one in detail.get("blocked_by") or [] if isinstance(one, dict)]
+        if not np.isfinite(value) or not np.isfinite(at_s):
+            continue
+        if waiting.get("step"):
+            queue = _queue(queues, waiting, str(probe))
+            queue.own_wait_s = max(queue.own_wait_s, float(value))
+            for one in chain:
+                if not one.get("step") and one.get("level", 1) == 1:
+                    queue.holders[_holder(one)] += 1000  # the step's own wait says it best
+            continue
+        ahead = next((one for one in chain if one.get("step")), None)
+        if ahead is None or str(waiting.get("application") or "").startswith("replay"):
+            continue
+        queue = _queue(queues, ahead, str(probe))
+        if value > queue.longest_s:
+            queue.longest_s, queue.longest_at_s = float(value), float(at_s)
+        if value >= _SHORTEST_S:
+            queue.windows.append((float(at_s - value), float(at_s) + _DRAIN_S))
+        queue.queued_at[round(float(at_s), 2)] += 1
+        queue.queries[short(str(waiting.get("query") or ""))] += 1
+        if waiting.get("endpoint"):
+            name = str(waiting["endpoint"])
+            queue.endpoints[name] = max(queue.endpoints.get(name, 0.0), float(value))
+        level = ahead.get("level", 1)
+        for one in chain:
+            if not one.get("step") and one.get("level", 1) == level + 1:
+                queue.holders[_holder(one)] += 1
+    for queue in queues.values():
+        queue.windows = merge(queue.windows)
+    return tuple(sorted(queues.values(), key=lambda queue: (-queue.longest_s, queue.step, queue.statement)))
+
+
+def _queue(queues: dict[tuple[str, str], Queue], session: dict[str, Any], probe: str) -> Queue:
+    step, statement = str(session["step"]), " ".join(str(session.get("query") or "").split())
+    return queues.setdefault((step, statement), Queue(step, statement, probe=probe))
+
+
+def _holder(session: dict[str, Any]) -> tuple[str, str]:
+    query = short(str(session.get("query") or ""))
+    if session.get("endpoint"):
+        return (str(session["endpoint"]), query)
+    if query:
+        return ("", query)
+    return (str(session.get("application") or f"session {session.get('pid', '?')}"), "")
+
+
+def detail_of(text: object) -> dict[str, Any]:
+    """The detail of a reading; empty where it is no JSON object."""
+    try:
+        return _dict(json.loads(str(text)))
+    except ValueError:
+        return {}
+
+
+def _dict(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

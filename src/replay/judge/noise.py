@@ -1,0 +1,129 @@
+"""What Stage does anyway: moments when all of it stood still, and failures that come in bursts."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Times = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+
+BLOCK_S = 5.0
+STALL_S = 0.5
+_BEFORE_STALL_S, _AFTER_STALL_S = 1.2, 0.7
+_ASKED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Stall:
+    """A time in which requests were due and none succeeded anywhere."""
+
+    from_s: float
+    to_s: float
+
+    @property
+    def length_s(self) -> float:
+        """How long it was."""
+        return self.to_s - self.from_s
+
+
+def find_stalls(due_s: Times, done_s: Times, good: Flags, end_s: float) -> tuple[Stall, ...]:
+    """The stalls of an arm: more than 0.5 s without a success while at least 5 requests fell due.
+
+    An arm with little traffic has such pauses by nature; what was not asked for cannot fail.
+    """
+    successes = np.sort(done_s[good])
+    if not len(due_s):
+        return ()
+    edges = np.concatenate(([min(0.0, float(due_s.min()))], successes, [max(end_s, float(due_s.max()))]))
+    gaps = np.flatnonzero(np.diff(edges) > STALL_S)
+    due = np.sort(due_s)
+    first = np.searchsorted(due, edges[gaps], side="left")
+    last = np.searchsorted(due, edges[gaps + 1], side="left")
+    stalls = []
+    for gap, start, stop in zip(gaps, first, last, strict=True):
+        if stop - start < _ASKED:
+            continue
+        begin, end = max(float(edges[gap]), float(due[start])), float(edges[gap + 1])
+        if end - begin > STALL_S:
+            stalls.append(Stall(begin, end))
+    return tuple(stalls)
+
+
+def near_stall(at_s: Times, stalls: tuple[Stall, ...]) -> Flags:
+    """Which moments lie from 1.2 s before to 0.7 s after a stall."""
+    return within(at_s, at_s, [(stall.from_s - _BEFORE_STALL_S, stall.to_s + _AFTER_STALL_S) for stall in stalls])
+
+
+def within(from_s: Times, to_s: Times, windows: list[tuple[float, float]]) -> Flags:
+    """Which intervals touch one of the windows."""
+    if not windows:
+        return np.zeros(len(from_s), dtype=np.bool_)
+    merged = merge(windows)
+    starts = np.array([start for start, _ in merged])
+    ends = np.array([end for _, end in merged])
+    # The last window that starts before the interval ends is the only one that may reach into it.
+    at = np.searchsorted(starts, to_s, side="right") - 1
+    touched: Flags = (at >= 0) & (ends[np.maximum(at, 0)] >= from_s)
+    return touched
+
+
+def merge(windows: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The windows in order, those that touch as one."""
+    merged: list[tuple[float, float]] = []
+    for start, end in sorted(windows):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def longest_outage(at_s: Times, end_s: Times, bad: Flags) -> tuple[float, float]:
+    """(length, start) of the longest time with nothing but failures: 3 or more in a row; (0, 0) where there is none.
+
+    Requests are taken in the order in which they were sent; the time runs from the first failure's sending to the last
+    one's end, or to the next success's sending where that is earlier.
+    """
+    longest, start = 0.0, 0.0
+    order = np.lexsort((end_s, at_s))
+    sent, ended, failed = at_s[order], end_s[order], bad[order]
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], failed, [False])).astype(np.int8)))
+    for first, stop in zip(edges[::2], edges[1::2], strict=True):
+        if stop - first < 3:
+            continue
+        last = float(ended[first:stop].max())
+        if stop < len(sent):
+            last = max(float(sent[stop - 1]), min(last, float(sent[stop])))
+        if last - float(sent[first]) > longest:
+            longest, start = last - float(sent[first]), float(sent[first])
+    return (longest, start)
+
+
+def recovery(at_s: Times, end_s: Times, bad: Flags, calm_s: float = 2.0) -> tuple[float | None, float | None]:
+    """(when it broke, when it came back) of one endpoint; None where it never did.
+
+    It broke when its first failure was seen. A spell of failures ends at the first of 3 successes in a row, or at the
+    first of those that reach ``calm_s`` beyond the last failure. It came back after the last spell that counts: of 3
+    failures or more, or any where none has so many.
+    """
+    if not bad.any():
+        return (None, None)
+    order = np.lexsort((at_s, end_s))
+    spells: list[tuple[int, float, float | None]] = []  # failures, start, end
+    failures, successes = 0, 0
+    began = last_bad = back = 0.0
+    for moment, is_bad in zip(end_s[order].tolist(), bad[order].tolist(), strict=True):
+        if is_bad:
+            began = moment if failures == 0 else began
+            failures, successes, last_bad = failures + 1, 0, moment
+        elif failures:
+            back = moment if successes == 0 else back
+            successes += 1
+            if successes >= 3 or moment - last_bad >= calm_s:
+                spells.append((failures, began, back))
+                failures = successes = 0
+    if failures:
+        spells.append((failures, began, None))
+    counted = [spell for spell in spells if spell[0] >= 3] or spells
+    return (spells[0][1], counted[-1][2])

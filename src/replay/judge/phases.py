@@ -1,0 +1,114 @@
+"""When each step ran, by its marks, and which phase of the arm a request or a moment belongs to."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from replay.evidence.values import Mark
+
+BEFORE = "before"
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement of a step. ``ended_s`` is None where it did not end."""
+
+    index: int
+    statement: str
+    started_s: float
+    ended_s: float | None = None
+    failed: bool = False
+    error: str = ""
+    rows: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One step of an arm from its start to its end. ``ended_s`` is None where no end was seen."""
+
+    step: str
+    kind: str
+    started_s: float
+    ended_s: float | None = None
+    failed: bool = False
+    error: str = ""
+    statements: tuple[Statement, ...] = ()
+
+    @property
+    def during(self) -> str:
+        """The phase while it ran."""
+        return f"during {self.step}"
+
+    @property
+    def after(self) -> str:
+        """The phase after it, until the next."""
+        return f"after {self.step}"
+
+    def end_s(self, otherwise: float) -> float:
+        """When it ended, or ``otherwise``."""
+        return otherwise if self.ended_s is None else self.ended_s
+
+
+def step_spans(marks: Iterable[Mark]) -> tuple[Span, ...]:
+    """The steps of an arm in the order they started. An end without a start is a step of no length."""
+    spans: list[Span] = []
+    for mark in sorted(marks, key=lambda mark: mark.at_s):
+        if not mark.step:
+            continue
+        at = next((n for n in reversed(range(len(spans))) if spans[n].step == mark.step), None)
+        if mark.index:
+            if at is not None:
+                spans[at] = replace(spans[at], statements=_with(spans[at].statements, mark))
+        elif mark.event == "started" or at is None or spans[at].ended_s is not None:
+            span = Span(mark.step, mark.kind, mark.at_s)
+            spans.append(span if mark.event == "started" else _ended(span, mark))
+        else:
+            spans[at] = _ended(spans[at], mark)
+    return tuple(spans)
+
+
+def _ended(span: Span, mark: Mark) -> Span:
+    return replace(span, ended_s=mark.at_s, failed=mark.event == "failed", error=mark.error)
+
+
+def _with(statements: tuple[Statement, ...], mark: Mark) -> tuple[Statement, ...]:
+    if mark.event == "started" or not statements or statements[-1].index != mark.index:
+        return (*statements, Statement(mark.index, mark.statement, mark.at_s))
+    ended = replace(
+        statements[-1],
+        ended_s=mark.at_s,
+        failed=mark.event == "failed",
+        error=mark.error,
+        rows=mark.rows,
+    )
+    return (*statements[:-1], ended)
+
+
+def phases_of(
+    spans: tuple[Span, ...], from_s: npt.NDArray[np.float64], to_s: npt.NDArray[np.float64]
+) -> npt.NDArray[Any]:
+    """The phase of each interval: "during" the first step that it overlaps, else "after" the last one before it."""
+    phases = np.full(len(from_s), BEFORE, dtype=object)
+    for span in spans:
+        phases[from_s >= span.started_s] = span.after
+    for span in reversed(spans):
+        overlaps = (to_s >= span.started_s) & (from_s <= span.end_s(np.inf))
+        phases[overlaps] = span.during
+    return phases
+
+
+def phase_at(spans: tuple[Span, ...], at_s: float) -> str:
+    """The phase of one moment."""
+    moment = np.array([at_s], dtype=np.float64)
+    return str(phases_of(spans, moment, moment)[0])
+
+
+def phase_order(spans: tuple[Span, ...]) -> list[str]:
+    """Every phase of an arm, in the order of time."""
+    order = [BEFORE]
+    for span in spans:
+        order += [name for name in (span.during, span.after) if name not in order]
+    return order

@@ -1,0 +1,279 @@
+"""Effects measured directly: lock queues, replica lag, a flooded error log, and steps that failed."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from replay.evidence.run import ArmEvidence
+from replay.judge.case import Case
+from replay.judge.explain import said
+from replay.judge.findings import BLOCKING, NOTE, Finding, seconds, short
+from replay.judge.locks import Queue, detail_of
+from replay.judge.noise import near_stall
+from replay.judge.phases import Span, phase_at
+
+_ROLLBACKS = frozenset({"rollback"})
+_CAUGHT_UP_S = 1.0
+
+
+def step_findings(case: Case) -> list[Finding]:
+    """A finding for each step that failed, with the database's or the program's own words."""
+    return [_step_failed(case, span) for span in case.spans if span.failed]
+
+
+def _step_failed(case: Case, span: Span) -> Finding:
+    statement = next((one for one in reversed(span.statements) if one.failed), None)
+    error = span.error or (statement.error if statement else "") or "no reason given"
+    rollback = span.kind in _ROLLBACKS
+    what = "The rollback" if rollback else "The step"
+    at = f" at {short(statement.statement, 90)!r}" if statement and statement.statement else ""
+    return Finding(
+        workload=case.workload,
+        arm=case.steps.info.arm,
+        phase=span.during,
+        unit="count",
+        observed=1.0,
+        control=0.0,
+        explanation=f"{what} {span.step!r} failed under the {case.workload} workload{at}: {short(error, 300)}",
+        severity=BLOCKING,
+        probe="steps",
+        metric="rollback_failed" if rollback else "step_failed",
+        effect=1.0,
+        root=short(error, 300),
+        proven=True,
+        first_bad_s=span.ended_s,
+        evidence={
+            "step": span.step,
+            "kind": span.kind,
+            "statement": statement.statement if statement else "",
+            "error": error,
+        },
+    )
+
+
+def lock_findings(case: Case) -> list[Finding]:
+    """A finding for each statement behind which the application waited for too long."""
+    limit_s = case.criteria.lock_wait_s
+    return [_lock_wait(case, queue) for queue in case.queues if queue.longest_s >= limit_s]
+
+
+def _lock_wait(case: Case, queue: Queue) -> Finding:
+    holder, query = queue.held_up_by
+    waited = f", which itself waited for {holder or query}" if holder or query else ", which held the lock"
+    sessions = "1 session" if queue.queued == 1 else f"{queue.queued} sessions"
+    gap_s = _sampling_gap_s(case.steps.readings, queue.probe)
+    phase = next(
+        (span.during for span in case.spans if span.step == queue.step), phase_at(case.spans, queue.longest_at_s)
+    )
+    return Finding(
+        workload=case.workload,
+        arm=case.steps.info.arm,
+        phase=phase,
+        unit="s",
+        observed=queue.longest_s,
+        control=0.0,
+        explanation=f"The application waited up to {seconds(queue.longest_s)} for a lock behind "
+        f"{short(queue.statement, 90)!r} of step {queue.step!r}{waited}; {sessions} queued at most.",
+        severity=BLOCKING,
+        probe=queue.probe,
+        metric="lock_wait_s",
+        effect=queue.longest_s,
+        interval=(queue.longest_s, queue.longest_s + gap_s),
+        root=queue.root,
+        proven=True,
+        first_bad_s=queue.windows[0][0] if queue.windows else None,
+        evidence={
+            "step": queue.step,
+            "statement": queue.statement,
+            "held_up_by": holder or None,
+            "held_up_by_query": query or None,
+            "queued": queue.queued,
+            "own_wait_s": queue.own_wait_s,
+            "waiting_endpoints": dict(sorted(queue.endpoints.items())),
+            "waiting_queries": [
+                text for text, _ in sorted(queue.queries.items(), key=lambda one: (-one[1], one[0]))[:5]
+            ],
+            "from_s": queue.windows[0][0] if queue.windows else None,
+            "to_s": queue.longest_at_s,
+        },
+    )
+
+
+def _sampling_gap_s(readings: pd.DataFrame, probe: str) -> float:
+    """The usual time between two samples of a probe: how much longer than seen a wait may have been."""
+    at_s = np.unique(readings["at_s"][readings["probe"] == probe].to_numpy(np.float64).round(2))
+    return float(np.median(np.diff(at_s))) if len(at_s) > 1 else 0.0
+
+
+def replica_findings(case: Case) -> list[Finding]:
+    """A finding for each replica that fell behind further than the limit and further than in the reference."""
+    found = []
+    for metric, limit, floor in (
+        ("replica_lag_s", case.criteria.replica_lag_s, 1.0),
+        ("replica_lag_bytes", case.criteria.replica_lag_bytes, 1.0),
+    ):
+        if limit is None:
+            continue
+        for replica, (at_s, value) in replica_lag(case.steps.readings, metric).items():
+            later = at_s >= case.first_step_s
+            reference = replica_lag(case.control.readings, metric).get(replica, (np.array([]), np.array([])))[1]
+            known = float(max([0.0, *reference.tolist(), *value[~later].tolist()]))
+            if later.any() and value[later].max() >= limit and value[later].max() - known >= floor:
+                found.append(_replica_lag(case, metric, replica, (at_s[later], value[later]), known))
+    return found
+
+
+def _replica_lag(case: Case, metric: str, replica: str, lag: tuple[Any, Any], known: float) -> Finding:
+    at_s, value = lag
+    worst, peak_s, observed = int(np.argmax(value)), float(at_s[np.argmax(value)]), float(value.max())
+    behind = value > known + (_CAUGHT_UP_S if metric == "replica_lag_s" else 0.05 * observed)
+    onset = int(np.argmax(behind))
+    caught_up = [float(moment) for moment in at_s[worst:][~behind[worst:]]]
+    rising = slice(onset, worst + 1)
+    slope = float(np.polyfit(at_s[rising], value[rising], 1)[0]) if worst - onset >= 2 else None
+    growing = not caught_up and len(value) - worst <= max(2, len(value) // 20)
+    shape = (
+        "further and further until the rehearsal ended"
+        if growing
+        else (
+            f"and caught up at {seconds(caught_up[0])}"
+            if caught_up
+            else "and had not caught up when the rehearsal ended"
+        )
+    )
+    bytes_at_most = replica_lag(case.steps.readings, "replica_lag_bytes").get(replica, (None, np.array([0.0])))[1].max()
+    amount = seconds(observed) if metric == "replica_lag_s" else f"{observed / 1e6:.1f} MB"
+    phase = phase_at(case.spans, float(at_s[onset]))
+    running = _running_at(case, float(at_s[onset]))
+    return Finding(
+        workload=case.workload,
+        arm=case.steps.info.arm,
+        phase=phase,
+        unit="s" if metric == "replica_lag_s" else "bytes",
+        observed=observed,
+        control=known,
+        explanation=f"The replica {replica} fell behind from {said(phase)} on, up to {amount}"
+        f"{f' ({bytes_at_most / 1e6:.1f} MB)' if metric == 'replica_lag_s' and bytes_at_most else ''}, {shape}; "
+        f"without the steps it was {seconds(known) if metric == 'replica_lag_s' else f'{known / 1e6:.1f} MB'} at most.",
+        severity=BLOCKING,
+        probe=_probe_of(case.steps.readings, metric),
+        metric=metric,
+        effect=observed - known,
+        interval=(observed - known, observed - known),
+        root=running,
+        proven=True,
+        first_bad_s=float(at_s[onset]),
+        recovered_s=caught_up[0] if caught_up else None,
+        evidence={
+            "replica": replica,
+            "at_s": peak_s,
+            "caught_up_s": caught_up[0] if caught_up else None,
+            "growing": growing,
+            "slope": slope,
+            "bytes": float(bytes_at_most),
+        },
+    )
+
+
+def replica_lag(readings: pd.DataFrame, metric: str) -> dict[str, tuple[Any, Any]]:
+    """(moments, values) of a lag metric for each replica, by name."""
+    rows = readings[(readings["metric"] == metric) & np.isfinite(readings["value"])]
+    names = [
+        str(detail_of(text).get("replica") or probe) for text, probe in zip(rows["detail"], rows["probe"], strict=True)
+    ]
+    frame = pd.DataFrame({"name": names, "at_s": rows["at_s"].to_numpy(), "value": rows["value"].to_numpy()})
+    return {
+        str(name): (group["at_s"].to_numpy(np.float64), group["value"].to_numpy(np.float64))
+        for name, group in frame.groupby("name", sort=True)
+    }
+
+
+def _probe_of(readings: pd.DataFrame, metric: str) -> str:
+    return str(readings["probe"][readings["metric"] == metric].iloc[0])
+
+
+def _running_at(case: Case, at_s: float) -> str | None:
+    """The statement of a step that ran at a moment, or the last one before it."""
+    for span in reversed(case.spans):
+        if span.started_s > at_s:
+            continue
+        started = [one for one in span.statements if one.started_s <= at_s]
+        statement = f"{short(started[-1].statement, 90)!r} of " if started and started[-1].statement else ""
+        return f"{statement}step {span.step!r}"
+    return None
+
+
+def log_findings(case: Case) -> list[Finding]:
+    """A finding for each error log that the steps flooded."""
+    limits = case.criteria
+    found = []
+    for probe in log_probes(case):
+        lines, quiet = log_lines(case.steps, probe), log_lines(case.control, probe)
+        later = lines.index >= np.floor(case.first_step_s)
+        known = float(max([0.0, *quiet.tolist(), *lines[~later].tolist()]))
+        moments = lines.index.to_numpy(np.float64)
+        noise = [
+            stall for stall in case.later_stalls if not case.behind_lock(stall) and stall.length_s < limits.stall_s
+        ]
+        limit = max(limits.log_flood_ratio * known, known + limits.log_flood_lines)
+        flooded = lines[later & ~near_stall(moments, tuple(noise)) & (lines.to_numpy() >= limit)]
+        if len(flooded):
+            found.append(_log_flood(case, str(probe), flooded, known))
+    return found
+
+
+def _log_flood(case: Case, probe: str, flooded: "pd.Series[float]", known: float) -> Finding:
+    first_s, observed = float(flooded.index[0]), float(flooded.max())
+    log = case.steps.log
+    window = log[(log["probe"] == probe) & (log["at_s"] >= first_s) & (log["at_s"] <= float(flooded.index[-1]) + 1)]
+    counts = window.groupby("template")["count"].sum().sort_index().sort_values(ascending=False, kind="stable")
+    before = set(case.control.log["template"]) | set(log["template"][log["at_s"] + 1 <= case.first_step_s])
+    templates = [
+        {"template": str(name), "count": int(count), "new": name not in before}
+        for name, count in zip(counts.index[:5], counts[:5], strict=True)
+    ]
+    phase = phase_at(case.spans, first_s + 0.999)
+    most = f", most often {short(str(templates[0]['template']), 100)!r}" if templates else ""
+    long_enough = len(flooded) >= case.criteria.log_flood_s
+    return Finding(
+        workload=case.workload,
+        arm=case.steps.info.arm,
+        phase=phase,
+        unit="lines/s",
+        observed=observed,
+        control=known,
+        explanation=f"The error log {probe} got up to {observed:.0f} lines a second {said(phase)}{most}; "
+        f"without the steps it got {known:.0f} at most.",
+        severity=BLOCKING if long_enough else NOTE,
+        probe=probe,
+        metric="log_lines",
+        effect=observed - known,
+        root=str(templates[0]["template"]) if templates else None,
+        proven=long_enough,
+        first_bad_s=first_s,
+        evidence={
+            "at_s": float(flooded.index.to_numpy()[flooded.to_numpy().argmax()]),
+            "seconds": len(flooded),
+            "templates": templates,
+        },
+    )
+
+
+def log_probes(case: Case) -> list[str]:
+    """The names of the probes that read a log."""
+    return sorted({str(name) for name in (*case.steps.log["probe"], *_lines(case.steps.readings)["probe"])})
+
+
+def log_lines(evidence: ArmEvidence, probe: str) -> "pd.Series[float]":
+    """Lines of one log by second, from the probe's counts, or from the log events where it gave none."""
+    counts = _lines(evidence.readings)
+    counts = counts[counts["probe"] == probe].rename(columns={"value": "count"})
+    if counts.empty:
+        counts = evidence.log[evidence.log["probe"] == probe]
+    by_second = counts["count"].astype("float64").groupby(np.floor(counts["at_s"])).sum()
+    return by_second.sort_index()
+
+
+def _lines(readings: pd.DataFrame) -> pd.DataFrame:
+    return readings[readings["metric"] == "log_lines"]

@@ -1,0 +1,159 @@
+"""What was checked about the change, and the reasons of a verdict in sentences, the weightiest first."""
+
+from collections.abc import Callable
+
+from replay.judge.case import Case
+from replay.judge.findings import BLOCKING, NOTE, STEP_METRICS, SUSPECT, Check, Finding, percent, seconds
+from replay.judge.probes import log_lines, log_probes, replica_lag
+
+_MOST = 12
+
+
+def change_checks(cases: list[Case], findings: list[Finding]) -> list[Check]:
+    """The criteria about the change, workload by workload, those that passed too."""
+    checks = []
+    for case in cases:
+        mine = [finding for finding in findings if finding.workload == case.workload and finding.severity != NOTE]
+        checks += [check for rule in _RULES for check in rule(case, mine)]
+    return checks
+
+
+def _check(case: Case, name: str, limits: tuple[float, float | None], against: list[Finding], well: str) -> list[Check]:
+    """``limits`` are the criterion's and what was observed."""
+    limit, observed = limits
+    sentence = against[0].explanation if against else well
+    if len(against) > 1:
+        sentence += f" ({len(against) - 1} more)"
+    return [Check(name, "change", limit, observed, not against, case.workload, sentence)]
+
+
+def _steps_succeed(case: Case, mine: list[Finding]) -> list[Check]:
+    failed = [finding for finding in mine if finding.metric in STEP_METRICS]
+    well = f"All {len(case.spans)} steps did what they should under {case.workload}."
+    return _check(case, "steps_succeed", (0.0, float(len(failed))), failed, well) if case.spans else []
+
+
+def _new_failures(case: Case, mine: list[Finding]) -> list[Check]:
+    failing = [finding for finding in mine if finding.unit == "share"]
+    total = int((case.flags("t_new") & case.later).sum())
+    asked = int(case.later.sum())
+    well = (
+        f"{case.workload}: {total} of {asked} requests failed since the first step that did not without the steps; "
+        "no endpoint's are more than noise."
+    )
+    return _check(case, "new_failures", (case.criteria.p_value, float(total)), failing, well) if asked else []
+
+
+def _latency(case: Case, mine: list[Finding]) -> list[Check]:
+    slow = [finding for finding in mine if finding.metric == "latency_p95_s"]
+    worst = max((finding.observed or 0.0 for finding in slow), default=None)
+    well = f"{case.workload}: no endpoint became lastingly slow."
+    return _check(case, "latency", (case.criteria.latency_ratio, worst), slow, well) if case.later.any() else []
+
+
+def _stall(case: Case, mine: list[Finding]) -> list[Check]:
+    stalled = [finding for finding in mine if finding.metric == "stall_s"]
+    longest = max((stall.length_s for stall in case.later_stalls), default=0.0) if len(case.pairs) else None
+    well = f"{case.workload}: the whole Stage never stood still for long (at most {seconds(longest or 0.0)})."
+    return _check(case, "stall_s", (case.criteria.stall_s, longest), stalled, well) if case.later.any() else []
+
+
+def _recovery(case: Case, mine: list[Finding]) -> list[Check]:
+    lost = [finding for finding in mine if finding.metric == "never_recovered"]
+    well = f"{case.workload}: nothing was still failing at the end."
+    return _check(case, "recovery", (0.0, float(len(lost))), lost, well) if case.later.any() else []
+
+
+def _lock_wait(case: Case, mine: list[Finding]) -> list[Check]:
+    if not (case.steps.readings["metric"].isin(["lock_wait_s", "waiting_backends"])).any():
+        return []
+    waits = [finding for finding in mine if finding.metric == "lock_wait_s"]
+    longest = case.queues[0].longest_s if case.queues else 0.0
+    well = f"{case.workload}: the application never waited longer than {seconds(longest)} for a lock behind a step."
+    return _check(case, "lock_wait_s", (case.criteria.lock_wait_s, longest), waits, well)
+
+
+def _replica(case: Case, mine: list[Finding]) -> list[Check]:
+    lags = replica_lag(case.steps.readings, "replica_lag_s")
+    if not lags:
+        return []
+    behind = [finding for finding in mine if finding.metric in {"replica_lag_s", "replica_lag_bytes"}]
+    most = max(float(values.max()) for _, values in lags.values())
+    well = f"{case.workload}: the replicas stayed within {seconds(most)}."
+    return _check(case, "replica_lag_s", (case.criteria.replica_lag_s, most), behind, well)
+
+
+def _log(case: Case, mine: list[Finding]) -> list[Check]:
+    probes = log_probes(case)
+    if not probes:
+        return []
+    flooded = [finding for finding in mine if finding.metric == "log_lines"]
+    most = max(
+        (float(lines.max()) for lines in (log_lines(case.steps, probe) for probe in probes) if len(lines)), default=0
+    )
+    well = f"{case.workload}: the error log was not flooded (at most {most:.0f} lines a second)."
+    return _check(case, "log_flood", (case.criteria.log_flood_lines, most), flooded, well)
+
+
+_RULES: tuple[Callable[[Case, list[Finding]], list[Check]], ...] = (
+    _steps_succeed,
+    _new_failures,
+    _recovery,
+    _stall,
+    _latency,
+    _lock_wait,
+    _replica,
+    _log,
+)
+
+
+def reasons(verdict: str, findings: list[Finding], checks: list[Check], cases: list[Case]) -> list[str]:
+    """The sentences that a verdict rests on. Never empty."""
+    blocking = [finding for finding in findings if finding.severity == BLOCKING]
+    suspects = [finding for finding in findings if finding.severity == SUSPECT]
+    failed = [check for check in checks if check.about == "evidence" and not check.passed]
+    told = [_sentence(finding) for finding in _weightiest(blocking)]
+    if len(told) > _MOST:
+        told = [*told[:_MOST], f"And {len(told) - _MOST} findings more."]
+    told += [f"{check.sentence} {check.hint}".strip() for check in failed]
+    if verdict == "INCONCLUSIVE":
+        told += [
+            f"{finding.explanation} Seen once, not confirmed: rehearse again."
+            for finding in _weightiest(suspects)[:_MOST]
+        ]
+    if verdict == "GO":
+        told += _why_go(cases)
+    return told or ["There is no evidence to judge. Rehearse first."]
+
+
+def _weightiest(findings: list[Finding]) -> list[Finding]:
+    """Production first; failed steps, then locks, then endpoints as they broke, of each endpoint the largest effect."""
+    order = {"step_failed": 0, "rollback_failed": 0, "lock_wait_s": 1, "stall_s": 2}
+    largest: dict[tuple[str, str, str], Finding] = {}
+    for finding in findings:
+        key = (finding.workload, *finding.key)
+        if key not in largest or (finding.effect or 0.0) > (largest[key].effect or 0.0):
+            largest[key] = finding
+    return sorted(
+        largest.values(),
+        key=lambda finding: (finding.only_in_production is None, order.get(finding.metric or "", 3)),
+    )
+
+
+def _sentence(finding: Finding) -> str:
+    if finding.only_in_production:
+        return f"{finding.explanation} Only under production's traffic."
+    if finding.only_in_production is False:
+        return f"{finding.explanation} Under pre-production's traffic too."
+    return finding.explanation
+
+
+def _why_go(cases: list[Case]) -> list[str]:
+    told = []
+    for case in cases:
+        asked, failed = int(case.later.sum()), int((case.flags("t_new") & case.later).sum())
+        told.append(
+            f"{case.workload}: {asked} requests since the first step, {failed} newly failing "
+            f"({percent(failed / max(1, asked))}), no more than noise; every criterion passed."
+        )
+    return told

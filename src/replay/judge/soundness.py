@@ -1,0 +1,303 @@
+"""Whether the evidence can carry a verdict at all. What fails here makes it INCONCLUSIVE, and says what to do."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from replay.evidence.run import ArmEvidence, Evidence
+from replay.evidence.values import Outcome
+from replay.judge.criteria import Criteria
+from replay.judge.differences import expected_outcomes
+from replay.judge.findings import Check, percent, seconds
+from replay.judge.phases import Span, step_spans
+
+REQUESTS = "requests"
+UNPROVEN = "unproven"
+
+
+def check_run(evidence: Evidence, criteria: Criteria) -> list[Check]:
+    """Checks of the run as a whole: it is complete, and has what a rehearsal needs."""
+    state = str(evidence.rehearsal.get("state", "unknown"))
+    reason = str(evidence.rehearsal.get("reason") or "")
+    arms = list(evidence.arms.values())
+    planned = [str(name) for name in evidence.rehearsal.get("order") or []]
+    missing = [name for name in planned if name not in evidence.arms]
+    wrong = [*(f"arm {name} is missing" for name in missing), f"it is {state}", *([reason] if reason else [])]
+    production = {arm.info.workload for arm in arms if arm.info.role == "production" and arm.info.steps}
+    checks = [
+        _check(
+            "run_complete",
+            passed=state == "complete" and not missing,
+            workload=None,
+            limit="complete",
+            observed=f"missing {', '.join(missing)}" if missing else state,
+            well="The run is complete.",
+            wrong=f"The run is not complete: {'; '.join(wrong)}.",
+            hint="Rehearse again, and let it come to its end.",
+            voids=UNPROVEN,
+        ),
+        _check(
+            "production_rehearsed",
+            passed=bool(production),
+            workload=None,
+            limit=1.0,
+            observed=float(len(production)),
+            well="A production workload met the steps.",
+            wrong="No production workload met the steps: nothing is known about the release.",
+            hint='Give one of the plan\'s workloads role = "production", and the plan its [[steps]].',
+            voids="",
+        ),
+        *_check_fingerprints(evidence),
+    ]
+    known = {str(name) for arm in arms for name in arm.observations["endpoint"].unique()}
+    unknown = [name for name, _ in criteria.endpoints if name not in known]
+    if unknown:
+        checks.append(
+            _check(
+                "criteria_endpoints",
+                passed=False,
+                workload=None,
+                limit="",
+                observed=", ".join(unknown),
+                well="",
+                wrong=f"The criteria name endpoints that no arm has: {', '.join(unknown)}.",
+                hint='Write them as `replay inspect` shows them, such as "GET /v2/events/{event_id}".',
+                voids="",
+            )
+        )
+    return checks
+
+
+def _check_fingerprints(evidence: Evidence) -> list[Check]:
+    stage = evidence.rehearsal.get("stage")
+    prints = stage.get("fingerprints") if isinstance(stage, dict) else None
+    if not isinstance(prints, dict) or len(prints) < 2 or not evidence.rehearsal.get("reset", True):
+        return []
+    distinct = {str(value) for value in prints.values()}
+    return [
+        _check(
+            "stage_the_same",
+            passed=len(distinct) == 1,
+            workload=None,
+            limit=1.0,
+            observed=float(len(distinct)),
+            well="Stage was the same before every arm.",
+            wrong="Stage was not the same before every arm: what differs between arms may come from that.",
+            hint="See that the plan's reset puts back everything, then rehearse again.",
+            voids=UNPROVEN,
+        )
+    ]
+
+
+def check_workload(
+    evidence: Evidence, workload: str, control: ArmEvidence | None, steps: ArmEvidence | None, criteria: Criteria
+) -> list[Check]:
+    """Checks of one workload's arms."""
+    checks = [
+        _check(
+            "arms_present",
+            passed=control is not None and steps is not None,
+            workload=workload,
+            limit="control and steps",
+            observed=" and ".join(name for name, arm in (("control", control), ("steps", steps)) if arm is not None)
+            or "none",
+            well=f"{workload} was played with the steps and without them.",
+            wrong=f"{workload} lacks its arm {'with' if control is not None else 'without'} the steps.",
+            hint="Rehearse again with both arms.",
+            voids=REQUESTS,
+        )
+    ]
+    arms = [arm for arm in (control, steps) if arm is not None]
+    checks += [_check_arm(arm) for arm in arms]
+    checks += [_check_lateness(arm, criteria.lateness_s) for arm in arms if len(arm.observations)]
+    if control is not None and steps is not None:
+        checks.append(_check_schedule(control, steps))
+    if control is not None:
+        checks += _check_control(control, criteria)
+    if steps is not None:
+        checks += _check_steps(evidence, steps, criteria)
+    return checks
+
+
+def _check_arm(arm: ArmEvidence) -> Check:
+    info, observed = arm.info, len(arm.observations)
+    twice = int(arm.observations["request"].duplicated().sum())
+    wrong = [
+        *([f"it is {info.state}{f' ({info.reason})' if info.reason else ''}"] if info.state != "complete" else []),
+        *([f"{observed} of {info.planned} planned requests were observed"] if observed != info.planned else []),
+        *([f"{twice} requests were observed twice"] if twice else []),
+        *([f"damaged: {', '.join(arm.damaged)}"] if arm.damaged else []),
+        *(["it has no requests"] if not observed and not info.planned else []),
+    ]
+    return _check(
+        "arm_complete",
+        passed=not wrong,
+        workload=info.workload,
+        limit=float(info.planned),
+        observed=float(observed),
+        well=f"Arm {info.arm} is complete: {observed} of {info.planned} planned requests were observed.",
+        wrong=f"Arm {info.arm} is not complete: {'; '.join(wrong)}.",
+        hint="Rehearse again; what is damaged or missing cannot be judged.",
+        voids=UNPROVEN if observed else REQUESTS,
+    )
+
+
+def _check_lateness(arm: ArmEvidence, limit_s: float) -> Check:
+    late_s = lateness_p99_s(arm.observations)
+    return _check(
+        "engine_lateness",
+        passed=late_s is not None and late_s <= limit_s,
+        workload=arm.info.workload,
+        limit=limit_s,
+        observed=late_s,
+        well=f"The load generator sent {arm.info.arm}'s requests on time (p99 {seconds(late_s or 0.0)} late).",
+        wrong=f"The load generator itself sent {arm.info.arm}'s requests late "
+        f"(p99 {seconds(late_s or 0.0)}, limit {seconds(limit_s)})."
+        if late_s is not None
+        else f"The load generator sent none of {arm.info.arm}'s requests.",
+        hint="Give it more of the machine, or lower speed or scale.",
+        voids=UNPROVEN,
+    )
+
+
+def lateness_p99_s(observations: pd.DataFrame) -> float | None:
+    """99th percentile of the engine's own lateness; None where nothing was sent."""
+    late = (observations["sent_s"] - observations["due_s"] - observations["waited_s"]).dropna()
+    return float(np.quantile(late.to_numpy(np.float64), 0.99)) if len(late) else None
+
+
+def _check_schedule(control: ArmEvidence, steps: ArmEvidence) -> Check:
+    columns = ["request", "endpoint", "due_s"]
+    left = control.observations[columns].drop_duplicates("request")
+    right = steps.observations[columns].drop_duplicates("request")
+    both = left.merge(right, on="request", how="inner", suffixes=("", "_steps"))
+    other = int(
+        ((both["endpoint"] != both["endpoint_steps"]) | ((both["due_s"] - both["due_s_steps"]).abs() > 1e-6)).sum()
+    )
+    alone = max(len(left), len(right)) - len(both)
+    # What a cut arm lacks is the matter of another check; too little in common leaves nothing to compare.
+    apart = control.info.planned != steps.info.planned or 2 * len(both) < max(len(left), len(right), 1)
+    return _check(
+        "same_schedule",
+        passed=not other and not apart,
+        workload=control.info.workload,
+        limit=0.0,
+        observed=float(other + alone),
+        well=f"Both arms of {control.info.workload} played the same schedule.",
+        wrong=f"The arms of {control.info.workload} did not play the same schedule: {other + alone} requests differ.",
+        hint="Rehearse again with both arms from one scenario.",
+        voids=REQUESTS,
+    )
+
+
+def _check_control(control: ArmEvidence, criteria: Criteria) -> list[Check]:
+    observations, name = control.observations, control.info.arm
+    if not len(observations):
+        return []
+    outcomes = observations["outcome"].to_numpy(object).astype(str)
+    expected = expected_outcomes(observations).astype(str)
+    frame = pd.DataFrame({"endpoint": observations["endpoint"], "same": outcomes == expected, "outcome": outcomes})
+    worst: dict[str, Any] = {}
+    for endpoint, group in [("", frame), *frame.groupby("endpoint", sort=True)]:
+        limit = criteria.of(str(endpoint)).control_agreement
+        misses = int((~group["same"]).sum())
+        if misses > max(1, (1 - limit) * len(group) + 1e-9):
+            worst[str(endpoint)] = (misses, len(group), group["outcome"][~group["same"]].mode().iloc[0])
+    share = float(frame["same"].mean())
+    limit = criteria.control_agreement
+    told = "; ".join(
+        f"{endpoint or 'in all'}: {misses} of {n} did not ({_as(outcome)})"
+        for endpoint, (misses, n, outcome) in list(worst.items())[:6]
+    )
+    return [
+        _check(
+            "control_agreement",
+            passed=not worst,
+            workload=control.info.workload,
+            limit=limit,
+            observed=share,
+            well=f"Without the steps, {percent(share)} of {name}'s requests were answered as in the capture.",
+            wrong=f"Without the steps, {name} does not behave like its capture, so that nothing is proven: {told}.",
+            hint="See that Stage's credentials (identities) and data fit the capture, then rehearse again.",
+            voids=REQUESTS,
+        )
+    ]
+
+
+def _as(outcome: str) -> str:
+    return "mostly ok, which the capture was not" if outcome == str(Outcome.OK) else f"mostly {outcome}"
+
+
+def _check_steps(evidence: Evidence, steps: ArmEvidence, criteria: Criteria) -> list[Check]:
+    spans, info = step_spans(steps.marks), steps.info
+    plan = evidence.rehearsal.get("plan")
+    listed = plan.get("steps") if isinstance(plan, dict) else None
+    names = [str(step.get("name")) for step in listed or [] if isinstance(step, dict) and step.get("name")]
+    wrong = _unfinished(spans, names)
+    checks = [
+        _check(
+            "steps_finished",
+            passed=not wrong,
+            workload=info.workload,
+            limit=float(max(len(names), len(spans))),
+            observed=float(sum(span.ended_s is not None for span in spans)),
+            well=f"All {len(spans)} steps started and ended within {info.arm}.",
+            wrong=f"Not all steps came to their end within {info.arm}: {'; '.join(wrong)}.",
+            hint="Give the arm a longer duration, or the steps an earlier start, then rehearse again.",
+            voids=UNPROVEN,
+        )
+    ]
+    if info.role == "production":
+        first_s = min((span.started_s for span in spans), default=np.inf)
+        met = int((steps.observations["due_s"] >= first_s).sum())
+        checks.append(
+            _check(
+                "min_requests",
+                passed=met >= criteria.min_requests,
+                workload=info.workload,
+                limit=criteria.min_requests,
+                observed=float(met),
+                well=f"{met} requests of {info.workload} fell due from the first step's start on.",
+                wrong=f"Only {met} requests of {info.workload} fell due from the first step's start on "
+                f"({criteria.min_requests:.0f} are needed).",
+                hint="Rehearse with more traffic, a longer arm, or an earlier step.",
+                voids=UNPROVEN,
+            )
+        )
+    return checks
+
+
+def _unfinished(spans: tuple[Span, ...], names: list[str]) -> list[str]:
+    if not spans:
+        return ["none started"]
+    wrong = [f"{span.step!r} never ended" for span in spans if span.ended_s is None]
+    if not any(span.failed for span in spans):  # what comes after a failed step may rightly be left out
+        started = {span.step for span in spans}
+        wrong += [f"{name!r} never started" for name in names if name not in started]
+    return wrong
+
+
+def _check(
+    name: str,
+    *,
+    passed: bool,
+    workload: str | None,
+    limit: float | str | None,
+    observed: float | str | None,
+    well: str,
+    wrong: str,
+    hint: str,
+    voids: str,
+) -> Check:
+    return Check(
+        name=name,
+        about="evidence",
+        limit=limit,
+        observed=observed,
+        passed=bool(passed),
+        workload=workload,
+        sentence=well if passed else wrong,
+        hint="" if passed else hint,
+        voids="" if passed else voids,
+    )
