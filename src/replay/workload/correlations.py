@@ -169,7 +169,7 @@ def _addresses(number: int, values: Sequence[Value]) -> Iterator[Credential]:
 
 
 def _read_responses(traffic: Traffic) -> _Handed:
-    wanted = {value.text for values in traffic.sent for value in values}
+    wanted = frozenset(value.text for values in traffic.sent for value in values)
     wanted_by = {
         (client, value.text) for client, values in zip(traffic.clients, traffic.sent, strict=True) for value in values
     }
@@ -182,9 +182,7 @@ def _read_responses(traffic: Traffic) -> _Handed:
         if response is None or response.status >= 400:
             continue
         client, endpoint = traffic.clients[number], traffic.endpoints[number]
-        for value in handed_values(response, endpoint.template):
-            if value.text not in wanted:
-                continue
+        for value in handed_values(response, endpoint.template, wanted):
             handed.met(value.name, value.text, traffic.ends_s[number])
             listed = "*" in place_pattern(value.place)
             creates = response.status == 201 or (endpoint.method == "POST" and response.status < 300 and not listed)

@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from replay.traffic import Endpoint, Exchange
 
@@ -85,6 +86,7 @@ def learn_endpoints(exchanges: Iterable[Exchange]) -> Endpoints:
     return Endpoints(root)
 
 
+@lru_cache(maxsize=4096)
 def singular(word: str) -> str:
     """``events`` is ``event``, ``categories`` is ``category``, ``addresses`` is ``address``."""
     if word in _IRREGULAR:
@@ -98,12 +100,14 @@ def singular(word: str) -> str:
     return word
 
 
+@lru_cache(maxsize=4096)
 def snake(word: str) -> str:
     """``checkIns`` and ``check-ins`` are ``check_ins``."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", word)
     return re.sub(r"[^0-9A-Za-z]+", "_", spaced).strip("_").lower()
 
 
+@lru_cache(maxsize=4096)
 def resource_of(template: str) -> str:
     """What the last word of a template names: ``/v1/events/{event_id}/registrations`` is about a ``registration``."""
     words = [part for part in template.split("/") if part and "{" not in part and not _VERSION.fullmatch(part)]

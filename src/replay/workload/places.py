@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -68,8 +69,11 @@ def sent_values(request: Request, template: str, parameters: tuple[str, ...]) ->
     return values
 
 
-def handed_values(response: Response, template: str) -> list[Value]:
-    """The values that the ``response`` of an endpoint hands out, in its JSON, its headers and its cookies."""
+def handed_values(response: Response, template: str, wanted: frozenset[str] | None = None) -> list[Value]:
+    """The values that the ``response`` of an endpoint hands out, in its JSON, its headers and its cookies.
+
+    With ``wanted``, only those of these texts.
+    """
     values = []
     for name, text in response.headers:
         lowered = name.lower()
@@ -82,8 +86,8 @@ def handed_values(response: Response, template: str) -> list[Value]:
             values += _location(text)
         elif lowered not in _ANSWER_HEADERS:
             values.append(Value(f"header:{lowered}", snake(lowered.removeprefix("x-")), text))
-    values += _leaves(response.body, resource_of(template))
-    return [value for value in values if value.text]
+    values += _leaves(response.body, resource_of(template), wanted) if response.body else ()
+    return [value for value in values if value.text and (wanted is None or value.text in wanted)]
 
 
 def secret_column(value: Value) -> str:
@@ -167,7 +171,7 @@ def _sent_in_body(request: Request, resource: str) -> list[Value]:
     if request.body and "x-www-form-urlencoded" in content_type:
         text = request.body.decode("utf-8", "replace")
         return [Value(f"form:{name}", snake(name), value) for name, value in _pairs(text)]
-    return list(_leaves(request.body, resource))
+    return list(_leaves(request.body, resource)) if request.body else []
 
 
 def _pairs(text: str) -> Iterable[tuple[str, str]]:
@@ -187,9 +191,14 @@ def _location(text: str) -> Iterator[Value]:
         yield Value("location", f"{resource_of(parent)}_id", unquote(last))
 
 
-def _leaves(body: bytes | None, resource: str) -> Iterator[Value]:
+@lru_cache(maxsize=256)  # what is polled comes again and again
+def _leaves(body: bytes, resource: str, wanted: frozenset[str] | None = None) -> tuple[Value, ...]:
     """The strings and whole numbers of a JSON body, with their pointers."""
-    if not body or body.lstrip()[:1] not in {b"{", b"["}:
+    return tuple(_walk(body, resource, wanted))
+
+
+def _walk(body: bytes, resource: str, wanted: frozenset[str] | None) -> Iterator[Value]:
+    if body.lstrip()[:1] not in {b"{", b"["}:
         return
     try:
         root = json.loads(body)
@@ -212,7 +221,7 @@ def _leaves(body: bytes | None, resource: str) -> Iterator[Value]:
         elif isinstance(value, (str, int)) and not isinstance(value, bool):
             left -= 1
             text = str(value)
-            if 0 < len(text) <= _LONGEST:
+            if 0 < len(text) <= _LONGEST and (wanted is None or text in wanted):
                 yield Value(f"json:{pointer}", _leaf_name(key, owner, pointer), text)
 
 
