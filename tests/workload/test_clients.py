@@ -1,4 +1,5 @@
 import base64
+import dataclasses
 from typing import Any
 
 from replay.workload import model_workload
@@ -87,3 +88,22 @@ def test_keys_and_addresses(recording: Any) -> None:
     assert own[0].startswith("key-")
     assert own[2:] == ["address-1", "address-2"]
     assert "key-of-partner" not in "".join(own)
+
+
+def test_two_seats_of_a_client_do_not_wait_for_each_other(recording: Any) -> None:
+    for seat in (1, 2):
+        log_in(recording, seat / 10, "scanner", f"token-of-seat-{seat}")
+    for number in range(3):
+        for seat in (1, 2):
+            recording.add(1 + number + seat / 4, "GET /v1/events?limit=5", bearer=f"token-of-seat-{seat}")
+    own = [dataclasses.replace(one, connection=str(number % 2)) for number, one in enumerate(recording.exchanges)]
+    workload = model_workload(own)
+    assert {client.name for client in workload.clients} == {"scanner"}
+    assert workload.after == (None, None, 0, 1, 2, 3, 4, 5)
+
+
+def test_the_connections_of_a_browser_are_one_strand(recording: Any) -> None:
+    for number in range(4):
+        recording.add(number, "GET /v1/events", headers={"Cookie": "sid=abcabcabc"})
+    own = [dataclasses.replace(one, connection=str(number)) for number, one in enumerate(recording.exchanges)]
+    assert model_workload(own).after == (None, 0, 1, 2)

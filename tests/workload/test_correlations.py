@@ -1,4 +1,5 @@
 import base64
+import dataclasses
 from typing import Any
 
 from replay.workload import model_workload
@@ -131,6 +132,28 @@ def test_csrf_cookies_and_validators(recording: Any) -> None:
         ("validator", 0, "header:etag", 2, "header:if-none-match"),
     }
     assert credentials(recording) == set()
+
+
+def test_a_cursor_comes_from_the_same_strand(recording: Any) -> None:
+    """Two seats of a client turn the same pages; the later answer is not always one's own."""
+    for seat in (1, 2):
+        form = {**SECRET, "device": str(seat)}
+        recording.add(seat / 10, "POST /oauth/token", form=form, answer={"access_token": f"token-of-seat-{seat}"})
+    for seat in (1, 2):
+        recording.add(seat, "GET /v1/events", bearer=f"token-of-seat-{seat}", answer={"next_cursor": "Mg"})
+    for seat in (1, 2):
+        recording.add(2 + seat, "GET /v1/events?cursor=Mg", bearer=f"token-of-seat-{seat}", answer={"items": []})
+    seats = [dataclasses.replace(one, connection=str(number % 2)) for number, one in enumerate(recording.exchanges)]
+    found = model_workload(seats).correlations
+    assert {(link.producer, link.consumer) for link in found if link.kind == "cursor"} == {(2, 4), (3, 5)}
+
+
+def test_what_another_client_made_is_followed_too(recording: Any) -> None:
+    recording.add(0, "POST /v1/registrations", status=201, answer={"id": 991}, bearer="token-of-kiosk", body={"a": 1})
+    recording.add(1, "GET /v1/registrations", answer={"items": [{"id": 991}, {"id": 12}]}, bearer="token-of-door")
+    recording.add(2, "POST /v1/registrations/991/check-in", bearer="token-of-door")
+    recording.add(3, "POST /v1/registrations/12/check-in", bearer="token-of-door")
+    assert links(recording) == {("created", 0, "json:/id", 2, "path")}
 
 
 def test_polling_that_overlaps_keeps_its_token_and_its_order(recording: Any) -> None:

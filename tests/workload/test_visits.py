@@ -11,7 +11,7 @@ ADA, BEA = Client("ada", "user"), Client("bea", "user")
 
 def parts(starts_s: Sequence[float], took_s: float = 1.0) -> list[tuple[int, ...]]:
     ends_s = [start_s + took_s for start_s in starts_s]
-    visits, _ = find_visits(starts_s, ends_s, [ADA] * len(starts_s))
+    visits, _ = find_visits(starts_s, ends_s, [ADA] * len(starts_s), [0] * len(starts_s))
     return [visit.exchanges for visit in visits]
 
 
@@ -35,18 +35,24 @@ def test_what_followed_and_what_overlapped() -> None:
     # 2              -
     # 3                    -
     starts_s, ends_s = [0, 1, 3, 6], [1.5, 4.5, 3.5, 6.5]
-    _, after = find_visits(starts_s, ends_s, [ADA] * 4)
+    _, after = find_visits(starts_s, ends_s, [ADA] * 4, [0] * 4)
     assert after == (None, None, 0, 1)
 
 
 def test_clients_follow_only_themselves() -> None:
-    visits, after = find_visits([0, 1, 2, 3], [0.5, 1.5, 2.5, 3.5], [ADA, BEA, ADA, BEA])
+    visits, after = find_visits([0, 1, 2, 3], [0.5, 1.5, 2.5, 3.5], [ADA, BEA, ADA, BEA], [0, 1, 0, 1])
     assert after == (None, None, 0, 1)
     assert [(visit.client, visit.exchanges) for visit in visits] == [(ADA, (0, 2)), (BEA, (1, 3))]
 
 
+def test_what_is_of_another_strand_is_no_predecessor() -> None:
+    visits, after = find_visits([0, 1, 2, 3], [0.5, 1.5, 2.5, 3.5], [ADA] * 4, [0, 1, 0, 1])
+    assert after == (None, None, 0, 1)
+    assert len(visits) == 1
+
+
 def test_exchanges_of_one_moment_overlap() -> None:
-    _, after = find_visits([5, 5, 5], [5, 5, 5], [ADA] * 3)
+    _, after = find_visits([5, 5, 5], [5, 5, 5], [ADA] * 3, [0] * 3)
     assert after == (None, None, None)
 
 
@@ -59,7 +65,7 @@ def test_every_exchange_is_in_one_visit_and_follows_what_was_over(rows: list[tup
     starts_s = [float(start) for start, _, _ in rows]
     ends_s = [float(start + took) for start, took, _ in rows]
     clients = [client for _, _, client in rows]
-    visits, after = find_visits(starts_s, ends_s, clients)
+    visits, after = find_visits(starts_s, ends_s, clients, [0] * len(rows))
     assert sorted(number for visit in visits for number in visit.exchanges) == list(range(len(rows)))
     for visit in visits:
         for number in visit.exchanges:

@@ -43,6 +43,28 @@ def find_clients(exchanges: Sequence[Exchange], sent: Sequence[Sequence[Value]])
     return _named(keys, titles, groups)
 
 
+def find_strands(
+    exchanges: Sequence[Exchange], sent: Sequence[Sequence[Value]], clients: Sequence[Client]
+) -> tuple[int, ...]:
+    """For each exchange the strand of its client's work that it belongs to, numbered from 0.
+
+    A client may do several things at once that know nothing of each other: the seats of an integration, each with a
+    token and a connection of its own. What shares either is one strand; a browser's connections share their cookie.
+    """
+    groups = _Groups()
+    keys: list[_Key] = []
+    for exchange, values, client in zip(exchanges, sent, clients, strict=True):
+        own = [(f"{kind} of {client.name}", text) for kind, text in _presented(values)[0] if kind != "user"]
+        if exchange.connection:
+            own.append((f"connection of {client.name}", exchange.connection))
+        own = own or [("client", client.name)]
+        for other in own[1:]:
+            groups.join(own[0], other)
+        keys.append(own[0])
+    numbers: dict[_Key, int] = {}
+    return tuple(numbers.setdefault(groups.root(key), len(numbers)) for key in keys)
+
+
 def _presented(values: Sequence[Value]) -> tuple[list[_Key], tuple[int, str]]:
     """What a request is known by, and the public name that it gives."""
     keys: list[_Key] = []

@@ -11,7 +11,8 @@ created     the id of a thing that the client made: handed out by the answer to 
             value must be too long for chance, or the same pair of places must agree in most of its requests
 opaque      a long value of no known meaning, handed out once to this client, sent back in a query, form or body
 
-Where several responses hand a value out, the latest that had ended counts; for a created thing, the one that made it.
+Where several responses hand a value out, the latest that had ended counts, of the same strand of work if there is one;
+for a created thing, the one that made it, be it for another client (who finds it in a list, say).
 """
 
 from collections import defaultdict
@@ -75,14 +76,16 @@ class Traffic:
     starts_s: Sequence[float]
     ends_s: Sequence[float]
     clients: Sequence[Client]
+    strands: Sequence[int]
     endpoints: Sequence[Endpoint]
     sent: Sequence[Sequence[Value]]
 
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """A place of an endpoint's responses that hands values out, as one client meets it."""
+    """A place of an endpoint's responses that hands values out, as one strand of a client's work meets it."""
 
+    strand: int
     endpoint: Endpoint
     place: str
     name: str
@@ -94,6 +97,7 @@ class _Handed:
     """All that responses hand out of what requests send: who handed a value out, and when it was first met."""
 
     sources: dict[tuple[Client, str], dict[_Source, list[int]]] = field(default_factory=lambda: defaultdict(dict))
+    made: dict[str, dict[_Source, list[int]]] = field(default_factory=lambda: defaultdict(dict))
     met_s: dict[tuple[str, str], float] = field(default_factory=dict)
 
     def met(self, name: str, text: str, at_s: float) -> None:
@@ -187,18 +191,20 @@ def _read_responses(traffic: Traffic) -> _Handed:
             listed = "*" in place_pattern(value.place)
             creates = response.status == 201 or (endpoint.method == "POST" and response.status < 300 and not listed)
             creates = creates or (endpoint.method == "POST" and value.place == "location")
-            if value.text in own or (listed and not creates) or (client, value.text) not in wanted_by:
+            if value.text in own or (listed and not creates):
                 continue
-            source = _Source(endpoint, value.place, value.name, creates)
-            handed.sources[client, value.text].setdefault(source, []).append(number)
+            source = _Source(traffic.strands[number], endpoint, value.place, value.name, creates)
+            if creates:
+                handed.made[value.text].setdefault(source, []).append(number)
+            if (client, value.text) in wanted_by:
+                handed.sources[client, value.text].setdefault(source, []).append(number)
     return handed
 
 
 def _origin(traffic: Traffic, handed: _Handed, consumer: int, value: Value) -> tuple[str, _Source, int] | None:
     """What a value that is sent comes from: its kind (empty where that is still to be borne out), source, producer."""
-    sources = handed.sources.get((traffic.clients[consumer], value.text), {})
     found: list[tuple[str, _Source, int]] = []
-    for source, producers in sources.items():
+    for source, producers in handed.sources.get((traffic.clients[consumer], value.text), {}).items():
         producer = _latest(traffic, producers, consumer)
         if producer is None:
             continue
@@ -207,7 +213,23 @@ def _origin(traffic: Traffic, handed: _Handed, consumer: int, value: Value) -> t
             kind = _created(traffic, handed, source, producer, value)
         if kind is not None:
             found.append((kind, source, producer))
-    return max(found, key=lambda one: (one[0] == "created", one[0] != "", one[2], one[1].place), default=None)
+    if not found:
+        found = list(_made_by_others(traffic, handed, consumer, value))
+    strand = traffic.strands[consumer]
+    return max(
+        found,
+        key=lambda one: (one[0] == "created", one[0] != "", one[1].strand == strand, one[2], one[1].place),
+        default=None,
+    )
+
+
+def _made_by_others(
+    traffic: Traffic, handed: _Handed, consumer: int, value: Value
+) -> Iterator[tuple[str, _Source, int]]:
+    for source, producers in handed.made.get(value.text, {}).items():
+        producer = _latest(traffic, producers, consumer)
+        if producer is not None and _created(traffic, handed, source, producer, value) == "created":
+            yield "created", source, producer
 
 
 def _latest(traffic: Traffic, producers: Sequence[int], consumer: int) -> int | None:

@@ -10,7 +10,7 @@ from typing import Any
 from replay.capture.store import open_capture
 from replay.shapes import is_empty, shape_of
 from replay.traffic import Client, Endpoint, Exchange, Response
-from replay.workload.clients import find_clients
+from replay.workload.clients import find_clients, find_strands
 from replay.workload.correlations import Correlation, Credential, Traffic, find_correlations, find_credentials
 from replay.workload.endpoints import learn_endpoints
 from replay.workload.places import place_pattern, sent_values
@@ -36,7 +36,7 @@ class Workload:
     """A capture, modelled. Everything that is a sequence by exchange is in the order the exchanges started.
 
     ``starts_s`` counts from ``start``, the first exchange's start (None where there is none); ``duration_s`` runs from
-    there to the last answer. ``after`` is the number of the exchange that one followed within its visit.
+    there to the last answer. ``after`` is the number of the exchange that each followed within its visit.
     """
 
     name: str
@@ -150,8 +150,9 @@ def model_workload(exchanges: Iterable[Exchange], *, name: str = "workload", env
         for exchange, endpoint in zip(ordered, endpoints, strict=True)
     ]
     clients = find_clients(ordered, sent)
-    visits, after = find_visits(starts_s, ends_s, clients)
-    traffic = Traffic(ordered, starts_s, ends_s, clients, endpoints, sent)
+    strands = find_strands(ordered, sent, clients)
+    visits, after = find_visits(starts_s, ends_s, clients, strands)
+    traffic = Traffic(ordered, starts_s, ends_s, clients, strands, endpoints, sent)
     correlations = find_correlations(traffic)
     return Workload(
         name=name,

@@ -27,11 +27,12 @@ class Visit:
 
 
 def find_visits(
-    starts_s: Sequence[float], ends_s: Sequence[float], clients: Sequence[Client]
+    starts_s: Sequence[float], ends_s: Sequence[float], clients: Sequence[Client], strands: Sequence[int]
 ) -> tuple[tuple[Visit, ...], tuple[int | None, ...]]:
     """The visits, and for each exchange its predecessor: the last one of its visit to end before it started.
 
-    Exchanges are given in the order they started. What has not ended overlaps, and is no predecessor.
+    Exchanges are given in the order they started. What has not ended overlaps, and is no predecessor, nor is what
+    belongs to another strand of the client's work.
     """
     by_client: dict[Client, list[int]] = defaultdict(list)
     for number, client in enumerate(clients):
@@ -41,14 +42,22 @@ def find_visits(
     visits = tuple(Visit(number, client, tuple(part)) for number, (client, part) in enumerate(parts))
     after: list[int | None] = [None] * len(clients)
     for visit in visits:
-        running: list[tuple[float, int]] = []
-        last: int | None = None
+        by_strand: dict[int, list[int]] = defaultdict(list)
         for number in visit.exchanges:
-            while running and _ended(running[0], starts_s, number):
-                last = heapq.heappop(running)[1]
-            after[number] = last
-            heapq.heappush(running, (ends_s[number], number))
+            by_strand[strands[number]].append(number)
+        for own in by_strand.values():
+            _follow(own, starts_s, ends_s, after)
     return visits, tuple(after)
+
+
+def _follow(own: Sequence[int], starts_s: Sequence[float], ends_s: Sequence[float], after: list[int | None]) -> None:
+    running: list[tuple[float, int]] = []
+    last: int | None = None
+    for number in own:
+        while running and _ended(running[0], starts_s, number):
+            last = heapq.heappop(running)[1]
+        after[number] = last
+        heapq.heappush(running, (ends_s[number], number))
 
 
 def _ended(running: tuple[float, int], starts_s: Sequence[float], number: int) -> bool:
