@@ -1,0 +1,132 @@
+"""How numbers and moments are written, the same in every form of the report."""
+
+import math
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+MISSING = "\N{EN DASH}"
+
+
+def seconds(value: float | None) -> str:
+    """A duration: ``0.02 s``, ``7.7 s``, ``45 s``, ``2 min 05 s``, ``3 h 20 min``."""
+    if value is None or math.isnan(value):
+        return MISSING
+    if value == 0:
+        return "0 s"
+    if value < 0.01:
+        return f"{value * 1000:.1f} ms"
+    if value < 1:
+        return f"{value:.2f} s"
+    if value < 99.95:
+        return f"{value:.0f} s" if value >= 10 and float(value).is_integer() else f"{value:.1f} s"
+    whole = round(value)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def moment(value: float | None) -> str:
+    """A moment of an arm: ``at 10.4 s``."""
+    return MISSING if value is None or math.isnan(value) else f"{value:.1f} s"
+
+
+def share(value: float | None) -> str:
+    """A share: ``0%``, ``<0.1%``, ``1.4%``, ``38%``."""
+    if value is None or math.isnan(value):
+        return MISSING
+    percent = value * 100
+    if percent == 0:
+        return "0%"
+    if percent < 0.1:
+        return "<0.1%"
+    return f"{percent:.1f}%" if percent < 9.95 else f"{percent:.0f}%"
+
+
+def number(value: float | None) -> str:
+    """A number with its thousands told apart: ``1,800``, ``4.25``, ``0.003``."""
+    if value is None or math.isnan(value):
+        return MISSING
+    if float(value).is_integer():
+        return f"{int(value):,}"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def size(value: float | None) -> str:
+    """A size in bytes: ``0 B``, ``412 B``, ``16 kB``, ``54 MB``."""
+    if value is None or math.isnan(value):
+        return MISSING
+    amount, unit = float(value), "B"
+    for bigger in ("kB", "MB", "GB", "TB"):
+        if amount < 1000:
+            break
+        amount, unit = amount / 1000, bigger
+    return f"{amount:.0f} {unit}" if amount >= 10 or unit == "B" else f"{amount:.1f} {unit}"
+
+
+def day(value: str) -> str:
+    """A moment of the world, from ISO 8601: ``2 March 2026, 09:00 UTC``. What cannot be read stays as it is."""
+    try:
+        at = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return str(value or MISSING)
+    at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    return f"{at.day} {at:%B %Y, %H:%M} UTC"
+
+
+def plain(value: object) -> str:
+    """A limit or an observed value, of which only the criterion's name says the unit."""
+    if value is None:
+        return MISSING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return number(value) if isinstance(value, int | float) else str(value)
+
+
+# How the limit and the figure of a criterion are written, where its name says more than a number does.
+_LIMITS: dict[str, tuple[str, Callable[[float], str]]] = {
+    "engine_lateness": ("{}", seconds),
+    "control_agreement": ("at least {}", share),
+    "min_requests": ("at least {}", number),
+    "new_failures": ("p = {}", number),
+    "latency": ("{} times", number),
+    "log_flood": ("{} lines/s", number),
+}
+_FIGURES: dict[str, tuple[str, Callable[[float], str]]] = {
+    "engine_lateness": ("{}", seconds),
+    "control_agreement": ("{}", share),
+    "new_failures": ("{} failures", number),
+    "latency": ("{} times", number),
+    "log_flood": ("{} lines/s", number),
+}
+
+
+def limit(value: object, criterion: str) -> str:
+    """A criterion's limit in its unit."""
+    return _in_unit(value, criterion, _LIMITS)
+
+
+def figure(value: object, criterion: str) -> str:
+    """What was observed of a criterion, in its unit."""
+    return _in_unit(value, criterion, _FIGURES)
+
+
+def words(name: str) -> str:
+    """A criterion's name in words: ``lock_wait_s`` is ``lock wait``."""
+    return re.sub(r"_(s|bytes|share)$", "", name).replace("_", " ")
+
+
+def _in_unit(value: object, criterion: str, forms: dict[str, tuple[str, Callable[[float], str]]]) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return plain(value)
+    default = seconds if criterion.endswith("_s") else size if criterion.endswith("_bytes") else plain
+    form, write = forms.get(criterion, ("{}", default))
+    return form.format(write(value))
+
+
+def between(started: str, ended: str) -> float | None:
+    """The seconds from one ISO 8601 moment to another, or None where either cannot be read."""
+    try:
+        return (datetime.fromisoformat(ended) - datetime.fromisoformat(started)).total_seconds()
+    except (TypeError, ValueError):
+        return None

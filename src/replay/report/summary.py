@@ -1,0 +1,61 @@
+"""``summary.md``: the verdict for the comment on a merge request."""
+
+import re
+
+from replay.report import formats
+from replay.report.differences import compare
+from replay.report.story import ADVICE, WORDS, Story
+
+_SIGNS = {"GO": "✅", "NO_GO": "⛔", "INCONCLUSIVE": "⚠️"}
+_SPECIAL = re.compile(r"([\\`*_\[\]<>|#&~@])")
+
+
+def summary(story: Story) -> str:
+    """The summary of one run, as GitHub and GitLab render Markdown. Text from the evidence cannot add markup."""
+    lines = [
+        f"## {_SIGNS[story.word]} {WORDS[story.word]}: {plain(story.name)}",
+        "",
+        ADVICE[story.word],
+        "",
+        *(f"- {plain(reason)}" for reason in story.reasons),
+        "",
+    ]
+    if story.state != "complete":
+        lines += [
+            f"**This run is {plain(story.state)}.** {plain(str(story.rehearsal.get('reason') or ''))}".strip(),
+            "",
+        ]
+    table = compare(story)
+    if table.symptoms:
+        lines += [f"| | {table.before} | {table.production} |", "|---|---|---|"]
+        for one in table.symptoms:
+            value = f"**{plain(one.production)}**" if one.worse else plain(one.production)
+            lines.append(f"| {one.name} | {plain(one.before)} | {value} |")
+        lines.append("")
+    broke = [row for row in story.endpoint_rows(story.main) if row.broke]
+    if broke:
+        lines += [
+            "| Endpoint, in the order of breaking | Failed | How | Broke | Works again |",
+            "|---|---|---|---|---|",
+        ]
+        for row in broke:
+            again = "never" if row.never_recovered else formats.moment(row.recovered_s)
+            only = " (only in production)" if row.only_in_production else ""
+            failed = f"{row.failed:,} of {row.requests:,} ({formats.share(row.share)})"
+            how = row.how or "slower answers"
+            lines.append(
+                f"| {plain(row.endpoint)}{only} | {failed} | {how} | {formats.moment(row.first_bad_s)} | {again} |"
+            )
+        lines.append("")
+    lines.append(f"The report: `{code(story.folder)}/report.html`; the verdict: `{code(story.folder)}/verdict.json`.")
+    return "\n".join(lines) + "\n"
+
+
+def plain(text: str) -> str:
+    """Text that Markdown shows as it is, on one line."""
+    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+
+
+def code(text: str) -> str:
+    """Text for within backticks."""
+    return " ".join(text.replace("`", "'").split())
