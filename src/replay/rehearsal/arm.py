@@ -43,6 +43,7 @@ class ArmPlayer:
         *,
         run: Path,
         locustfile: Path,
+        lead_s: float,
         record: Record,
         observer: Observer,
     ) -> None:
@@ -52,6 +53,7 @@ class ArmPlayer:
         self._number = number
         self._folder = ArmFolder(run / "arms" / arm.name)
         self._locustfile = locustfile
+        self._lead_s = lead_s
         self._record = record
         self._observer = observer
         self._scrub: Scrubber = self._plan.scrubber()
@@ -61,7 +63,7 @@ class ArmPlayer:
         """Play it. Raises StageError, ToolError or InputError where it could not be played to its end."""
         self._folder.create()
         self._put_back()
-        clock = ArmClock(time.time() + self._plan.lead_s)
+        clock = ArmClock(time.time() + self._lead_s)
         info = ArmInfo(
             arm=self._arm.name,
             workload=self._arm.workload.plan.name,

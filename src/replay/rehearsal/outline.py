@@ -24,6 +24,7 @@ from replay.workload import Workload, read_workload
 
 # For the estimates alone: how long a reset takes as a rule, and what evidence weighs.
 _RESET_S = 5.0
+_LEAD_S = 4.0
 _BYTES_OF_A_REQUEST = 400
 _BYTES_OF_A_SECOND = 40_000
 _SPARE_BYTES = 50_000_000
@@ -94,7 +95,7 @@ class Outline:
     def overhead_s(self) -> float:
         """About how long an arm takes beyond its schedule."""
         reset_s = _RESET_S if self.plan.target.reset else 0.0
-        return reset_s + self.plan.settle_s + self.plan.lead_s + 1.0
+        return reset_s + self.plan.settle_s + (self.plan.lead_s or _LEAD_S) + 1.0
 
     @property
     def estimate_s(self) -> float:
@@ -196,7 +197,7 @@ def _check_database(user: str, dsn: Dsn, allow: Iterable[str]) -> None:
         values = conninfo_to_dict(dsn.value)
     except ProgrammingError as error:
         raise PlanError(
-            f"{user} has a dsn that is not a connection string ({dsn.written}).",
+            f"{user} has a dsn that is not a connection string.",
             "Write it like postgresql://USER@HOST:PORT/DATABASE.",
         ) from error
     # What the string leaves out comes from PGHOST and its like, as it does when the connection is made.

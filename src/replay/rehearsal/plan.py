@@ -112,14 +112,17 @@ ProbePlan = PostgresProbePlan | LogProbePlan
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A whole plan. ``resolved`` is what may be written down; ``environment`` the variables that it used."""
+    """A whole plan. ``resolved`` is what may be written down; ``environment`` the variables that it used.
+
+    ``lead_s`` is what the load gets to boot in before an arm's first second; None: as long as it takes here.
+    """
 
     file: Path
     name: str
     seed: int
     settle_s: float
     drain_s: float
-    lead_s: float
+    lead_s: float | None
     target: TargetPlan
     workloads: tuple[WorkloadPlan, ...]
     steps: tuple[StepPlan, ...]
@@ -169,7 +172,7 @@ def _plan(values: dict[str, Any], around: Surroundings) -> Plan:
     seed = general.whole("seed", 0)
     settle_s = general.duration_s("settle", "0s", zero=True) or 0.0
     drain_s = general.duration_s("drain", "60s") or 0.0
-    lead_s = general.duration_s("lead", "4s") or 0.0
+    lead_s = general.duration_s("lead")
     general.done()
 
     target_table = Table("[target]", values.get("target", {}), around)

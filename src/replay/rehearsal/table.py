@@ -35,7 +35,7 @@ class Dsn:
     """A PostgreSQL connection string; ``written`` is how the plan has it."""
 
     value: str = field(repr=False)
-    written: str
+    written: str = field(repr=False)
 
 
 @dataclass(slots=True)

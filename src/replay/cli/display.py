@@ -1,0 +1,157 @@
+"""Shows a rehearsal while it runs: a live display on a terminal, a line now and then where there is none."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from replay.evidence.values import ArmInfo, Mark
+from replay.rehearsal.observer import Observer
+from replay.rehearsal.outline import ArmOutline, Outline
+
+_LINE_EVERY_S = 10.0
+
+
+class Display(Observer):
+    """Says at every moment what goes on, and for how long still."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._lock = threading.Lock()
+        self._outline: Outline | None = None
+        self._number = 0
+        self._arm: ArmOutline | None = None
+        self._doing = ""
+        self._at_s: float | None = None
+        self._observed = 0
+        self._step: Mark | None = None
+        self._statement: Mark | None = None
+        self._line_at = 0.0
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Show it as long as the block runs."""
+        if not self._console.is_terminal:
+            yield
+            return
+        with Live(get_renderable=self._render, console=self._console, refresh_per_second=4, transient=True):
+            yield
+
+    def begins(self, outline: Outline) -> None:
+        """See Observer."""
+        self._outline = outline
+        self._say(
+            f"Rehearsal {outline.plan.name}: {len(outline.arms)} arms on {outline.plan.target.target.url}, "
+            f"about {minutes(outline.estimate_s)}"
+        )
+        for warning in outline.warnings:
+            self._say(f"Note: {warning}")
+
+    def doing(self, arm: ArmOutline, what: str) -> None:
+        """See Observer."""
+        with self._lock:
+            if self._arm is not arm:
+                self._arm, self._number = arm, self._number + 1
+            self._doing, self._at_s, self._observed = what, None, 0
+            self._step = self._statement = None
+        if not self._console.is_terminal:
+            self._say(f"{self._place()}: {what}")
+
+    def started(self, arm: ArmOutline, number: int) -> None:  # noqa: ARG002 - an observer's signature
+        """See Observer."""
+        with self._lock:
+            self._doing, self._at_s = "", 0.0
+        if not self._console.is_terminal:
+            self._say(
+                f"{self._place()}: playing {arm.workload.planned:,} requests in {minutes(arm.duration_s)}"
+                f"{', with the steps' if arm.steps else ''}"
+            )
+
+    def mark(self, arm: ArmOutline, mark: Mark) -> None:  # noqa: ARG002 - an observer's signature
+        """See Observer."""
+        if not mark.step:
+            return
+        with self._lock:
+            begins = mark.event == "started"
+            if mark.index:
+                self._statement = mark if begins else None
+            else:
+                self._step, self._statement = (mark if begins else None), None
+        if not mark.index:
+            error = f": {mark.error}" if mark.error else ""
+            self._say(f"  {mark.at_s:6.1f} s  {mark.kind} “{mark.step}” {mark.event}{error}")
+
+    def progress(self, arm: ArmOutline, at_s: float, observed: int) -> None:
+        """See Observer."""
+        with self._lock:
+            self._at_s, self._observed = at_s, observed
+        now = time.monotonic()
+        if not self._console.is_terminal and now - self._line_at >= _LINE_EVERY_S:
+            self._line_at = now
+            self._say(
+                f"{self._place()}: {at_s:.0f} of {arm.duration_s:.0f} s, "
+                f"{observed:,} of {arm.workload.planned:,} requests, {minutes(self._left_s())} left in all"
+            )
+
+    def ended(self, arm: ArmOutline, info: ArmInfo) -> None:
+        """See Observer."""
+        reason = f": {info.reason}" if info.reason else ""
+        self._say(f"{arm.name}: {info.state}{reason} ({self._observed:,} of {info.planned:,} requests)")
+
+    def _say(self, line: str) -> None:
+        self._console.print(Text(line), highlight=False)
+
+    def _place(self) -> str:
+        total = len(self._outline.arms) if self._outline else 0
+        return f"[{self._number}/{total}] {self._arm.name if self._arm else ''}"
+
+    def _left_s(self) -> float:
+        if self._outline is None or self._arm is None:
+            return 0.0
+        later = self._outline.arms[self._number :]
+        own = self._arm.duration_s - max(0.0, self._at_s or 0.0)
+        return max(0.0, own) + sum(arm.duration_s + self._outline.overhead_s for arm in later)
+
+    def _render(self) -> RenderableType:
+        with self._lock:
+            arm, at_s, step, statement = self._arm, self._at_s, self._step, self._statement
+            if self._outline is None or arm is None:
+                return Text("preparing scenarios")
+            role = f"{arm.workload.plan.role}, {'with the steps' if arm.steps else 'control'}"
+            head = Text.assemble(
+                (f"arm {self._number} of {len(self._outline.arms)}  {arm.name}", "bold"), f"  ({role})"
+            )
+            left = f"{minutes(self._left_s())} left in all"
+            if at_s is None:
+                return Group(head, Text(f"  {self._doing} ... {left}"))
+            row = Table.grid(padding=(0, 2))
+            row.add_row(
+                ProgressBar(total=arm.duration_s, completed=min(max(at_s, 0.0), arm.duration_s), width=32),
+                Text(f"{max(0.0, at_s):.0f} of {arm.duration_s:.0f} s"),
+                Text(f"{self._observed:,} of {arm.workload.planned:,} requests"),
+                Text(left),
+            )
+            lines: list[RenderableType] = [head, row]
+            if step is not None:
+                running = f"{step.kind} “{step.step}” for {max(0.0, at_s - step.at_s):.1f} s"
+                if statement is not None:
+                    text = " ".join(statement.statement.split())
+                    running += f", statement {statement.index} for {max(0.0, at_s - statement.at_s):.1f} s: {text}"
+                lines.append(Text(f"  {running}", overflow="ellipsis", no_wrap=True))
+            elif at_s > arm.duration_s:
+                lines.append(Text("  waiting for the last answers"))
+            return Group(*lines)
+
+
+def minutes(seconds: float) -> str:
+    """A length of time as people say it: ``48 s``, ``4 min 20 s``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    return f"{whole // 60} min" + (f" {whole % 60} s" if whole % 60 else "")

@@ -1,0 +1,172 @@
+"""``replay rehearse``: the experiment, the verdict and the report."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from replay.cli.display import Display, minutes
+from replay.errors import ExitCode
+from replay.judge.criteria import parse_criteria
+from replay.rehearsal.conductor import conduct
+from replay.rehearsal.outline import Outline, check_plan
+from replay.rehearsal.plan import read_plan
+
+_EXIT_CODES = {"GO": ExitCode.GO, "NO_GO": ExitCode.NO_GO, "INCONCLUSIVE": ExitCode.INCONCLUSIVE}
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """A rehearsal that came to its verdict: ``GO``, ``NO_GO`` or ``INCONCLUSIVE``, its reasons, its files."""
+
+    run: Path
+    verdict: str
+    reasons: tuple[str, ...]
+    document: dict[str, Any]
+    report: Path
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What a pipeline gets."""
+        return _EXIT_CODES[self.verdict]
+
+
+def outline_of(plan_file: Path, out: Path, environment: Mapping[str, str] | None = None) -> Outline:
+    """Read and check a plan, its criteria included. Raises InputError and its children; touches nothing."""
+    plan = read_plan(plan_file, environment)
+    parse_criteria(plan.criteria)
+    return check_plan(plan, out)
+
+
+def rehearse(outline: Outline, out: Path, console: Console) -> Rehearsed:
+    """Play a checked plan into the folder ``out``, judge what was seen, and write the reports.
+
+    Progress goes to ``console``. Raises StageError, ToolError or Interrupted as ``conduct`` does; there is then no
+    verdict, and the run's folder says why.
+    """
+    # The conductor leaves evidence on disk; the judge reads nothing else, and the report nothing but both.
+    display = Display(console)
+    with display.shown():
+        conduct(outline, out, display)
+    # Both are heavy to load, and not wanted while the load runs.
+    from replay.judge.verdict import judge_run  # noqa: PLC0415
+    from replay.report.write import write_reports  # noqa: PLC0415
+
+    with console.status("judging the evidence"):
+        verdict = judge_run(out)
+    with console.status("writing the report"):
+        report = write_reports(out)
+    return Rehearsed(out, verdict.verdict, verdict.reasons, verdict.to_json(), report)
+
+
+@click.command(name="rehearse")
+@click.argument("plan", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="The run's folder, which must not exist.")
+@click.option("--dry-run", is_flag=True, help="Check everything and show what would be done; send nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output and nothing else.")
+def command(plan: Path, out: Path | None, dry_run: bool, as_json: bool) -> int:
+    r"""Rehearse PLAN on Stage: every workload with its steps and without, then the verdict and the report.
+
+    Leaves with 0 for GO, 1 for NO_GO, 3 for INCONCLUSIVE; 2 where the plan cannot be done, 4 where Stage or replay
+    broke, 130 where it was interrupted.
+
+    \b
+    Examples:
+      replay rehearse plan.toml --out runs/first --dry-run
+      replay rehearse plan.toml --out runs/first
+      replay rehearse plan.toml --out runs/first --json | jq -r .verdict
+    """
+    if out is None and not dry_run:
+        raise click.UsageError("Say where the run goes: --out runs/NAME")
+    folder = out or Path("runs") / plan.stem
+    outline = outline_of(plan, folder)
+    if dry_run:
+        _show_outline(outline, as_json)
+        return ExitCode.GO
+    done = rehearse(outline, folder, Console(stderr=True))
+    if as_json:
+        document = {**done.document, "run": str(done.run), "report": str(done.report)}
+        click.echo(json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False))
+    else:
+        show_verdict(done)
+    return done.exit_code
+
+
+def show_verdict(done: Rehearsed) -> None:
+    """Print a verdict, its reasons, and last the report's path."""
+    colour = {"GO": "green", "NO_GO": "red"}.get(done.verdict, "yellow")
+    click.secho(done.verdict, fg=colour, bold=True)
+    for reason in done.reasons:
+        click.echo(f"  - {reason}")
+    click.echo(f"Report: {done.report}")
+
+
+def _show_outline(outline: Outline, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(_outline_json(outline), indent=2, sort_keys=True, ensure_ascii=False))
+        return
+    plan = outline.plan
+    click.secho(f"{plan.name} on {plan.target.target.url}", bold=True)
+    click.echo(f"Stage is put back before each arm: {plan.target.reset.written if plan.target.reset else 'no'}")
+    click.echo("\nArms, in this order:")
+    for number, arm in enumerate(outline.arms, 1):
+        steps = "with the steps" if arm.steps else "control"
+        click.echo(
+            f"  {number}. {arm.name:24} {arm.workload.plan.role}, {steps}: "
+            f"{arm.workload.planned:,} requests in {minutes(arm.duration_s)}"
+        )
+    click.echo("\nSteps:" if outline.steps else "\nSteps: none")
+    for step in outline.steps:
+        when = f"at {step.plan.at_s:g} s" if step.plan.at_s is not None else f"{step.plan.after_s:g} s after that"
+        what = (
+            f"{len(step.statements)} statements" if step.plan.sql else f"runs {step.plan.run and step.plan.run.written}"
+        )
+        click.echo(f"  {when:18} {step.plan.kind} “{step.plan.name}”: {what}, at most {minutes(step.plan.timeout_s)}")
+    probes = ", ".join(probe.name for probe in plan.probes) or "none"
+    click.echo(f"\nProbes: {probes}")
+    for warning in outline.warnings:
+        click.secho(f"Note: {warning}", fg="yellow")
+    click.echo(
+        f"\nAbout {minutes(outline.estimate_s)} and {outline.estimate_bytes / 1e6:.0f} MB. "
+        "Everything that can be checked beforehand is in order; nothing was sent."
+    )
+
+
+def _outline_json(outline: Outline) -> dict[str, Any]:
+    return {
+        "name": outline.plan.name,
+        "target": outline.plan.target.target.url,
+        "arms": [
+            {
+                "arm": arm.name,
+                "workload": arm.workload.plan.name,
+                "role": arm.workload.plan.role,
+                "steps": arm.steps,
+                "planned": arm.workload.planned,
+                "duration_s": arm.duration_s,
+            }
+            for arm in outline.arms
+        ],
+        "steps": [
+            {
+                "name": step.plan.name,
+                "kind": step.plan.kind,
+                "at_s": step.plan.at_s,
+                "after_s": step.plan.after_s,
+                "statements": [statement.text for statement in step.statements],
+                "run": step.plan.run.written if step.plan.run else None,
+                "timeout_s": step.plan.timeout_s,
+            }
+            for step in outline.steps
+        ],
+        "probes": [probe.name for probe in outline.plan.probes],
+        "reset": outline.plan.target.reset.written if outline.plan.target.reset else None,
+        "estimate_s": outline.estimate_s,
+        "estimate_bytes": outline.estimate_bytes,
+        "warnings": list(outline.warnings),
+        "plan": outline.plan.resolved,
+    }

@@ -1,0 +1,151 @@
+"""What is checked before anything runs: nothing of Stage is touched, the reset least of all."""
+
+import json
+
+import pytest
+
+from replay.cli.main import run
+from replay.errors import InputError, PlanError, Refused
+from replay.rehearsal.outline import check_plan
+from replay.rehearsal.plan import read_plan
+
+
+def check(setting):
+    return check_plan(read_plan(setting.write(), setting.environment), setting.out)
+
+
+def refusal(setting, kind, said: str) -> None:
+    with pytest.raises(kind, match=said):
+        check(setting)
+    assert not setting.was_reset
+    assert not setting.out.exists()
+
+
+def test_the_arms_in_their_order(setting) -> None:
+    outline = check(setting)
+    assert [arm.name for arm in outline.arms] == ["qa-control", "qa-steps", "production-control", "production-steps"]
+    assert [arm.workload.planned // 10 for arm in outline.arms] == [2, 2, 6, 6]
+    assert outline.estimate_s > 16
+    assert outline.warnings == ()
+    assert not setting.was_reset
+    assert not setting.out.exists()
+
+
+def test_without_a_reset_the_steps_come_last(setting) -> None:
+    del setting.values["target"]["reset"]
+    outline = check(setting)
+    assert [arm.name for arm in outline.arms] == ["qa-control", "production-control", "qa-steps", "production-steps"]
+    assert "no reset" in outline.warnings[0]
+
+
+def test_a_target_that_is_not_allowed(setting) -> None:
+    setting.values["target"]["url"] = "http://stage.example.test:8000"
+    refusal(setting, Refused, "Load would go to stage.example.test")
+
+
+def test_a_target_that_is_the_production_capture_s_host(setting) -> None:
+    setting.values["target"] |= {"url": "https://api.example.test", "allow": ["api.example.test", "127.0.0.1"]}
+    refusal(setting, Refused, "is the host of a production capture")
+
+
+def test_the_host_of_a_test_capture_is_no_production(setting) -> None:
+    setting.values["target"] |= {"url": "http://qa.example.test", "allow": ["qa.example.test", "127.0.0.1"]}
+    assert check(setting).arms
+
+
+@pytest.mark.parametrize(
+    ("dsn", "said"),
+    [
+        ("postgresql://db.example.test/x", "'migrate'.*would go to db.example.test"),
+        ("host=127.0.0.1,db.example.test dbname=x", "would go to db.example.test"),
+        ("host=127.0.0.1 hostaddr=10.0.0.9", "would go to 10.0.0.9"),
+        ("service=production", "by the name of a service"),
+        ("host=127.0.0.1 nonsense", "not a connection string"),
+    ],
+)
+def test_a_database_that_is_not_allowed(setting, dsn: str, said: str) -> None:
+    setting.environment["STAGE_DSN"] = dsn
+    refusal(setting, InputError, said)
+
+
+def test_a_probe_s_database_counts_too(setting) -> None:
+    setting.values["probes.database"]["replicas"] = ["host=db.example.test"]
+    refusal(setting, Refused, "The probe 'database' would go to db.example.test")
+
+
+def test_a_socket_is_this_machine(setting, monkeypatch) -> None:
+    monkeypatch.delenv("PGHOST", raising=False)
+    setting.environment["STAGE_DSN"] = "dbname=x"
+    assert check(setting).arms
+    setting.values["target"] |= {"url": "http://stage.example.test", "allow": ["stage.example.test"]}
+    refusal(setting, Refused, "a database on this machine")
+
+
+def test_the_environment_s_host_counts_where_the_dsn_has_none(setting, monkeypatch) -> None:
+    monkeypatch.setenv("PGHOST", "db.example.test")
+    setting.environment["STAGE_DSN"] = "dbname=x"
+    refusal(setting, Refused, "would go to db.example.test")
+
+
+def test_files_that_are_not_there(setting) -> None:
+    for table, change, said in (
+        ("workloads.qa", {"capture": "nowhere"}, "There is no capture"),
+        ("workloads.qa", {"capture": "qa", "locustfile": "nowhere.py"}, "no locustfile"),
+        ("workloads.qa", {"capture": "qa", "identities": "nowhere.csv"}, "no identities file"),
+        ("target", {"reset": "./nowhere"}, "not a program"),
+        ("target", {"reset": "no-such-program-at-all"}, "not on the PATH"),
+        ("probes.errors", {"path": "nowhere/error.log"}, "its folder is not there"),
+    ):
+        before = dict(setting.values[table])
+        setting.values[table] |= change
+        refusal(setting, InputError, said)
+        setting.values[table] = before
+    setting.values["steps"][0]["sql"] = "nowhere.sql"
+    refusal(setting, InputError, "There is no SQL file")
+
+
+def test_sql_that_only_psql_reads(setting) -> None:
+    (setting.folder / "up.sql").write_text("\\timing on\nSELECT 1;\n")
+    refusal(setting, InputError, "line 1: a command of psql")
+
+
+def test_a_step_beyond_the_end_of_a_capture(setting) -> None:
+    del setting.values["workloads.qa"]["duration"]
+    del setting.values["workloads.production"]["duration"]
+    setting.values["steps"][0]["at"] = "10s"
+    refusal(setting, PlanError, "when the workload 'qa' of 4 s has ended")
+
+
+def test_a_run_is_never_written_over(setting) -> None:
+    setting.out.mkdir(parents=True)
+    assert check(setting).arms
+    (setting.out / "rehearsal.json").write_text("{}")
+    with pytest.raises(InputError, match="is there already"):
+        check(setting)
+
+
+def test_a_dry_run_shows_it_all_and_does_nothing(setting, monkeypatch, capsys) -> None:
+    for name, value in setting.environment.items():
+        monkeypatch.setenv(name, value)
+    assert run(["rehearse", str(setting.write()), "--out", str(setting.out), "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "production-steps" in said
+    assert "at 1.5 s" in said
+    assert run(["rehearse", str(setting.plan), "--dry-run", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["arms"][0]["arm"] == "qa-control"
+    assert document["steps"][0]["statements"][1] == "UPDATE token SET added = 1"
+    assert "hush-hush-42" not in json.dumps(document)
+    assert not setting.was_reset
+    assert not setting.out.exists()
+
+
+def test_wrong_input_leaves_with_two(setting, monkeypatch, capsys) -> None:
+    for name, value in setting.environment.items():
+        monkeypatch.setenv(name, value)
+    setting.values["criteria"] = {"lock_wait": 2}
+    assert run(["rehearse", str(setting.write()), "--out", str(setting.out)]) == 2
+    assert "lock_wait_s" in capsys.readouterr().err
+    assert run(["rehearse", str(setting.plan)]) == 2
+    assert run(["rehearse", "nowhere.toml", "--out", str(setting.out)]) == 2
+    assert not setting.out.exists()

@@ -1,0 +1,235 @@
+"""Whole rehearsals of a small Stage: a real API over a real PostgreSQL, real locust, real Ctrl-C."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psycopg
+import pytest
+from rich.console import Console
+
+from replay.cli.display import Display
+from replay.errors import StageError
+from replay.evidence.run import read_run
+from replay.rehearsal.conductor import conduct
+from replay.rehearsal.outline import check_plan
+from replay.rehearsal.plan import read_plan
+
+SECRET = b"hush-hush-42"
+
+
+def outline(setting):
+    return check_plan(read_plan(setting.write(), setting.environment), setting.out)
+
+
+def files_with(secret: bytes, folder: Path) -> list[Path]:
+    return [file for file in folder.rglob("*") if file.is_file() and secret in file.read_bytes()]
+
+
+def waiting(server) -> int:
+    with server.connect() as connection:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        return connection.execute(query).fetchone()[0]
+
+
+def wait_for(condition, seconds: float = 60.0) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "it did not happen"
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_four_arms_and_their_evidence(playable, api, server) -> None:
+    checked = outline(playable)
+
+    def hold_the_table() -> None:
+        """A long reader, in every arm that has steps: the migration must wait, and the API behind it."""
+        with server.connect("the export") as connection, contextlib.suppress(psycopg.Error):
+            for name in ("qa-steps", "production-steps"):
+                wait_for(lambda name=name: (playable.out / "arms" / name / "marks.jsonl").exists(), 120)
+                with connection.transaction():
+                    connection.execute("SELECT count(*) FROM token /*route='GET /exports/{id}'*/")
+                    wait_for(lambda: waiting(server) >= 2)
+                    time.sleep(1.0)
+
+    holder = threading.Thread(target=hold_the_table, daemon=True)
+    holder.start()
+    with (playable.folder / "said").open("w") as said:
+        conduct(checked, playable.out, Display(Console(file=said, width=200)))
+    holder.join(30)
+    evidence = read_run(playable.out)
+    record = evidence.rehearsal
+    assert (record["state"], record["reason"]) == ("complete", "")
+    assert list(evidence.arms) == record["order"]
+    assert playable.was_reset == 4
+    assert len(set(record["stage"]["fingerprints"].values())) == 1
+    assert record["stage"]["database version"].startswith("PostgreSQL ")
+    assert record["captures"]["production"]["environment"] == "production"
+    assert record["migrations"][0]["file"] == "up.sql"
+    assert set(evidence.workloads) == {"qa", "production"}
+    for name, arm in evidence.arms.items():
+        assert arm.info.state == "complete"
+        assert arm.info.steps == name.endswith("-steps")
+        assert len(arm.observations) == arm.info.planned
+        assert arm.damaged == ()
+        assert (arm.observations["outcome"] == "ok").all()
+        assert arm.marks[0].kind == arm.marks[-1].kind == "arm"
+        assert arm.readings[arm.readings["metric"] == "probe_failed"].empty
+        assert set(arm.readings["metric"]) >= {"connections", "replica_lag_s", "replica_lag_bytes", "log_lines"}
+        assert [mark.event for mark in arm.marks if mark.step] == ["started", "ended"] * 3 * arm.info.steps or (
+            [mark.index for mark in arm.marks if mark.step] == [0, 1, 1, 2, 2, 0]
+        )
+    waits = evidence.arms["production-steps"].readings
+    waits = waits[waits["metric"] == "lock_wait_s"]
+    assert waits["value"].max() > 0.5
+    details = [json.loads(detail) for detail in waits["detail"]]
+    behind = [detail for detail in details if detail["waiting"]["application"] == "the api"]
+    assert behind
+    assert {detail["waiting"]["endpoint"] for detail in behind} == {"GET /tokens/{id}"}
+    assert {link["step"] or link["application"] for detail in behind for link in detail["blocked_by"]} == {
+        "migrate",
+        "the export",
+    }
+    assert api.asked["tokens"] == sum(arm.info.planned for arm in evidence.arms.values())
+    assert files_with(SECRET, playable.out) == []
+    lines = (playable.folder / "said").read_text().splitlines()
+    assert any("[4/4] production-steps: playing" in line for line in lines)
+    assert len(lines) < 60
+
+
+@pytest.mark.slow
+def test_rehearse_from_the_command_line(playable) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "replay", "rehearse", playable.write(), "--out", playable.out, "--json"],
+        env={**os.environ, **playable.environment},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    document = json.loads(done.stdout)
+    assert done.returncode == {"GO": 0, "NO_GO": 1, "INCONCLUSIVE": 3}[document["verdict"]]
+    assert json.loads((playable.out / "verdict.json").read_text())["verdict"] == document["verdict"]
+    assert Path(document["report"]) == playable.out / "report.html"
+    assert files_with(SECRET, playable.out) == []
+    assert "hush" not in done.stdout + done.stderr
+
+
+def test_a_reset_that_fails(playable) -> None:
+    playable.values["target"]["reset"] = playable.program("broken", "echo no template $STAGE_DSN; exit 7")
+    with pytest.raises(StageError, match="exit code 7: no template") as failed:
+        conduct(outline(playable), playable.out)
+    assert failed.value.exit_code == 4
+    record = json.loads((playable.out / "rehearsal.json").read_text())
+    assert record["state"] == "failed"
+    assert "exit code 7" in record["reason"]
+
+
+def test_a_reset_that_hangs(playable) -> None:
+    playable.values["target"] |= {"reset": "sleep 60", "reset_timeout": "500ms"}
+    with pytest.raises(StageError, match="ended at its limit"):
+        conduct(outline(playable), playable.out)
+
+
+def test_a_stage_that_does_not_answer(playable) -> None:
+    playable.values["target"] |= {"url": "http://127.0.0.1:1", "ready_timeout": "500ms"}
+    with pytest.raises(StageError, match=r"did not answer GET /health within 0\.5 s"):
+        conduct(outline(playable), playable.out)
+    assert read_run(playable.out).rehearsal["state"] == "failed"
+
+
+def test_a_database_that_does_not_answer(playable) -> None:
+    playable.environment["STAGE_DSN"] = "host=127.0.0.1 port=1 user=x password=hush-hush-42"
+    with pytest.raises(StageError, match="database cannot be read"):
+        conduct(outline(playable), playable.out)
+    assert files_with(SECRET, playable.out) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_ended_from_outside(playable, server, how) -> None:
+    """Whatever ends it, nothing runs on, and what was seen is kept."""
+    (playable.folder / "up.sql").write_text("SELECT 1;\nSELECT pg_sleep(100);\n")
+    playable.values["steps"].append(
+        {"name": "never", "kind": "command", "at": "2s", "run": "sleep 100"},
+    )
+    del playable.values["workloads.qa"]
+    playable.values["workloads.production"]["duration"] = "60s"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "replay", "rehearse", playable.write(), "--out", playable.out],
+        env={**os.environ, **playable.environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    arm = playable.out / "arms" / "production-control"
+    try:
+        wait_for(lambda: len(list((arm / "observations").glob("*.parquet"))) >= 2)
+        assert children_with(str(arm))
+    finally:
+        process.send_signal(how)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == (-9 if how == signal.SIGKILL else 130)
+    wait_for(lambda: not children_with(str(arm)), 30)
+    evidence = read_run(playable.out)
+    assert len(evidence.arms["production-control"].observations) > 10
+    state = "running" if how == signal.SIGKILL else "interrupted"
+    assert evidence.rehearsal["state"] == evidence.arms["production-control"].info.state == state
+    if how != signal.SIGKILL:
+        assert "was interrupted" in said
+        assert "Traceback" not in said
+
+    def sessions() -> int:
+        with server.connect() as connection:
+            query = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'replay%'"
+            return connection.execute(query).fetchone()[0]
+
+    wait_for(lambda: sessions() == 0, 15)
+
+
+@pytest.mark.slow
+def test_a_killed_conductor_leaves_no_step_behind(playable) -> None:
+    """The step's statement and the step's command end by themselves."""
+    (playable.folder / "up.sql").write_text("SELECT pg_sleep(100);\n")
+    playable.values["steps"][0] |= {"at": "0s", "timeout": "1s"}
+    alive = playable.folder / "alive"
+    loop = f"while :; do date +%s%N > {alive}; sleep 0.1; done"
+    playable.values["steps"].append({"name": "loop", "kind": "command", "after": "0s", "run": f'sh -c "{loop}"'})
+    del playable.values["workloads.qa"]
+    del playable.values["target"]["reset"]
+    playable.values["workloads.production"]["duration"] = "3s"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "replay", "rehearse", playable.write(), "--out", playable.out],
+        env={**os.environ, **playable.environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_for(alive.exists)
+    finally:
+        process.kill()
+        process.wait(30)
+
+    def stands_still() -> bool:
+        before = alive.read_text()
+        time.sleep(0.5)
+        return before == alive.read_text()
+
+    wait_for(stands_still, 20)
+
+
+def children_with(word: str) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                if word.encode() in (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
+    return found
