@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import socket
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,7 +28,6 @@ from replay.scenario.schedule import Schedule, pace
 from replay.target import Target, check_allowed, check_not_production, parse_target
 
 _ANSWERS_WITHIN_S = 5.0
-_STARTS_WITHIN_S = 5.0  # what python, locust and the scenario's data need before the first request
 _LOOKS_EVERY_S = 0.5
 
 
@@ -95,13 +93,12 @@ def command(
     schedule = pace(scenario.schedule, speed=speed, scale=scale, duration_s=duration_s)
     run = out or Path("runs") / f"{locustfile.stem}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     _check_answers(target)
-    start_at = time.time() + _STARTS_WITHIN_S
-    arm = _create(run, scenario, schedule, start_at, target.url)
+    arm = _create(run, scenario, schedule, target.url)
     asked = locust_command(
         locustfile,
         target_url=target_url,
         evidence=arm.folder.path,
-        start_at=start_at,
+        start_at=None,
         duration_s=duration_s,
         speed=speed,
         scale=scale,
@@ -134,12 +131,15 @@ class _Arm:
     folder: ArmFolder
     info: ArmInfo
     rehearsal: dict[str, Any]
-    start_at: float
 
     def end(self, state: str, reason: str = "") -> None:
-        """Write how it ended."""
-        self.info = dataclasses.replace(self.info, state=state, reason=reason)
-        self.folder.mark(Mark(round(time.time() - self.start_at, 6), "", "arm", "ended"))
+        """Write how it ended, and when the replay really began: what locust needs to start is not part of it."""
+        began = self.info.started_at
+        for file in self.folder.path.glob("replay-*.json"):
+            began = json.loads(file.read_text(encoding="utf-8"))["started_at"] or began
+        self.info = dataclasses.replace(self.info, state=state, reason=reason, started_at=began)
+        lasted = datetime.now(UTC) - datetime.fromisoformat(began)
+        self.folder.mark(Mark(lasted.total_seconds(), "", "arm", "ended"))
         self.folder.write_info(self.info)
         self.rehearsal |= {"state": state, "reason": reason, "ended_at": datetime.now(UTC).isoformat()}
         write_json(self.run / "rehearsal.json", self.rehearsal)
@@ -162,13 +162,13 @@ def _check_answers(target: Target) -> None:
         raise StageError(f"{target.url} does not answer: {error}.", "Start it, or correct --target.") from error
 
 
-def _create(run: Path, scenario: Scenario, schedule: Schedule, start_at: float, target_url: str) -> _Arm:
+def _create(run: Path, scenario: Scenario, schedule: Schedule, target_url: str) -> _Arm:
     """Make the run's folder. Raises InputError where it holds something already."""
     if run.is_file() or (run.is_dir() and any(run.iterdir())):
         raise InputError(f"{run} is there already.", "Choose another name with --out.")
     workload = scenario.path.stem
     capture = scenario.meta.get("capture") or {}
-    started_at = datetime.fromtimestamp(start_at, UTC).isoformat()
+    started_at = datetime.now(UTC).isoformat()
     info = ArmInfo(
         arm=f"{workload}-control",
         workload=workload,
@@ -203,7 +203,7 @@ def _create(run: Path, scenario: Scenario, schedule: Schedule, start_at: float, 
         write_json(run / "rehearsal.json", rehearsal)
     except OSError as error:
         raise InputError(f"The run cannot be written to {run}: {error.strerror}.") from error
-    return _Arm(run, folder, info, rehearsal, start_at)
+    return _Arm(run, folder, info, rehearsal)
 
 
 def _play(process: LocustProcess, arm: _Arm) -> None:
@@ -215,8 +215,7 @@ def _play(process: LocustProcess, arm: _Arm) -> None:
             task = progress.add_task("Starting locust", total=arm.info.planned)
             while (code := process.wait(_LOOKS_EVERY_S)) is None:
                 _count(arm.folder.path / "observations", seen)
-                replaying = time.time() > arm.start_at
-                words = f"Replaying {arm.info.workload}" if replaying else "Starting locust"
+                words = f"Replaying {arm.info.workload}" if seen else "Starting locust"
                 progress.update(task, completed=sum(seen.values()), description=words)
     except KeyboardInterrupt:
         raise Interrupted("Interrupted.", f"What was observed until then is kept in {arm.run}.") from None

@@ -63,7 +63,7 @@ class LocustProcess:
     """A locust process whose output goes to a file. Leaving the ``with`` block stops it."""
 
     def __init__(self, command: Sequence[str], output: Path) -> None:
-        self._command = list(command)
+        self.command = tuple(command)
         self._output = output
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -78,7 +78,7 @@ class LocustProcess:
         try:
             with self._output.open("ab") as output:
                 self._process = subprocess.Popen(
-                    self._command,
+                    self.command,
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,

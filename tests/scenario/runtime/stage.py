@@ -22,7 +22,7 @@ def as_json(status: int, value: object, **headers: str) -> bytes:
     return answer(status, json.dumps(value).encode(), Content_Type="application/json", **headers)
 
 
-async def respond(method: str, path: str, headers: dict[str, str]) -> bytes | None:
+async def respond(method: str, path: str, headers: dict[str, str]) -> bytes | None:  # noqa: PLR0912 - one case a path
     global tokens  # noqa: PLW0603
     parts = path.strip("/").split("/")
     match parts[0]:
@@ -52,7 +52,7 @@ async def respond(method: str, path: str, headers: dict[str, str]) -> bytes | No
         case "big":
             return answer(200, b"x" * 3_000_000, Content_Type="text/plain; charset=utf-8")
         case "once":
-            return answer(200, b"[1]", Connection="keep-alive") + b""
+            return answer(200, b"[1]", Connection="keep-alive")
         case "eof":
             return b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\nuntil the end"
         case "half":

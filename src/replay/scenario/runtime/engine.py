@@ -23,8 +23,9 @@ class ArmClock:
 
     def __init__(self, start_at: float | None) -> None:
         """``start_at`` is in seconds since the epoch; None is now."""
-        in_s = 0.0 if start_at is None else start_at - time.time()
-        self._start = time.monotonic() + in_s
+        now = time.time()
+        self.start_at = now if start_at is None else start_at
+        self._start = time.monotonic() + (self.start_at - now)
 
     def __call__(self) -> float:
         """The arm's time."""

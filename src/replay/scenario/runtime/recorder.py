@@ -51,6 +51,7 @@ class Recorder:
         self._lateness: list[float] = []
         self._sampled: dict[tuple[str, str], int] = {}
         self._on_failure = on_failure
+        self._started_at: str | None = None
         self._started = time.monotonic()
         self._cpu_at_start = time.process_time()
         self._writer: gevent.Greenlet | None = None
@@ -61,8 +62,12 @@ class Recorder:
             # The first table costs some tenths of a second, which no request should pay for.
             pq.write_table(OBSERVATION_SCHEMA.empty_table(), io.BytesIO(), compression="zstd")
 
-    def start(self) -> None:
-        """Begin to write segments, and to measure the process's share of a core."""
+    def start(self, started_at: float) -> None:
+        """Begin to write segments, and to measure the process's share of a core.
+
+        ``started_at`` is the arm's common start in seconds since the epoch.
+        """
+        self._started_at = datetime.fromtimestamp(started_at, UTC).isoformat()
         self._started = time.monotonic()
         self._cpu_at_start = time.process_time()
         if self._folder:
@@ -128,6 +133,7 @@ class Recorder:
             "lateness_p99_s": _quantile(late, 0.99),
             "lateness_max_s": late[-1] if late else None,
             "cpu_share": round((time.process_time() - self._cpu_at_start) / wall_s, 4) if wall_s > 0 else None,
+            "started_at": self._started_at,
             "ended_at": datetime.now(UTC).isoformat(),
             "complete": complete,
             "reason": reason,

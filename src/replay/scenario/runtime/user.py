@@ -2,6 +2,7 @@
 
 import gc
 import inspect
+import os
 import signal
 import sys
 import traceback
@@ -19,6 +20,7 @@ from locust.runners import MasterRunner, WorkerRunner
 from replay.errors import ExitCode, InputError, ReplayError
 from replay.evidence.files import ArmFolder
 from replay.evidence.values import Observation, Outcome, expected_outcome
+from replay.scenario.process import PARENT_VARIABLE
 from replay.scenario.runtime import pacing as pacings
 from replay.scenario.runtime.carried import CarriedValues, Identities, read_identities
 from replay.scenario.runtime.engine import ArmClock, Engine, Play
@@ -119,7 +121,7 @@ class Session:
             observed=self._observed,
         )
         self._engine = Engine(self._requests, clock, play)
-        recorder.start()
+        recorder.start(clock.start_at)
         try:
             self._engine.run()
         finally:
@@ -269,6 +271,15 @@ def _prepare_session(environment: Environment) -> None:
     if alone:
         session.open()
         gevent.signal_handler(signal.SIGINT, session.interrupt)
+        if parent := os.environ.get(PARENT_VARIABLE):
+            gevent.spawn(_stop_with, int(parent), session)
+
+
+def _stop_with(parent: int, session: Session) -> None:
+    """End the load where the process that could end it is gone."""
+    while os.getppid() == parent:
+        gevent.sleep(1.0)
+    session.interrupt()
 
 
 @_EVENTS.quitting.add_listener  # type: ignore[untyped-decorator]

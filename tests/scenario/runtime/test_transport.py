@@ -1,0 +1,155 @@
+import ipaddress
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import gevent
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from replay.scenario.runtime.answer import Answer, NotHttpError
+from replay.scenario.runtime.transport import HttpClient, request_bytes
+from replay.scenario.schedule import PlannedRequest
+from replay.target import parse_target
+
+Plan = Callable[..., PlannedRequest]
+
+
+class Hello(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "5")
+        self.end_headers()
+        self.wfile.write(b"hello")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "stage")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    file = tmp_path_factory.mktemp("tls") / "stage.pem"
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    file.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
+    return file
+
+
+@pytest.fixture(scope="module")
+def tls_url(certificate: Path) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hello)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"https://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_tls_is_checked(tls_url: str, certificate: Path, planned: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = HttpClient(parse_target(tls_url), timeout_s=5).send(planned(0))
+    assert "certificate verify failed" in refused.error.lower()
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    client = HttpClient(parse_target(tls_url), timeout_s=5)
+    for number in range(2):  # the second on the connection that was kept
+        reply = client.send(planned(number))
+        assert reply.error == ""
+        assert reply.answer
+        assert reply.answer.response().body == b"hello"
+    client.close()
+
+
+def test_connections_have_a_limit(planned: Plan) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        client = HttpClient(parse_target(url), timeout_s=0.5, most_connections=2)
+        sent = [gevent.spawn(client.send, planned(i, client=f"c{i}")) for i in range(3)]
+        gevent.joinall(sent)
+        errors = sorted(greenlet.get().error for greenlet in sent)
+        assert errors == ["all 2 connections wait for answers", *["no whole answer within 0.5 s"] * 2]
+        assert client.send(planned(9)).error == "no whole answer within 0.5 s"  # the others gave their places back
+
+
+def test_what_is_sent(planned: Plan) -> None:
+    request = planned(
+        0,
+        "/a",
+        method="POST",
+        query="b=c",
+        headers=(
+            ("Host", "api.production.example"),
+            ("Content-Length", "999"),
+            ("Transfer-Encoding", "chunked"),
+            ("Accept-Encoding", "br, gzip;q=0.5"),
+            ("Content-Encoding", "gzip"),
+            ("X-Name", "v\u00e9"),
+        ),
+        body=b"{}",
+    )
+    assert request_bytes(parse_target("http://stage:8000/base"), request).decode() == (
+        "POST /base/a?b=c HTTP/1.1\r\nHost: stage:8000\r\nAccept-Encoding: gzip;q=0.5\r\nX-Name: v\u00e9\r\n"
+        "Content-Length: 2\r\n\r\n{}"
+    )
+
+
+@pytest.mark.parametrize("broken", [{"path": "/a b"}, {"headers": (("x", "a\r\ny: b"),)}, {"path": "/a\r\nx: y"}])
+def test_a_request_cannot_break_out_of_its_lines(planned: Plan, broken: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="breaks out"):
+        request_bytes(parse_target("http://stage"), planned(0, **{"path": "/", **broken}))
+
+
+@pytest.mark.parametrize("cut", range(1, 60))
+def test_an_answer_may_come_in_any_pieces(cut: int) -> None:
+    data = (
+        b"HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[1\r\n1\r\n]\r\n0\r\n\r\n"
+    )
+    answer = Answer("GET")
+    for start in range(0, len(data), cut):
+        assert not answer.complete
+        answer.feed(data[start : start + cut])
+    assert answer.complete
+    assert answer.keep_alive
+    assert (answer.status, answer.shape, answer.size_bytes) == (200, "[number]", 3)
+
+
+def test_a_head_has_no_body_whatever_it_announces() -> None:
+    answer = Answer("HEAD")
+    answer.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n")
+    assert answer.complete
+    assert answer.shape == "empty"
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"HTTP/1.1 200 OK\r\nContent-Le", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"]
+)
+def test_an_answer_that_breaks_off_is_an_error(data: bytes) -> None:
+    answer = Answer("GET")
+    if data:
+        answer.feed(data)
+    with pytest.raises(NotHttpError):
+        answer.end()
