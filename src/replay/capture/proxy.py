@@ -327,6 +327,8 @@ async def _serve(
             addon.stop()
             master.shutdown()  # type: ignore[no-untyped-call]
             await running
+            # From here on the loop only cancels what is open, and would say so for each connection.
+            asyncio.get_running_loop().set_exception_handler(lambda *_: None)
 
 
 async def _listening(server: proxyserver.Proxyserver, running: asyncio.Task[None], listen: tuple[str, int]) -> str:

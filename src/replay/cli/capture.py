@@ -50,7 +50,7 @@ def command(
     scrub_key: Path | None,
     duration: float | None,
 ) -> None:
-    r"""Record what passes between clients and an API, as a reverse proxy before it.
+    """Record what passes between clients and an API, as a reverse proxy before it.
 
     \b
     Examples:
@@ -81,12 +81,15 @@ def command(
         key=load_key(scrub_key) if scrub_key else fresh_key(),
     )
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     display = _Display(console, target.url, duration)
-    with display.status:
-        capture = record(recording, stop=stop, duration_s=duration, on_progress=display.show)
+    try:
+        with display.status:
+            capture = record(recording, stop=stop, duration_s=duration, on_progress=display.show)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
     manifest = capture.manifest
     console.print(f"{manifest.exchanges} exchanges in {out}")
     for source in manifest.sources:
