@@ -18,7 +18,7 @@ _CLIENTS_SHOWN = 10
 @click.option("--force", is_flag=True, help="Overwrite a locustfile that was edited.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as one JSON document.")
 def command(capture: Path, out: Path, *, force: bool, as_json: bool) -> None:
-    r"""Turn the capture in folder CAPTURE into a locust scenario.
+    """Turn the capture in folder CAPTURE into a locust scenario.
 
     Writes a locustfile, FILE.py, and its data beside it, FILE.data/. The locustfile is yours to edit; it runs with
     plain locust too.

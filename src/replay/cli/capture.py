@@ -54,9 +54,9 @@ def command(
 
     \b
     Examples:
-      replay capture --upstream http://127.0.0.1:8000 --listen 127.0.0.1:8080 --out captures/qa \
+      replay capture --upstream http://127.0.0.1:8000 --listen 127.0.0.1:8080 --out captures/qa \\
         --environment pre-production
-      replay capture --upstream https://api.example.com --listen 0.0.0.0:8080 --out captures/production \
+      replay capture --upstream https://api.example.com --listen 0.0.0.0:8080 --out captures/production \\
         --duration 3600 --scrub-key secrets/scrub.key
 
     Ctrl-C ends the recording and completes the capture, with exit code 0. One proxy takes some hundred exchanges a

@@ -75,7 +75,7 @@ duration = "60s"
 @click.option("--sql", default="migrations/0001.sql", show_default=True, help="The migration's SQL file.")
 @click.option("--reset", default="scripts/reset-stage", show_default=True, help="The command that puts Stage back.")
 def command(*, out: Path, target: str, production: str, qa: str, sql: str, reset: str) -> None:
-    r"""Write a commented plan to start from. An existing file is never written over.
+    """Write a commented plan to start from. An existing file is never written over.
 
     \b
     Examples:

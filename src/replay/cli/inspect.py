@@ -24,7 +24,7 @@ _WIDTH_IN_A_FILE = 120
 @click.option("--repair", is_flag=True, help="Complete a capture whose recording broke off, with what can be saved.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(capture: Path, *, repair: bool, as_json: bool) -> None:
-    r"""Show what the capture in folder CAPTURE holds: its sources, endpoints, clients, visits and correlations.
+    """Show what the capture in folder CAPTURE holds: its sources, endpoints, clients, visits and correlations.
 
     Of a capture that is half written or damaged it shows what can be saved, says what is wrong, and exits with 2.
 

@@ -15,7 +15,7 @@ _EXIT_CODES = {"GO": ExitCode.GO, "NO_GO": ExitCode.NO_GO, "INCONCLUSIVE": ExitC
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print verdict.json on standard output and nothing else.")
 def command(run: Path, as_json: bool) -> int:
-    r"""Judge RUN again from its evidence, and write its verdict.json anew.
+    """Judge RUN again from its evidence, and write its verdict.json anew.
 
     Leaves with 0 for GO, 1 for NO_GO, 3 for INCONCLUSIVE, 2 where RUN is not a run's folder.
 

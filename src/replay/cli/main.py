@@ -48,7 +48,7 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="replay")
 def cli() -> None:
-    r"""Rehearse a migration on Stage under production's own traffic, and say GO, NO_GO or INCONCLUSIVE.
+    """Rehearse a migration on Stage under production's own traffic, and say GO, NO_GO or INCONCLUSIVE.
 
     \b
     Begin with:

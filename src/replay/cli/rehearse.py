@@ -69,7 +69,7 @@ def rehearse(outline: Outline, out: Path, console: Console) -> Rehearsed:
 @click.option("--dry-run", is_flag=True, help="Check everything and show what would be done; send nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output and nothing else.")
 def command(plan: Path, out: Path | None, dry_run: bool, as_json: bool) -> int:
-    r"""Rehearse PLAN on Stage: every workload with its steps and without, then the verdict and the report.
+    """Rehearse PLAN on Stage: every workload with its steps and without, then the verdict and the report.
 
     Leaves with 0 for GO, 1 for NO_GO, 3 for INCONCLUSIVE; 2 where the plan cannot be done, 4 where Stage or replay
     broke, 130 where it was interrupted.

@@ -16,7 +16,7 @@ from replay.report.write import write_page, write_reports
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document: the verdict and the paths written.")
 def command(run: Path, out: Path | None, as_json: bool) -> None:
-    r"""Write report.html, summary.md and junit.xml into RUN, from its verdict and evidence alone.
+    """Write report.html, summary.md and junit.xml into RUN, from its verdict and evidence alone.
 
     The page is one file that opens offline. The same run gives the same files, to the byte. It does not judge: after a
     change of the criteria, run `replay judge` first. The exit code is 0 whatever the verdict is.

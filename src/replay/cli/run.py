@@ -75,7 +75,7 @@ def command(
     out: Path | None,
     as_json: bool,
 ) -> int:
-    r"""Replay the scenario LOCUSTFILE against a target, as an open loop, and summarise what came back.
+    """Replay the scenario LOCUSTFILE against a target, as an open loop, and summarise what came back.
 
     What became of every request is kept in the run's folder. Leaves with 0 however the target answered, 2 where
     something given is wrong or refused, 4 where the target does not answer, 130 where it was interrupted.
@@ -83,7 +83,7 @@ def command(
     \b
     Examples:
       replay run locustfiles/production.py --target http://127.0.0.1:8000 --allow 127.0.0.1
-      replay run locustfiles/production.py --target http://127.0.0.1:8000 --allow 127.0.0.1 \
+      replay run locustfiles/production.py --target http://127.0.0.1:8000 --allow 127.0.0.1 \\
           --duration 60s --speed 2 --identities secrets/clients.csv --out runs/soak
     """
     scenario = read_scenario(locustfile)
