@@ -168,7 +168,7 @@ def pace(schedule: Schedule, *, speed: float = 1.0, scale: float = 1.0, duration
     ]
     if duration_s is not None:
         played = [one for one in played if one.due_s < duration_s]
-    played.sort(key=lambda one: (one.due_s, one.time, one.copy, one.planned.request))
+    played.sort(key=lambda one: one.due_s)  # stable: what is due together keeps its order
     return Schedule(_renumbered(played), max([length_s, *(one.due_s for one in played[-1:])]))
 
 
