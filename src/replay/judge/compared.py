@@ -6,6 +6,8 @@ from replay.judge.case import Case
 from replay.judge.findings import NOTE, Finding
 from replay.judge.statistics import mover, rate_difference
 
+_FEW = 20
+
 
 def with_only_in_production(findings: list[Finding], cases: list[Case], untrusted: set[str]) -> list[Finding]:
     """The findings, those of production workloads with ``only_in_production`` and the interaction.
@@ -59,13 +61,19 @@ def _measured(case: Case, finding: Finding) -> bool:
 
 
 def _interaction(finding: Finding, others: list[Case]) -> dict[str, object] | None:
-    """How much larger a share of failures is than pre-production's in the same phase, with a 95% interval."""
+    """How much larger a share of failures is than pre-production's, with a 95% interval.
+
+    Beside the same phase, or all the time since the first step where pre-production has few requests in that phase.
+    """
     if finding.unit != "share" or finding.effect is None or finding.interval is None:
         return None
     low, high = finding.interval
     for case in others:
         pairs = case.pairs
-        here = (pairs["endpoint"] == finding.endpoint) & (pairs["phase"] == finding.phase)
+        called = (pairs["endpoint"] == finding.endpoint) & case.later
+        here = called & (pairs["phase"] == finding.phase)
+        if here.sum() < _FEW:
+            here = called
         n = int(here.sum())
         if not n or low is None or high is None:
             continue

@@ -21,6 +21,8 @@ from replay.judge.statistics import dispersion, more_failures_p, smallest_visibl
 
 Times = npt.NDArray[np.float64]
 _BURST_S = 3
+_SPELL_FAILURES = 10
+_SPELL_SECONDS = 4
 _WITH_CAUSE = 3
 _SLOW_SHARE = 0.05
 _SLOW_AT_LEAST = 10
@@ -29,7 +31,12 @@ _REFERENCE_AT_LEAST = 20
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Events (failures, slow answers) since the first step against the reference."""
+    """Events (failures, slow answers) since the first step against the reference.
+
+    ``p_value`` takes the clustering of both into account; ``p_by_reference`` that of the reference alone, for what a
+    lock or an outage sets apart; ``p_without_burst`` leaves out the worst burst away from the steps. ``seconds`` counts
+    the distinct seconds in which events were seen; ``spell`` is what `_is_spell` says.
+    """
 
     later: int
     n_later: int
@@ -38,7 +45,9 @@ class Comparison:
     phi: float
     p_value: float
     p_without_burst: float
+    p_by_reference: float
     seconds: int
+    spell: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +85,52 @@ def compare(
     cells = np.concatenate((c_start[control], t_start[before] + 1e6))
     in_reference = _blocks(cells, np.concatenate((control_hits[control], steps_hits[before])))
     x, n = int(steps_hits[later].sum()), len(later)
-    phi = dispersion(in_reference, _blocks(t_start[later], steps_hits[later]))
+    phi = _phi(case, in_reference, later, steps_hits)
     p = more_failures_p(x, n, reference, n_reference, phi)
     kept = later[~_worst_burst(case, t_start[later], steps_hits[later])]
-    calm_phi = dispersion(in_reference, _blocks(t_start[kept], steps_hits[kept]))
+    calm_phi = _phi(case, in_reference, kept, steps_hits)
     p_calm = more_failures_p(int(steps_hits[kept].sum()), n, reference, n_reference, calm_phi)
-    distinct = len(np.unique(np.floor(case.column("t_end")[later][steps_hits[later]])))
-    return Comparison(x, n, reference, n_reference, phi, p, max(p, p_calm), distinct)
+    hit = later[steps_hits[later]]
+    return Comparison(
+        later=x,
+        n_later=n,
+        reference=reference,
+        n_reference=n_reference,
+        phi=phi,
+        p_value=p,
+        p_without_burst=max(p, p_calm),
+        p_by_reference=more_failures_p(x, n, reference, n_reference, dispersion(in_reference)),
+        seconds=len(np.unique(np.floor(case.column("t_end")[hit]))),
+        spell=_is_spell(
+            case, t_start[hit], (c_start[control[control_hits[control]]], t_start[before[steps_hits[before]]])
+        ),
+    )
+
+
+def _phi(case: Case, reference: tuple[Times, Times], later: npt.NDArray[np.int64], hits: Flags) -> float:
+    """The dispersion, every phase centred at its own rate: an effect that fills a phase is not held for a burst."""
+    phase, at_s = case.texts("phase")[later], case.column("t_start")[later]
+    groups = [phase == name for name in phase_order(case.spans)]
+    return dispersion(reference, *(_blocks(at_s[group], hits[later[group]]) for group in groups))
+
+
+def _is_spell(case: Case, at_s: Times, reference: tuple[Times, Times]) -> bool:
+    """Whether failures at these moments are a spell that came with a step and is like nothing in the reference.
+
+    Within a step's window: 10 or more in at least 4 distinct seconds, and in their worst 5 s more than twice as many as
+    in the worst 5 s of the control, and of the time before the steps.
+    """
+    near = at_s[within(at_s, at_s, case.step_windows)]
+    if len(near) < _SPELL_FAILURES or len(np.unique(np.floor(near))) < _SPELL_SECONDS:
+        return False
+    return _busiest(near) > 2 * max(_busiest(moments) for moments in reference)
+
+
+def _busiest(at_s: Times) -> int:
+    """The most moments within 5 s."""
+    ordered = np.sort(at_s)
+    counts = np.searchsorted(ordered, ordered + BLOCK_S, side="right") - np.arange(len(ordered))
+    return int(counts.max()) if len(counts) else 0
 
 
 def _blocks(at_s: Times, hits: Flags) -> tuple[Times, Times]:
@@ -158,17 +206,17 @@ def _severity(test: Comparison, limits: Criteria, outages_s: tuple[float, float]
     out = outage_s >= limits.outage_s and outage_s > 1.5 * reference_outage_s
     enough = test.later - test.reference * test.n_later / max(1, test.n_reference) >= limits.min_failures
     spread = enough and test.seconds >= limits.min_seconds
-    if caused and test.later >= _WITH_CAUSE and (test.p_value <= limits.p_value_with_cause or out):
+    apart = test.p_by_reference <= limits.p_value
+    if caused and test.later >= _WITH_CAUSE and (test.p_by_reference <= limits.p_value_with_cause or out):
         return BLOCKING
-    significant = test.p_value <= limits.p_value
-    if significant and out and outage_s >= limits.unavailable_s:
+    if apart and out and outage_s >= limits.unavailable_s:
         return BLOCKING
     lasting = test.p_without_burst <= limits.p_value and spread
-    if lasting and strong:
+    if (lasting or (apart and test.spell)) and strong:
         return BLOCKING
-    if lasting or (significant and spread and out):
+    if lasting or (apart and spread and (out or test.spell)):
         return SUSPECT
-    return NOTE if significant and spread else ""
+    return NOTE if test.p_value <= limits.p_value and spread else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ class Finding:
     control: float | None
     explanation: str
     severity: str
+    role: str = ""
     endpoint: str | None = None
     probe: str | None = None
     outcome: str | None = None

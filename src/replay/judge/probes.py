@@ -137,7 +137,7 @@ def _replica_lag(case: Case, metric: str, replica: str, lag: tuple[Any, Any], kn
         "further and further until the rehearsal ended"
         if growing
         else (
-            f"and caught up at {seconds(caught_up[0])}"
+            f"and caught up {seconds(caught_up[0] - float(at_s[onset]))} later"
             if caught_up
             else "and had not caught up when the rehearsal ended"
         )
@@ -153,7 +153,7 @@ def _replica_lag(case: Case, metric: str, replica: str, lag: tuple[Any, Any], kn
         unit="s" if metric == "replica_lag_s" else "bytes",
         observed=observed,
         control=known,
-        explanation=f"The replica {replica} fell behind from {said(phase)} on, up to {amount}"
+        explanation=f"The replica {replica} fell behind {said(phase)}, up to {amount}"
         f"{f' ({bytes_at_most / 1e6:.1f} MB)' if metric == 'replica_lag_s' and bytes_at_most else ''}, {shape}; "
         f"without the steps it was {seconds(known) if metric == 'replica_lag_s' else f'{known / 1e6:.1f} MB'} at most.",
         severity=BLOCKING,
@@ -243,7 +243,7 @@ def _log_flood(case: Case, probe: str, flooded: "pd.Series[float]", known: float
         unit="lines/s",
         observed=observed,
         control=known,
-        explanation=f"The error log {probe} got up to {observed:.0f} lines a second {said(phase)}{most}; "
+        explanation=f"The error log {probe!r} got up to {observed:.0f} lines a second {said(phase)}{most}; "
         f"without the steps it got {known:.0f} at most.",
         severity=BLOCKING if long_enough else NOTE,
         probe=probe,

@@ -6,7 +6,7 @@ from replay.judge.case import Case
 from replay.judge.findings import BLOCKING, NOTE, STEP_METRICS, SUSPECT, Check, Finding, percent, seconds
 from replay.judge.probes import log_lines, log_probes, replica_lag
 
-_MOST = 12
+_MOST = 6
 
 
 def change_checks(cases: list[Case], findings: list[Finding]) -> list[Check]:
@@ -112,31 +112,55 @@ def reasons(verdict: str, findings: list[Finding], checks: list[Check], cases: l
     blocking = [finding for finding in findings if finding.severity == BLOCKING]
     suspects = [finding for finding in findings if finding.severity == SUSPECT]
     failed = [check for check in checks if check.about == "evidence" and not check.passed]
-    told = [_sentence(finding) for finding in _weightiest(blocking)]
-    if len(told) > _MOST:
-        told = [*told[:_MOST], f"And {len(told) - _MOST} findings more."]
+    told = _told(_weightiest(blocking))
     told += [f"{check.sentence} {check.hint}".strip() for check in failed]
     if verdict == "INCONCLUSIVE":
-        told += [
-            f"{finding.explanation} Seen once, not confirmed: rehearse again."
-            for finding in _weightiest(suspects)[:_MOST]
-        ]
+        told += [f"{sentence} Seen once, not confirmed: rehearse again." for sentence in _told(_weightiest(suspects))]
     if verdict == "GO":
         told += _why_go(cases)
     return told or ["There is no evidence to judge. Rehearse first."]
 
 
+def _told(findings: list[Finding]) -> list[str]:
+    """A sentence for each finding, for the first few endpoints only; the rest are named together."""
+    told, more = [], []
+    for finding in findings:
+        if finding.unit != "share" or sum(one.unit == "share" for one in findings[: findings.index(finding)]) < _MOST:
+            told.append(_sentence(finding))
+        else:
+            more.append(f"{finding.endpoint} ({finding.workload})")
+    return [*told, f"Failing too: {', '.join(dict.fromkeys(more))}."] if more else told
+
+
+_WEIGHT = {
+    "step_failed": 0,
+    "lock_wait_s": 1,
+    "stall_s": 2,
+    "failures": 3,
+    "rollback_failed": 4,
+    "never_recovered": 5,
+    "replica_lag_s": 6,
+    "replica_lag_bytes": 6,
+    "log_lines": 7,
+    "latency_p95_s": 8,
+}
+
+
 def _weightiest(findings: list[Finding]) -> list[Finding]:
-    """Production first; failed steps, then locks, then endpoints as they broke, of each endpoint the largest effect."""
-    order = {"step_failed": 0, "rollback_failed": 0, "lock_wait_s": 1, "stall_s": 2}
-    largest: dict[tuple[str, str, str], Finding] = {}
+    """Production first; the cause before its effects, those as they broke; of each endpoint the largest."""
+    largest: dict[tuple[str, ...], Finding] = {}
     for finding in findings:
         key = (finding.workload, *finding.key)
         if key not in largest or (finding.effect or 0.0) > (largest[key].effect or 0.0):
             largest[key] = finding
+    names = {finding.endpoint for finding in findings if finding.endpoint}
     return sorted(
         largest.values(),
-        key=lambda finding: (finding.only_in_production is None, order.get(finding.metric or "", 3)),
+        key=lambda finding: (
+            finding.role != "production",
+            _WEIGHT.get(finding.metric or "failures", 9),
+            finding.root in names,
+        ),
     )
 
 

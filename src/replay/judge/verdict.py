@@ -8,7 +8,7 @@ it depends on when or where it was made)::
     roles {workload: role}
 
     findings [...] in the order in which things broke:
-      workload, arm, phase ("during STEP", "after STEP"), severity, proven
+      workload, role, arm, phase ("during STEP", "after STEP"), severity, proven
           severity: blocking (NO_GO), suspect (seen once, not confirmed: INCONCLUSIVE), note (shown, changes nothing)
           proven: a lock behind the step, an error naming what the step changed, or a direct measurement proves it
       endpoint ("*" is the whole Stage) or probe ("steps" for a step that failed); the other is null
@@ -124,7 +124,8 @@ def judge(evidence: Evidence) -> Verdict:
         case = Case(workload, steps.info.role, control or empty_like(steps), steps, criteria, _sql(evidence))
         cases.append(case)
         effects[workload] = failures(case)
-        findings += [_weighed(finding, voided[workload]) for finding in _findings(case, effects[workload])]
+        found = [dataclasses.replace(finding, role=case.role) for finding in _findings(case, effects[workload])]
+        findings += [_weighed(finding, voided[workload]) for finding in found]
     untrusted = {workload for workload, voids in voided.items() if REQUESTS in voids}
     findings = _in_order(with_only_in_production(findings, cases, untrusted))
     checks += change_checks(cases, findings)
