@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -207,11 +208,13 @@ def test_connections_are_kept_by_client_and_a_closed_one_is_noticed(stage: Any, 
 
 def test_the_arm_begins_at_its_common_start(stage: Any, room: Any, planned: Plan) -> None:
     room.write([planned(0, "/ok", 0.5)])
-    start_at = time.time() + 4
+    start_at = time.time() + 3
     run = room.play(stage.url, start_at=start_at)
     assert run.code == 0, run.said
-    assert stage.got()[0]["at"] == pytest.approx(start_at + 0.5, abs=1.0)
-    assert run.row(0)["sent_s"] == pytest.approx(0.5, abs=1.0)
+    sent_s = run.row(0)["sent_s"]
+    assert sent_s >= 0.5
+    assert stage.got()[0]["at"] == pytest.approx(start_at + sent_s, abs=0.5)
+    assert datetime.fromisoformat(run.summary()["started_at"]).timestamp() == pytest.approx(start_at)
 
 
 @pytest.mark.parametrize(
@@ -293,7 +296,7 @@ time.sleep(60)
         parent.stdout.readline()
         wait_for(lambda: len(stage.got()) == 1)
         parent.kill()
-    wait_for(lambda: bool(list((room.folder / "arm").glob("replay-*.json"))))
+    wait_for(lambda: room.result(None).summary()["ended_at"] is not None)
     assert list(room.result(None).observations().outcome) == ["ok", "unsent"]
 
 
@@ -303,6 +306,7 @@ def test_a_killed_process_leaves_readable_segments(stage: Any, room: Any, planne
         wait_for(lambda: len(list((room.folder / "arm" / "observations").glob("*.parquet"))) >= 2)
         os.kill(process.pid, signal.SIGKILL)
         process.wait(10)
+    assert room.result(None).summary()["reason"] == "running"
     files = list((room.folder / "arm" / "observations").glob("*.parquet"))
     assert sum(pq.read_table(file).num_rows for file in files) > 50
 

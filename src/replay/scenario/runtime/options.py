@@ -17,10 +17,11 @@ DEFAULT_TIMEOUT_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What one replay was asked for. ``start_at`` is in seconds since the epoch."""
+    """What one replay was asked for. ``start_at`` is in seconds since the epoch; ``start_file`` will tell it."""
 
     evidence: Path | None = None
     start_at: float | None = None
+    start_file: Path | None = None
     duration_s: float | None = None
     speed: float = 1.0
     scale: float = 1.0
@@ -38,6 +39,7 @@ def register(parser: LocustArgumentParser) -> None:
 
     add("--evidence", metavar="FOLDER", help="write what became of every request there: an arm's folder of a run")
     add("--start-at", float, metavar="EPOCH_SECONDS", help="when the first second begins; at once where not given")
+    add("--start-file", metavar="FILE", help="make FILE.ready when loaded, then wait for --start-at's number in FILE")
     add("--duration", _positive, metavar="SECONDS", help="cut or repeat the schedule to this length")
     add("--speed", _positive, 1.0, metavar="X", help="time compressed X times")
     add("--scale", _positive, 1.0, metavar="X", help="visits multiplied by X")
@@ -52,6 +54,7 @@ def read(parsed: argparse.Namespace) -> Options:
     return Options(
         evidence=Path(parsed.evidence) if parsed.evidence else None,
         start_at=parsed.start_at,
+        start_file=Path(parsed.start_file) if parsed.start_file else None,
         duration_s=parsed.duration,
         speed=parsed.speed,
         scale=parsed.scale,

@@ -71,6 +71,8 @@ class Recorder:
         self._started = time.monotonic()
         self._cpu_at_start = time.process_time()
         if self._folder:
+            # So that a process that is killed leaves word that it was not done, and others learn when it began.
+            self._write_summary(complete=False, reason="running", ended=False)
             self._writer = gevent.spawn(self._write_segments)
 
     def record(self, observation: Observation) -> bool:
@@ -118,13 +120,15 @@ class Recorder:
             self.record(unsent(planned, self.worker, reason or "the replay ended before it"))
         if self._folder:
             self._segments.write(self._batch)
-            write_json(self._folder.path / f"replay-{self.worker}.json", self._summary(complete, reason))
+            self._write_summary(complete=complete, reason=reason, ended=True)
         return complete
 
-    def _summary(self, complete: bool, reason: str) -> dict[str, object]:
+    def _write_summary(self, *, complete: bool, reason: str, ended: bool) -> None:
+        if self._folder is None:
+            return
         late = sorted(self._lateness)
         wall_s = time.monotonic() - self._started
-        return {
+        summary = {
             "worker": self.worker,
             "planned": self._planned,
             "observed": self._planned - len(self._open),
@@ -132,12 +136,13 @@ class Recorder:
             "lateness_p50_s": _quantile(late, 0.50),
             "lateness_p99_s": _quantile(late, 0.99),
             "lateness_max_s": late[-1] if late else None,
-            "cpu_share": round((time.process_time() - self._cpu_at_start) / wall_s, 4) if wall_s > 0 else None,
+            "cpu_share": round((time.process_time() - self._cpu_at_start) / wall_s, 4) if ended else None,
             "started_at": self._started_at,
-            "ended_at": datetime.now(UTC).isoformat(),
+            "ended_at": datetime.now(UTC).isoformat() if ended else None,
             "complete": complete,
             "reason": reason,
         }
+        write_json(self._folder.path / f"replay-{self.worker}.json", summary)
 
     def _write_segments(self) -> None:
         pool = gevent.threadpool.ThreadPool(1)

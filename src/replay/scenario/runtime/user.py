@@ -26,6 +26,7 @@ from replay.scenario.runtime.carried import CarriedValues, Identities, read_iden
 from replay.scenario.runtime.engine import ArmClock, Engine, Play
 from replay.scenario.runtime.options import Options, checked_target, read, read_scenario, register
 from replay.scenario.runtime.recorder import Recorder, worker_name
+from replay.scenario.runtime.start import await_start
 from replay.scenario.runtime.transport import HttpClient
 from replay.scenario.schedule import PlannedRequest, Schedule, pace, read_schedule
 
@@ -109,7 +110,7 @@ class Session:
         options = self._loaded.options
         target = checked_target(user.host or self._environment.host, options, self._loaded.scenario)
         recorder = self.open()
-        clock = ArmClock(options.start_at)
+        clock = ArmClock(await_start(options.start_file) if options.start_file else options.start_at)
         client = HttpClient(target, timeout_s=options.timeout_s, clock=clock)
         play = Play(
             pacing=self._loaded.pacing,
