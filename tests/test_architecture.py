@@ -25,6 +25,7 @@ ROOMS = {
     "judge": {"evidence"},
     "report": {"judge", "evidence"},
     "demo": {"rehearsal", "scenario", "workload", "capture", "evidence"},
+    "__main__": {"cli"},
     "cli": {"capture", "workload", "scenario", "rehearsal", "evidence", "judge", "report", "demo"},
 }
 # Libraries that change the whole process or weigh much: only these files may import them.
