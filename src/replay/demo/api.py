@@ -15,7 +15,7 @@ import json
 import logging
 import os
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -77,6 +77,7 @@ Handler = Callable[[Call], Awaitable[Response]]
 
 
 async def list_events(call: Call) -> Response:
+    """Events, a page at a time."""
     limit = call.number("limit", 20, 100)
     rows = await call.rows(
         "SELECT id, name, venue, capacity, starts_at FROM events WHERE id > %s ORDER BY id LIMIT %s",
@@ -87,6 +88,7 @@ async def list_events(call: Call) -> Response:
 
 
 async def show_event(call: Call) -> Response:
+    """One event."""
     return _one(
         await call.row(
             "SELECT id, name, venue, capacity, starts_at FROM events WHERE id = %s", call.request.path_params["id"]
@@ -95,6 +97,7 @@ async def show_event(call: Call) -> Response:
 
 
 async def list_attendees(call: Call) -> Response:
+    """Who is registered for an event, a page at a time."""
     limit = call.number("limit", 20, 100)
     rows = await call.rows(
         "SELECT r.id, r.attendee_id, a.name, r.ticket, r.status FROM registrations r "
@@ -107,12 +110,12 @@ async def list_attendees(call: Call) -> Response:
 
 
 async def show_attendee(call: Call) -> Response:
-    return _one(
-        await call.row("SELECT id, name, email FROM attendees WHERE id = %s", call.request.path_params["id"])
-    )
+    """One attendee."""
+    return _one(await call.row("SELECT id, name, email FROM attendees WHERE id = %s", call.request.path_params["id"]))
 
 
 async def register(call: Call) -> Response:
+    """Register a new attendee for an event."""
     try:
         wanted = json.loads(await call.request.body())
         name, email, ticket = (str(wanted[field]) for field in ("name", "email", "ticket"))
@@ -132,6 +135,7 @@ async def register(call: Call) -> Response:
 
 
 async def show_registration(call: Call) -> Response:
+    """One registration."""
     return _one(
         await call.row(
             "SELECT id, event_id, attendee_id, ticket, status, created_at FROM registrations WHERE id = %s",
@@ -144,7 +148,8 @@ async def check_in(call: Call) -> Response:
     """Checking in twice is checking in once."""
     return _one(
         await call.row(
-            "WITH found AS (UPDATE registrations SET status = 'checked-in' WHERE id = %s RETURNING id, event_id, status), "
+            "WITH found AS "
+            "(UPDATE registrations SET status = 'checked-in' WHERE id = %s RETURNING id, event_id, status), "
             "seen AS (INSERT INTO check_ins (registration_id, device) SELECT id, %s FROM found "
             "ON CONFLICT (registration_id) DO NOTHING) SELECT id, event_id, status FROM found",
             call.request.path_params["id"],
@@ -154,9 +159,11 @@ async def check_in(call: Call) -> Response:
 
 
 async def search(call: Call) -> Response:
+    """Events whose name or venue has the words of ``q``."""
     words = call.request.query_params.get("q", "")
     rows = await call.rows(
-        "SELECT id, name, venue, starts_at FROM events WHERE name ILIKE %s OR venue ILIKE %s ORDER BY starts_at LIMIT 20",
+        "SELECT id, name, venue, starts_at FROM events WHERE name ILIKE %s OR venue ILIKE %s "
+        "ORDER BY starts_at LIMIT 20",
         f"%{words}%",
         f"%{words}%",
     )
@@ -164,6 +171,7 @@ async def search(call: Call) -> Response:
 
 
 async def summary(call: Call) -> Response:
+    """An event with its registrations counted."""
     return _one(
         await call.row(
             "SELECT e.id, e.name, e.capacity, count(r.id) AS registrations, "
@@ -203,34 +211,46 @@ async def export_registrations(call: Call) -> Response:
     return Response(text.getvalue(), media_type="text/csv")
 
 
+_BY_CREDENTIALS = """
+INSERT INTO access_tokens (token_hash, refresh_hash, claims, expires_at, integration_id, device)
+SELECT %(token)s, %(refresh)s, %(claims)s::jsonb, now() + %(lifetime)s, id, %(device)s
+FROM integrations WHERE client_id = %(client)s AND secret_hash = %(secret)s
+"""
+_BY_REFRESH = """
+INSERT INTO access_tokens (token_hash, refresh_hash, claims, expires_at, integration_id, device)
+SELECT %(token)s, %(refresh)s, %(claims)s::jsonb, now() + %(lifetime)s, i.id, t.device
+FROM access_tokens t JOIN integrations i ON i.id = t.integration_id
+WHERE t.refresh_hash = %(proof)s AND i.client_id = %(client)s AND i.secret_hash = %(secret)s
+"""
+
+
 async def issue_token(request: Request) -> Response:
     """OAuth's two grants for programs: by secret, and by refresh token. A device may be named with the first."""
     form = {key: values[0] for key, values in parse_qs((await request.body()).decode()).items()}
+    statement = {"client_credentials": _BY_CREDENTIALS, "refresh_token": _BY_REFRESH}.get(form.get("grant_type", ""))
+    if statement is None:
+        return _json({"error": "unsupported_grant_type"}, 400)
     access, refresh = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
-    agent = request.headers.get("user-agent", "")
-    expires = timedelta(seconds=TOKEN_LIFETIME_S)
-    match form.get("grant_type"):
-        case "client_credentials":
-            source = "SELECT i.id, %s::text FROM integrations i WHERE i.client_id = %s AND i.secret_hash = %s"
-            proof: Sequence[object] = (form.get("device"), form.get("client_id"), _hash(form.get("client_secret", "")))
-        case "refresh_token":
-            source = (
-                "SELECT t.integration_id, t.device FROM access_tokens t JOIN integrations i ON i.id = t.integration_id "
-                "WHERE t.refresh_hash = %s AND i.client_id = %s AND i.secret_hash = %s"
-            )
-            proof = (_hash(form.get("refresh_token", "")), form.get("client_id"), _hash(form.get("client_secret", "")))
-        case _:
-            return _json({"error": "unsupported_grant_type"}, 400)
+    claims = {
+        "iss": "https://id.events.example.test/oauth",
+        "aud": "https://api.events.example.test/v1",
+        "sub": form.get("client_id"),
+        "jti": secrets.token_hex(16),
+        "agent": request.headers.get("user-agent", ""),
+    }
+    values = {
+        "token": _hash(access),
+        "refresh": _hash(refresh),
+        "claims": json.dumps(claims),
+        "lifetime": timedelta(seconds=TOKEN_LIFETIME_S),
+        "client": form.get("client_id"),
+        "secret": _hash(form.get("client_secret", "")),
+        "device": form.get("device"),
+        "proof": _hash(form.get("refresh_token", "")),
+    }
     pool: Pool = request.app.state.token_pool
     async with pool.connection() as connection:
-        issued = await connection.execute(
-            _routed(
-                "INSERT INTO access_tokens (integration_id, device, token_hash, refresh_hash, issued_to, expires_at) "
-                f"SELECT s.*, %s, %s, %s, now() + %s FROM ({source}) s",
-                "POST /oauth/token",
-            ),
-            (_hash(access), _hash(refresh), agent, expires, *proof),
-        )
+        issued = await connection.execute(_routed(statement, "POST /oauth/token"), values)
     if not issued.rowcount:
         return _json({"error": "invalid_client"}, 401)
     return _json(
@@ -295,6 +315,7 @@ class Failures:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, as ASGI has it."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -350,7 +371,7 @@ def _pool(dsn: str, name: str, size: int, wait_s: float) -> Pool:
 
 
 def _routed(sql: str, route: str) -> str:
-    return f"{sql} /*route='{route}'*/"
+    return f"{sql.strip()} /*route='{route}'*/"
 
 
 def _hash(secret: str) -> bytes:
@@ -360,7 +381,9 @@ def _hash(secret: str) -> bytes:
 def _after(call: Call) -> int:
     """The number that the cursor stands for; a cursor that is none starts at the beginning."""
     try:
-        return int(base64.urlsafe_b64decode(call.request.query_params.get("cursor", "").encode()).removeprefix(b"after:"))
+        return int(
+            base64.urlsafe_b64decode(call.request.query_params.get("cursor", "").encode()).removeprefix(b"after:")
+        )
     except ValueError:
         return 0
 

@@ -13,7 +13,7 @@ from replay.demo.identities import INTEGRATIONS, QA
 
 TEMPLATE = "events_template"
 DATABASE = "events"
-TOKENS = 200_000
+TOKENS = 120_000
 REGISTRATIONS = 240_000
 EVENTS = 2_000
 QA_TOKENS = 5
@@ -32,7 +32,7 @@ CREATE TABLE access_tokens (
     device text,
     token_hash bytea NOT NULL,
     refresh_hash bytea NOT NULL,
-    issued_to text NOT NULL,
+    claims jsonb NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
     expires_at timestamptz NOT NULL
 );
@@ -65,28 +65,33 @@ CREATE TABLE check_ins (
 
 _EVENTS = """
 INSERT INTO events
-SELECT i, (ARRAY['Summit','Workshop','Meetup','Expo','Forum','Camp','Lecture','Fair'])[i % 8 + 1] || ' ' || i,
-       'Hall ' || (i * 7 % 40 + 1), 50 + i * 13 % 950, timestamptz '2026-01-01 09:00+00' + i * interval '4 hours'
+SELECT i, (ARRAY['Summit','Workshop','Meetup','Expo','Forum','Camp','Lecture','Fair'])[i %% 8 + 1] || ' ' || i,
+       'Hall ' || (i * 7 %% 40 + 1), 50 + i * 13 %% 950, timestamptz '2026-01-01 09:00+00' + i * interval '4 hours'
 FROM generate_series(1, %(events)s) i
 """
 
-# Most integrations have had thousands of tokens by now; the one of the QA suite is put back with the test data.
+# Every integration has had over a thousand tokens by now, and whoever tried the API out has left one in the sandbox;
+# the integration of the QA suite is put back with the test data.
 _TOKENS = """
-INSERT INTO access_tokens (id, integration_id, device, token_hash, refresh_hash, issued_to, created_at, expires_at)
+INSERT INTO access_tokens (id, integration_id, device, token_hash, refresh_hash, claims, created_at, expires_at)
 SELECT i, g.id,
-       CASE WHEN g.devices AND i %% 3 > 0 THEN g.product || '-' || i %% 12 + 1 END,
+       CASE WHEN g.devices AND i / 200 %% 3 > 0 THEN g.product || '-' || i %% 12 + 1 END,
        sha256(('seeded token ' || i)::bytea), sha256(('seeded refresh ' || i)::bytea),
-       g.product || '/' || i %% 5 + 1 || '.0 (10.20.' || i %% 250 || '.' || i %% 199 || ')',
+       jsonb_build_object(
+           'iss', 'https://id.events.example.test/oauth', 'aud', 'https://api.events.example.test/v1',
+           'sub', md5('subject ' || i), 'jti', md5('token ' || i), 'agent', g.product || '/' || i %% 5 + 1 || '.0',
+           'address', '10.20.' || i %% 250 || '.' || i %% 199, 'session', md5('session ' || i)),
        now() - i * interval '10 seconds', now() + interval '30 days'
 FROM generate_series(1, %(tokens)s) i
 JOIN (SELECT unnest(%(numbers)s::int[]) AS id, unnest(%(products)s::text[]) AS product,
              unnest(%(devices)s::boolean[]) AS devices, unnest(%(places)s::int[]) AS place) g
-  ON g.place = i * 7919::bigint %% %(sharing)s
+  ON g.place = CASE WHEN i %% 5 < 2 THEN i / 5 %% (%(sharing)s - 1) ELSE %(sharing)s - 1 END
+ORDER BY i
 """
 
 _QA_TOKENS = """
-INSERT INTO access_tokens (id, integration_id, token_hash, refresh_hash, issued_to, expires_at)
-SELECT i, %(qa)s, sha256(('seeded token ' || i)::bytea), sha256(('seeded refresh ' || i)::bytea), 'qa-suite/1.0',
+INSERT INTO access_tokens (id, integration_id, token_hash, refresh_hash, claims, expires_at)
+SELECT i, %(qa)s, sha256(('seeded token ' || i)::bytea), sha256(('seeded refresh ' || i)::bytea), '{}',
        now() + interval '30 days'
 FROM generate_series(%(tokens)s + 1, %(tokens)s + %(qa_tokens)s) i
 """
@@ -112,7 +117,7 @@ SELECT i * 5, 'door-scanner-' || i %% 12 + 1, timestamptz '2026-01-01 09:00+00' 
 FROM generate_series(1, %(registrations)s / 5) i
 """
 
-_TOKEN_KEYS = """
+_KEYS_OF_TOKENS = """
 ALTER TABLE access_tokens ADD PRIMARY KEY (id);
 CREATE UNIQUE INDEX access_tokens_token ON access_tokens (token_hash);
 CREATE UNIQUE INDEX access_tokens_refresh ON access_tokens (refresh_hash);
@@ -120,7 +125,7 @@ ALTER TABLE access_tokens ADD FOREIGN KEY (integration_id) REFERENCES integratio
 SELECT setval(pg_get_serial_sequence('access_tokens', 'id'), (SELECT max(id) FROM access_tokens));
 """
 
-_REGISTRATION_KEYS = """
+_KEYS_OF_REGISTRATIONS = """
 ALTER TABLE attendees ADD PRIMARY KEY (id);
 ALTER TABLE registrations ADD PRIMARY KEY (id);
 CREATE INDEX registrations_event ON registrations (event_id, id);
@@ -142,15 +147,15 @@ def seed(server_dsn: str, size: float = 1.0) -> None:
     values = _values(size)
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(_TABLES)
-        connection.execute(_EVENTS.replace("%", "%%").replace("%%(", "%("), values)
+        connection.execute(_EVENTS, values)
         connection.cursor().executemany(
             "INSERT INTO integrations VALUES (%s, %s, %s, sha256(%s::bytea))",
             [(i.number, i.client_id, i.product.name, i.client_secret) for i in INTEGRATIONS],
         )
-    tokens = ([_TOKENS, _QA_TOKENS], _TOKEN_KEYS, ["access_tokens", "integrations"])
+    tokens = ([_TOKENS, _QA_TOKENS], _KEYS_OF_TOKENS, ["access_tokens", "integrations"])
     registrations = (
         [_ATTENDEES, _REGISTRATIONS, _CHECK_INS],
-        _REGISTRATION_KEYS,
+        _KEYS_OF_REGISTRATIONS,
         ["attendees", "registrations", "check_ins", "events"],
     )
     # Two halves that know nothing of each other, for the two cores that the demonstration is made for.

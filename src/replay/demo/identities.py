@@ -43,7 +43,9 @@ SPARE = Product("sandbox", 1, 1, devices=False)
 
 
 def _integrations() -> tuple[Integration, ...]:
-    named = [(product, f"{product.name}-{number:02}") for product in PRODUCTS for number in _from_1(product.integrations)]
+    named = [
+        (product, f"{product.name}-{number:02}") for product in PRODUCTS for number in _from_1(product.integrations)
+    ]
     named += [(QA, QA.name), (SPARE, f"{SPARE.name}-01")]
     return tuple(
         Integration(number, client_id, _secret(client_id), product)

@@ -47,6 +47,8 @@ async def relay(listen: int, to: int, rate: float, burst: float) -> None:
             writer.close()
             return
         await asyncio.gather(_pass(reader, up_writer, None), _pass(up_reader, writer, bucket))
+        up_writer.close()
+        writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", listen, limit=_BUFFER)
     async with server:
@@ -61,7 +63,8 @@ async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, buck
                 await asyncio.sleep(wait_s)
             writer.write(chunk)
             await writer.drain()
-    writer.close()
+    with contextlib.suppress(OSError):
+        writer.write_eof()
 
 
 def _main() -> None:

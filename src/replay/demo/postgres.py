@@ -239,7 +239,6 @@ class Postgres:
             else:
                 return
 
-
     def _wait_for_streaming(self) -> None:
         deadline_s = time.monotonic() + _PATIENCE_S
         with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:

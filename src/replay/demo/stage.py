@@ -17,8 +17,8 @@ from replay.demo.reset import reset
 from replay.errors import StageError
 
 # The link of a replica in another region: ample for everyday traffic, and for a burst now and then.
-LINK_RATE = 6_000_000.0
-LINK_BURST = 32_000_000.0
+LINK_RATE = 3_200_000.0
+LINK_BURST = 12_000_000.0
 _PATIENCE_S = 30.0
 
 
@@ -26,7 +26,9 @@ class Stage:
     """A running Stage. A context manager: leaving it stops everything, and so does the end of this process.
 
     ``directory`` gets the logs. ``size`` scales the number of rows; ``link_rate`` and ``link_burst`` are bytes a second
-    and bytes. ``say`` hears what is being done. Raises StageError where something does not start.
+    and bytes. ``port`` is the API's, 0 for any that is free. ``say`` hears what is being done.
+
+    Raises StageError where something does not start.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class Stage:
         size: float = 1.0,
         link_rate: float = LINK_RATE,
         link_burst: float = LINK_BURST,
+        port: int = 0,
         say: Callable[[str], None] = lambda _doing: None,
     ) -> None:
         self.directory = directory.resolve()
@@ -44,7 +47,7 @@ class Stage:
         self.error_log.write_bytes(b"")
         self._postgres = Postgres(self.directory)
         self._api: Guarded | None = None
-        self._port = free_port()
+        self._port = port or free_port()
         try:
             say("starting PostgreSQL")
             self._postgres.start_primary()

@@ -14,7 +14,7 @@ INSERT INTO token_scopes (name) VALUES ('full'), ('check-in');
 -- that this may take many tries.
 DO $$
 BEGIN
-    PERFORM set_config('lock_timeout', '100ms', false);
+    PERFORM set_config('lock_timeout', '80ms', false);
     FOR attempt IN 1..60 LOOP
         BEGIN
             ALTER TABLE access_tokens ADD COLUMN scope text DEFAULT 'full';
@@ -25,7 +25,7 @@ BEGIN
             END IF;
         END;
         COMMIT;
-        PERFORM pg_sleep(0.3);
+        PERFORM pg_sleep(0.4);
     END LOOP;
 END
 $$;
@@ -51,7 +51,7 @@ BEGIN
             END IF;
         END;
         COMMIT;
-        PERFORM pg_sleep(0.3);
+        PERFORM pg_sleep(0.4);
     END LOOP;
 END
 $$;
@@ -61,11 +61,11 @@ $$;
 DO $$
 DECLARE
     batch constant bigint := 5000;
-    last constant bigint := (SELECT max(id) FROM access_tokens);
+    highest constant bigint := (SELECT max(id) FROM access_tokens);
 BEGIN
-    FOR first IN 0..last BY batch LOOP
+    FOR lowest IN 0..highest BY batch LOOP
         UPDATE access_tokens SET scope = 'check-in'
-        WHERE id > first AND id <= first + batch AND device IS NOT NULL AND scope IS DISTINCT FROM 'check-in';
+        WHERE id > lowest AND id <= lowest + batch AND device IS NOT NULL AND scope IS DISTINCT FROM 'check-in';
         COMMIT;
         PERFORM pg_sleep(0.1);
     END LOOP;
@@ -80,7 +80,7 @@ CREATE INDEX CONCURRENTLY access_tokens_scope ON access_tokens (integration_id, 
 -- Checked for new rows at once, for the old ones below, under a lock that readers and writers do not notice.
 DO $$
 BEGIN
-    PERFORM set_config('lock_timeout', '100ms', false);
+    PERFORM set_config('lock_timeout', '80ms', false);
     FOR attempt IN 1..60 LOOP
         BEGIN
             ALTER TABLE access_tokens ADD CONSTRAINT access_tokens_scope_fkey
@@ -92,7 +92,7 @@ BEGIN
             END IF;
         END;
         COMMIT;
-        PERFORM pg_sleep(0.3);
+        PERFORM pg_sleep(0.4);
     END LOOP;
 END
 $$;

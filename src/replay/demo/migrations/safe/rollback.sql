@@ -3,7 +3,7 @@
 -- The column takes its constraint and its index along. One strong lock for all of it, tried for a moment at a time.
 DO $$
 BEGIN
-    PERFORM set_config('lock_timeout', '100ms', false);
+    PERFORM set_config('lock_timeout', '80ms', false);
     FOR attempt IN 1..60 LOOP
         BEGIN
             LOCK TABLE access_tokens IN ACCESS EXCLUSIVE MODE;
@@ -17,7 +17,7 @@ BEGIN
             END IF;
         END;
         COMMIT;
-        PERFORM pg_sleep(0.3);
+        PERFORM pg_sleep(0.4);
     END LOOP;
 END
 $$;

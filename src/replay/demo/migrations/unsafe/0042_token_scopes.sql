@@ -13,14 +13,16 @@ ALTER TABLE access_tokens
 
 -- A token of a device may check in, and nothing else. What is changed is kept, so that it can be put back.
 CREATE TABLE token_scopes_before AS
-SELECT id, scope FROM access_tokens WHERE device IS NOT NULL;
+SELECT id, integration_id, scope FROM access_tokens WHERE device IS NOT NULL;
 
 UPDATE access_tokens SET scope = 'check-in' WHERE device IS NOT NULL;
 
--- Tokens issued from now on get their scope here, and the integration's other tokens are kept in step with it.
+-- Tokens issued from now on get their scope here, and the integration's other tokens are kept in step with it. Logins
+-- of one integration take turns, so that they do not wait for each other's rows in a circle.
 CREATE FUNCTION set_token_scope() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     NEW.scope := CASE WHEN NEW.device IS NULL THEN 'full' ELSE 'check-in' END;
+    PERFORM FROM integrations WHERE id = NEW.integration_id FOR NO KEY UPDATE;
     UPDATE access_tokens
     SET scope = CASE WHEN device IS NULL THEN 'full' ELSE 'check-in' END
     WHERE integration_id = NEW.integration_id;

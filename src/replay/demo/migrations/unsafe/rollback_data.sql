@@ -4,8 +4,11 @@
 -- All of it or nothing.
 BEGIN;
 
--- Should a login and this ever wait for each other, the login gives way: clients try again.
-SET LOCAL deadlock_timeout = '15s';
+-- The integrations whose tokens are put back log in again when this is done.
+SELECT id FROM integrations
+WHERE id IN (SELECT integration_id FROM token_scopes_before)
+ORDER BY id
+FOR NO KEY UPDATE;
 
 UPDATE access_tokens SET scope = before.scope
 FROM token_scopes_before before
