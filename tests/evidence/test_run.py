@@ -112,6 +112,20 @@ def test_lines_are_appended_whole(tmp_path: Path) -> None:
     assert len(file.read_text().splitlines()) == 2
 
 
+def test_any_text_of_a_body_comes_back_as_it_was(tmp_path: Path) -> None:
+    text = "line\u2028separator, \x85next line, half a character \ud800, C:\\ud800"
+    folder = ArmFolder(tmp_path / "arms" / "a")
+    folder.create()
+    folder.write_info(ArmInfo("a", "a", "production", True, "2026-01-01T00:00:00Z", 1.0, 0))
+    folder.sample(Sample(1, "GET /a", "ok", 0.5, 200, text))
+    folder.sample(Sample(2, "GET /a", "ok", 0.6, 200, "after"))
+    write_json(tmp_path / "rehearsal.json", {"name": text})
+    evidence = read_run(tmp_path)
+    assert evidence.rehearsal["name"] == text
+    assert [sample.body for sample in evidence.arms["a"].samples] == [text, "after"]
+    assert evidence.arms["a"].damaged == ()
+
+
 @pytest.mark.parametrize(
     ("status", "shape", "outcome"),
     [

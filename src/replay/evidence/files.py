@@ -21,6 +21,8 @@ import pyarrow.parquet as pq
 
 from replay.evidence.values import ArmInfo, LogEvent, Mark, Observation, Reading, Sample
 
+# Half a character out of a broken body has no UTF-8; as a JSON escape (\ud800) it comes back as it was.
+LONE_SURROGATES = "backslashreplace"
 OBSERVATION_SCHEMA = pa.schema(
     [
         pa.field("request", pa.int64(), nullable=False),
@@ -133,7 +135,8 @@ def _row(row: Observation | Reading | LogEvent) -> dict[str, Any]:
 def write_json(path: Path, value: object) -> None:
     """Write ``value`` as JSON (keys sorted, two spaces), whole or not at all."""
     partial = path.with_name(f".{path.name}.part")
-    partial.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    partial.write_bytes(text.encode("utf-8", LONE_SURROGATES))
     partial.replace(path)
 
 
@@ -142,6 +145,6 @@ def append_line(path: Path, value: object) -> None:
     line = json.dumps(value, sort_keys=True, ensure_ascii=False) + "\n"
     handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
-        os.write(handle, line.encode())
+        os.write(handle, line.encode("utf-8", LONE_SURROGATES))
     finally:
         os.close(handle)

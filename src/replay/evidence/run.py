@@ -86,7 +86,10 @@ def _read_lines(file: Path, damaged: list[str]) -> list[dict[str, Any]]:
     if not file.is_file():
         return []
     lines = []
-    for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+    # Not splitlines: a body may hold U+2028, which that would take for the end of a line.
+    for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").rstrip("\n").split("\n"), 1):
+        if not line:
+            continue
         try:
             lines.append(json.loads(line))
         except ValueError:
