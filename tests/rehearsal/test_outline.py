@@ -149,3 +149,13 @@ def test_wrong_input_leaves_with_two(setting, monkeypatch, capsys) -> None:
     assert run(["rehearse", str(setting.plan)]) == 2
     assert run(["rehearse", "nowhere.toml", "--out", str(setting.out)]) == 2
     assert not setting.out.exists()
+
+
+def test_the_plan_of_init_passes_once_its_files_are_there(setting, monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("STAGE_DSN", "host=127.0.0.1")
+    plan = tmp_path / "started.toml"
+    assert run(["init", "--out", str(plan), "--production", "production", "--qa", "qa", "--sql", "up.sql"]) == 0
+    assert run(["rehearse", str(plan), "--dry-run"]) == 2, "its reset is not there yet"
+    (tmp_path / "scripts").mkdir()
+    setting.program("scripts/reset-stage", "true")
+    assert run(["rehearse", str(plan), "--dry-run"]) == 0

@@ -30,6 +30,8 @@ from replay.rehearsal.steps import Step, StepRunner
 from replay.scenario.process import LocustProcess, locust_command
 
 _TICK_S = 0.2
+_LEAD_S = 1.0  # for the probes to connect, and the load to hear when it starts
+_BOOT_LIMIT_S = 120.0
 
 
 class ArmPlayer:
@@ -43,7 +45,6 @@ class ArmPlayer:
         *,
         run: Path,
         locustfile: Path,
-        lead_s: float,
         record: Record,
         observer: Observer,
     ) -> None:
@@ -53,7 +54,6 @@ class ArmPlayer:
         self._number = number
         self._folder = ArmFolder(run / "arms" / arm.name)
         self._locustfile = locustfile
-        self._lead_s = lead_s
         self._record = record
         self._observer = observer
         self._scrub: Scrubber = self._plan.scrubber()
@@ -62,8 +62,14 @@ class ArmPlayer:
     def play(self) -> None:
         """Play it. Raises StageError, ToolError or InputError where it could not be played to its end."""
         self._folder.create()
-        self._put_back()
-        clock = ArmClock(time.time() + self._lead_s)
+        # The load boots while Stage is put back, and says when it is ready to start.
+        with LocustProcess(self._command(), self._folder.path / "locust.log") as locust:
+            self._put_back()
+            self._await_boot(locust)
+            self._play(locust)
+
+    def _play(self, locust: LocustProcess) -> None:
+        clock = ArmClock(time.time() + _LEAD_S)
         info = ArmInfo(
             arm=self._arm.name,
             workload=self._arm.workload.plan.name,
@@ -76,7 +82,7 @@ class ArmPlayer:
         self._folder.write_info(info)
         state, reason = "interrupted", "interrupted"
         try:
-            self._run(clock)
+            self._run(locust, clock)
             state, reason = "complete", ""
         except ReplayError as error:
             state, reason = "failed", self._scrub(error.message)
@@ -109,14 +115,15 @@ class ArmPlayer:
             self._doing("letting Stage settle")
             time.sleep(plan.settle_s)
 
-    def _run(self, clock: ArmClock) -> None:
+    def _run(self, locust: LocustProcess, clock: ArmClock) -> None:
         with ExitStack() as stack:
-            self._doing("starting probes and load")
             for probe_plan in self._plan.probes:
                 probe = self._probe(probe_plan, clock)
                 stack.callback(probe.stop)
                 probe.start()
-            locust = stack.enter_context(LocustProcess(self._command(clock), self._folder.path / "locust.log"))
+            partial = self._start_file.with_name("start.part")
+            partial.write_text(repr(clock.start_at), encoding="utf-8")
+            partial.replace(self._start_file)
             while clock.now_s() < 0:
                 self._check_load(locust)
                 time.sleep(min(0.05, max(0.0, -clock.now_s())))
@@ -143,13 +150,13 @@ class ArmPlayer:
             if steps.broke is not None:
                 raise ToolError(f"The steps broke: {type(steps.broke).__name__}: {steps.broke}.") from steps.broke
 
-    def _command(self, clock: ArmClock) -> list[str]:
+    def _command(self) -> list[str]:
         workload = self._arm.workload.plan
-        return locust_command(
+        command = locust_command(
             self._locustfile,
             target_url=self._plan.target.target.url,
             evidence=self._folder.path.absolute(),
-            start_at=clock.start_at,
+            start_at=None,
             duration_s=workload.duration_s,
             speed=workload.speed,
             scale=workload.scale,
@@ -157,6 +164,21 @@ class ArmPlayer:
             allow=self._plan.target.allow,
             timeout_s=workload.timeout_s,
         )
+        return [*command, "--start-file", str(self._start_file.absolute())]
+
+    @property
+    def _start_file(self) -> Path:
+        return self._folder.path / "start"
+
+    def _await_boot(self, locust: LocustProcess) -> None:
+        self._doing("waiting until the load is ready")
+        until = time.monotonic() + _BOOT_LIMIT_S
+        while not self._start_file.with_name("start.ready").exists():
+            if self._check_load(locust):
+                raise ToolError(f"The load of {self._arm.name} ended before it began.")
+            if time.monotonic() > until:
+                raise ToolError(f"The load of {self._arm.name} was not ready after {_BOOT_LIMIT_S:g} s.")
+            time.sleep(0.02)
 
     def _probe(self, plan: ProbePlan, clock: ArmClock) -> Probe:
         if isinstance(plan, LogProbePlan):

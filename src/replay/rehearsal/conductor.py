@@ -3,10 +3,8 @@
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -18,8 +16,6 @@ from replay.rehearsal.observer import Observer
 from replay.rehearsal.outline import Outline
 from replay.rehearsal.record import Record
 from replay.scenario.locustfile import build_scenario
-
-_READ_S = 1e-4  # to read a planned request, generously
 
 
 def conduct(outline: Outline, out: Path, observer: Observer | None = None) -> None:
@@ -39,7 +35,6 @@ def conduct(outline: Outline, out: Path, observer: Observer | None = None) -> No
             with contextlib.suppress(Exception):
                 observer.begins(outline)
             locustfiles = _prepare(outline, out)
-            boot_s = _boot_s() if outline.plan.lead_s is None else 0.0
             for number, arm in enumerate(outline.arms, 1):
                 ArmPlayer(
                     outline,
@@ -47,7 +42,6 @@ def conduct(outline: Outline, out: Path, observer: Observer | None = None) -> No
                     number,
                     run=out,
                     locustfile=locustfiles[arm.workload.plan.name],
-                    lead_s=outline.plan.lead_s or _lead_s(boot_s, arm.workload.planned),
                     record=record,
                     observer=observer,
                 ).play()
@@ -76,18 +70,6 @@ def _prepare(outline: Outline, out: Path) -> dict[str, Path]:
             (out / "scenarios").mkdir(exist_ok=True)
             locustfiles[name] = build_scenario(workload.plan.capture, out.absolute() / "scenarios" / f"{name}.py").path
     return locustfiles
-
-
-def _boot_s() -> float:
-    """How long a process takes here, now, to import what the load is made of."""
-    began = time.monotonic()
-    subprocess.run([sys.executable, "-c", "import replay.scenario.runtime"], stdin=subprocess.DEVNULL, check=False)
-    return time.monotonic() - began
-
-
-def _lead_s(boot_s: float, planned: int) -> float:
-    """What the load gets to be ready in: a request that it would owe at its start would be late."""
-    return 1.5 + 1.5 * boot_s + planned * _READ_S
 
 
 @contextlib.contextmanager

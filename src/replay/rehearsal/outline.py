@@ -22,9 +22,9 @@ from replay.scenario.schedule import pace
 from replay.target import check_allowed, check_not_production
 from replay.workload import Workload, read_workload
 
-# For the estimates alone: how long a reset takes as a rule, and what evidence weighs.
+# For the estimates alone: how long a reset takes as a rule, or else locust's boot, and what evidence weighs.
 _RESET_S = 5.0
-_LEAD_S = 4.0
+_BOOT_S = 2.0
 _BYTES_OF_A_REQUEST = 400
 _BYTES_OF_A_SECOND = 40_000
 _SPARE_BYTES = 50_000_000
@@ -94,8 +94,7 @@ class Outline:
     @property
     def overhead_s(self) -> float:
         """About how long an arm takes beyond its schedule."""
-        reset_s = _RESET_S if self.plan.target.reset else 0.0
-        return reset_s + self.plan.settle_s + (self.plan.lead_s or _LEAD_S) + 1.0
+        return (_RESET_S if self.plan.target.reset else _BOOT_S) + self.plan.settle_s + 2.0
 
     @property
     def estimate_s(self) -> float:

@@ -2,7 +2,7 @@
 
 ::
 
-    [rehearsal]            name, seed, settle, drain, lead
+    [rehearsal]            name, seed, settle, drain
     [target]               url, allow, ready, ready_timeout, reset, reset_timeout
     [workloads.NAME]       capture | locustfile, role, speed, scale, duration, identities, pacing, timeout
     [[steps]]              name, kind, at | after, sql + dsn | run, timeout, on_failure
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from replay.errors import PlanError
-from replay.rehearsal.secrets import Scrubber, passwords_in
+from replay.rehearsal.secrets import Scrubber, identity_words, passwords_in
 from replay.rehearsal.table import Command, Dsn, Surroundings, Table, suggest
 from replay.target import Target, parse_target
 
@@ -112,17 +112,13 @@ ProbePlan = PostgresProbePlan | LogProbePlan
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A whole plan. ``resolved`` is what may be written down; ``environment`` the variables that it used.
-
-    ``lead_s`` is what the load gets to boot in before an arm's first second; None: as long as it takes here.
-    """
+    """A whole plan. ``resolved`` is what may be written down; ``environment`` the variables that it used."""
 
     file: Path
     name: str
     seed: int
     settle_s: float
     drain_s: float
-    lead_s: float | None
     target: TargetPlan
     workloads: tuple[WorkloadPlan, ...]
     steps: tuple[StepPlan, ...]
@@ -147,7 +143,9 @@ class Plan:
 
     def scrubber(self) -> Scrubber:
         """What takes this plan's secrets out of a text."""
-        return Scrubber(self.environment, [word for _, dsn in self.dsns for word in passwords_in(dsn.value)])
+        passwords = [word for _, dsn in self.dsns for word in passwords_in(dsn.value)]
+        files = {workload.identities for workload in self.workloads if workload.identities}
+        return Scrubber(self.environment, passwords, {word for file in files for word in identity_words(file)})
 
 
 def read_plan(file: Path, environment: Mapping[str, str] | None = None) -> Plan:
@@ -172,7 +170,6 @@ def _plan(values: dict[str, Any], around: Surroundings) -> Plan:
     seed = general.whole("seed", 0)
     settle_s = general.duration_s("settle", "0s", zero=True) or 0.0
     drain_s = general.duration_s("drain", "60s") or 0.0
-    lead_s = general.duration_s("lead")
     general.done()
 
     target_table = Table("[target]", values.get("target", {}), around)
@@ -217,7 +214,6 @@ def _plan(values: dict[str, Any], around: Surroundings) -> Plan:
         seed=seed,
         settle_s=settle_s,
         drain_s=drain_s,
-        lead_s=lead_s,
         target=target,
         workloads=tuple(sorted(workloads, key=lambda workload: workload.role == "production")),
         steps=steps,

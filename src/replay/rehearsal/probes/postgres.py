@@ -20,6 +20,7 @@ from replay.rehearsal.plan import PostgresProbePlan, StepPlan
 from replay.rehearsal.probes import Readings, Sampler
 from replay.rehearsal.probes.lag import LagHistory, lsn_number
 from replay.rehearsal.probes.locks import Session, waits
+from replay.rehearsal.secrets import Scrubber
 
 _PROBE_NAME = "replay probe"
 _RETRY_S = 1.0
@@ -72,7 +73,7 @@ class PostgresProbe:
         clock: ArmClock,
         *,
         segments: Callable[[str], Segments],
-        scrub: Callable[[str], str],
+        scrub: Scrubber,
     ) -> None:
         step_names = {step.session_name: step.name for step in steps}
         primary = _Primary(plan, Readings(plan.name, clock, segments(plan.name)), step_names, scrub)
@@ -145,9 +146,7 @@ class _Source:
 class _Primary:
     """Sessions, locks and connections of the primary."""
 
-    def __init__(
-        self, plan: PostgresProbePlan, readings: Readings, steps: Mapping[str, str], scrub: Callable[[str], str]
-    ) -> None:
+    def __init__(self, plan: PostgresProbePlan, readings: Readings, steps: Mapping[str, str], scrub: Scrubber) -> None:
         self._source = _Source(plan.dsn.value, plan.name)
         self._readings = readings
         self._steps = steps
@@ -218,7 +217,7 @@ class _Primary:
                 pid=row["pid"],
                 application=row["application"] or "",
                 state=row["state"] or "",
-                query=self._scrub(row["query"] or ""),
+                query=self._scrub.query(row["query"] or ""),
                 running_s=max(0.0, row["running_s"]),
                 blockers=tuple(row["blockers"]),
                 lock_mode=row["lock_mode"],
@@ -232,7 +231,7 @@ class _Primary:
 class _Replica:
     """One replica's distance from its primary."""
 
-    def __init__(self, plan: PostgresProbePlan, dsn: str, readings: Readings, scrub: Callable[[str], str]) -> None:
+    def __init__(self, plan: PostgresProbePlan, dsn: str, readings: Readings, scrub: Scrubber) -> None:
         self._name = place_of(dsn)
         self._primary = _Source(plan.dsn.value, plan.name)
         self._replica = _Source(dsn, plan.name)

@@ -1,0 +1,50 @@
+"""What must not be written down, and what must stay readable."""
+
+import pytest
+
+from replay.rehearsal.secrets import Scrubber, identity_words, passwords_in
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("connect to postgresql://me:geheim@db/x failed", "connect to postgresql://me:***@db/x failed"),
+        ("host=db password=geheim user=me", "host=db password=*** user=me"),
+        ('{"client_secret": "geheim", "a": 1}', '{"client_secret": "***", "a": 1}'),
+        ("Authorization: Bearer abcdef.ghi", "Authorization: Bearer ***"),
+        ("got eyJhbGciOi.eyJzdWIi.sig-nature", "got ***"),
+        ("PGPASSWORD=${STAGE_PASSWORD} psql", "PGPASSWORD=${STAGE_PASSWORD} psql"),
+        ("ALTER TABLE token ADD COLUMN scopes text", "ALTER TABLE token ADD COLUMN scopes text"),
+        ("the password is wrong", "the password is wrong"),
+    ],
+)
+def test_what_looks_like_a_secret_goes(text: str, clean: str) -> None:
+    assert Scrubber()(text) == clean
+
+
+def test_known_secrets_go_wherever_they_stand() -> None:
+    scrub = Scrubber({"DSN": "host=h password=p4ssw0rd", "SHORT": "ab"}, ["other-one"], ["client-secret-1"])
+    assert scrub("xp4ssw0rdx other-ones client-secret-1, client-secret-12 ab") == "x***x ***s ***, client-secret-12 ab"
+    assert scrub("dsn host=h password=p4ssw0rd!") == "dsn ${DSN}!"
+
+
+def test_a_query_loses_long_opaque_literals() -> None:
+    query = (
+        "SELECT 1 FROM token WHERE digest='0123456789abcdef0123' AND kind = 'refresh' /*route='POST_/v2/oauth/token'*/"
+    )
+    assert Scrubber().query(query) == query.replace("0123456789abcdef0123", "***")
+
+
+def test_identities_are_secrets_but_for_names(tmp_path) -> None:
+    file = tmp_path / "clients.csv"
+    file.write_text(
+        "client,client_id,client_secret,x-api-key\nc-1,public-id-1,secret-of-one,-\nc-2,public-id-2,,key-of-two\n"
+    )
+    assert identity_words(file) == {"secret-of-one", "key-of-two"}
+    assert identity_words(tmp_path / "nowhere.csv") == set()
+
+
+def test_passwords_are_found_in_either_form() -> None:
+    assert "a b" in passwords_in("postgresql://me:a%20b@db/x")
+    assert passwords_in("host=db password='a b'") == ["a b"]
+    assert passwords_in("SELECT 1") == []
