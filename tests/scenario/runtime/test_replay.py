@@ -1,11 +1,14 @@
 """Real locust processes against a real HTTP server."""
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.parse
+import urllib.request
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -309,6 +312,78 @@ def test_a_killed_process_leaves_readable_segments(stage: Any, room: Any, planne
     assert room.result(None).summary()["reason"] == "running"
     files = list((room.folder / "arm" / "observations").glob("*.parquet"))
     assert sum(pq.read_table(file).num_rows for file in files) > 50
+
+
+@pytest.mark.slow
+def test_workers_share_a_schedule(stage: Any, room: Any, planned: Plan) -> None:
+    room.write([planned(i, f"/ok/{i}", i * 0.02, visit=i % 5, after=i - 5 if i > 4 else None) for i in range(50)])
+    extra = ["--processes", "2", "--master-bind-port", (port := str(free_port())), "--master-port", port]
+    run = room.play(stage.url, extra=extra, start_at=time.time() + 8)
+    assert run.code == 0, run.said
+    assert sorted(stage.paths()) == sorted(f"/ok/{i}" for i in range(50))
+    frame = run.observations()
+    assert list(frame.request) == list(range(50))
+    assert set(frame.groupby("worker").size()) == {20, 30}
+    assert (frame.groupby("visit").worker.nunique() == 1).all()
+
+
+def test_workers_that_write_evidence_need_a_common_start(stage: Any, room: Any, planned: Plan) -> None:
+    room.write([planned(0)])
+    run = room.play(stage.url, extra=["--master", "--master-bind-port", str(free_port())])
+    assert run.code == 2
+    assert "Workers need a common start" in run.said
+
+
+def test_it_is_a_plain_locustfile_too(stage: Any, room: Any, planned: Plan) -> None:
+    room.write([planned(0, "/ok"), planned(1, "/broken", 0.1)])
+    command = [sys.executable, "-m", "locust", "-f", str(room.locustfile), "--host", stage.url, "--headless"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert stage.paths() == ["/ok", "/broken"]
+    assert "server error 500" in ended.stderr + ended.stdout
+
+
+def test_it_plays_under_the_web_page(stage: Any, room: Any, planned: Plan) -> None:
+    room.write([planned(0, "/ok"), planned(1, "/ok/last", 0.1)])
+    port = str(free_port())
+    command = [
+        sys.executable,
+        "-m",
+        "locust",
+        "-f",
+        str(room.locustfile),
+        "--web-host",
+        "127.0.0.1",
+        "--web-port",
+        port,
+    ]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            wait_for(lambda: can_connect(int(port)))
+            form = {"user_count": 1, "spawn_rate": 1, "host": stage.url}
+            for played in (2, 4):  # as often as somebody asks for it
+                assert ask(f"http://127.0.0.1:{port}/swarm", urllib.parse.urlencode(form))["success"]
+                wait_for(lambda played=played: len(stage.got()) == played)
+                wait_for(lambda: locust_state(port) == "stopped")
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
+
+
+def can_connect(port: int) -> bool:
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) == 0
+
+
+def locust_state(port: str) -> str:
+    return str(ask(f"http://127.0.0.1:{port}/stats/requests")["state"])
+
+
+def ask(url: str, form: str | None = None) -> dict[str, Any]:
+    with urllib.request.urlopen(url, form.encode() if form else None, timeout=10) as answer:  # noqa: S310 - our own
+        value: dict[str, Any] = json.load(answer)
+        return value
 
 
 def test_a_request_that_waits_too_long_is_given_up(stage: Any, room: Any, planned: Plan) -> None:

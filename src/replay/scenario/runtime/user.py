@@ -252,14 +252,18 @@ def _prepare_session(environment: Environment) -> None:
     if len(classes) > 1:
         names = ", ".join(cls.__name__ for cls in classes)
         raise InputError(f"One scenario is replayed at a time, not {names}.", "Name one: locust -f FILE.py NAME.")
+    options = read(parsed)
+    distributed = isinstance(environment.runner, (MasterRunner, WorkerRunner))
+    if distributed and options.evidence and options.start_at is None:
+        raise InputError("Workers need a common start to write evidence of one arm.", "Give --start-at EPOCH_SECONDS.")
     environment.process_exit_code = int(ExitCode.GO)
     if isinstance(environment.runner, MasterRunner):
+        # One user for each worker: every one of them plays the part of the schedule that its index gives it.
         classes[0].fixed_count = parsed.num_users = max(1, int(parsed.expect_workers))
         return
-    options = read(parsed)
     loaded = load(classes[0], options)
     host = environment.host or classes[0].host
-    alone = environment.web_ui is None and not isinstance(environment.runner, WorkerRunner)
+    alone = environment.web_ui is None and not distributed
     if host or alone:
         checked_target(host, options, loaded.scenario)
     session = Session(environment, loaded)
