@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+from altair.utils.schemapi import debug_mode
 
 from replay.evidence.run import ArmEvidence
 from replay.report import charts, formats, frames
@@ -43,6 +44,12 @@ class Panels:
 
 def panels(story: Story) -> Panels:
     """The charts of a run."""
+    # Altair's check of every single call costs seconds, and what is called does not depend on the run.
+    with debug_mode(False):
+        return _panels(story)
+
+
+def _panels(story: Story) -> Panels:
     width_s = frames.bar_width(story.length_s)
     bars = {arm.info.arm: frames.timeline(arm, width_s) for arm in story.arms}
     seen = {outcome for frame in bars.values() for outcome in frame["outcome"]}
@@ -109,7 +116,7 @@ def _peak(value: float, metric: str) -> str:
 def _strips(story: Story) -> tuple[Panel | None, int]:
     arm = story.arm(story.main)
     endpoints = story.endpoint_rows(story.main)
-    if arm is None or not endpoints:
+    if arm is None or arm.observations.empty or not endpoints:
         return None, 0
     shown = endpoints[:MOST_STRIPS]
     cells = frames.strips(arm, [row.endpoint for row in shown], frames.bar_width(story.length_s) * 2)

@@ -4,7 +4,7 @@ Everything that is missing from a run is None or empty here, never an error: a r
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ ADVICE = {
 }
 PRODUCTION = "production"
 PRE_PRODUCTION = "pre-production"
+_FIRST_SCREEN_CHARACTERS = 800
+Kinds = dict[str, tuple[tuple[str, int], ...]]  # by endpoint: outcomes that were not as expected, counted
 # What a finding and a criterion have at least, so that a verdict of another version can be shown too.
 _FINDING: dict[str, Any] = dict.fromkeys(
     "workload phase severity endpoint probe metric outcome explanation root p_value only_in_production "
@@ -74,10 +76,11 @@ class EndpointRow:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """One run: its evidence, and its verdict as ``verdict.json`` has it."""
+    """One run: its evidence, its verdict as ``verdict.json`` has it, and each workload's outcomes with the steps."""
 
     evidence: Evidence
     verdict: dict[str, Any]
+    kinds: dict[str, Kinds] = field(default_factory=dict)
 
     @property
     def word(self) -> str:
@@ -110,6 +113,16 @@ class Story:
     def reasons(self) -> list[str]:
         """The verdict's reasons, as sentences."""
         return [str(reason) for reason in as_list(self.verdict.get("reasons"))]
+
+    @property
+    def first_reasons(self) -> list[str]:
+        """Those that fit onto the first screen: three at least, five at most."""
+        shown = self.reasons[:3]
+        for reason in self.reasons[3:5]:
+            if sum(map(len, shown)) + len(reason) > _FIRST_SCREEN_CHARACTERS:
+                break
+            shown.append(reason)
+        return shown
 
     @property
     def findings(self) -> list[dict[str, Any]]:
@@ -182,8 +195,7 @@ class Story:
 
     def endpoint_rows(self, workload: str | None) -> list[EndpointRow]:
         """Every endpoint that the workload called: those that broke first, in the order they did."""
-        arm = self.arm(workload)
-        kinds = _kinds(arm)
+        kinds = self.kinds.get(workload or "", {})
         found = [one for one in self.findings if one.get("workload") == workload and one.get("endpoint")]
         roles = self.rehearsal.get("endpoint_roles")
         made = []
@@ -217,7 +229,8 @@ def read_story(run: Path) -> Story:
         raise InputError(message, hint) from error
     if not isinstance(verdict, dict):
         raise InputError(message, hint)
-    return Story(evidence, verdict)
+    kinds = {arm.info.workload: _kinds(arm) for arm in evidence.arms.values() if arm.info.steps}
+    return Story(evidence, verdict, kinds)
 
 
 def as_list(value: Any) -> list[Any]:
@@ -230,10 +243,8 @@ def rows(value: Any) -> list[dict[str, Any]]:
     return [one for one in as_list(value) if isinstance(one, dict)]
 
 
-def _kinds(arm: ArmEvidence | None) -> dict[str, tuple[tuple[str, int], ...]]:
+def _kinds(arm: ArmEvidence) -> Kinds:
     """By endpoint: its outcomes that were not as expected, counted."""
-    if arm is None or arm.observations.empty:
-        return {}
     told = frames.told_apart(arm.observations)
     bad = told[told["outcome"] != AS_EXPECTED]
     made: dict[str, list[tuple[str, int]]] = {}
@@ -250,7 +261,7 @@ def _endpoint_row(
     name: str,
     row: dict[str, Any],
     findings: list[dict[str, Any]],
-    kinds: dict[str, tuple[tuple[str, int], ...]],
+    kinds: Kinds,
     roles: dict[str, Any],
 ) -> EndpointRow:
     held = [one for one in findings if one.get("severity") in {"blocking", "suspect"}]
