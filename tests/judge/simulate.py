@@ -5,12 +5,14 @@ Regime I: independent failures and latencies. Regime M: 30% of the flaky failure
 """
 
 import dataclasses
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
 from replay.evidence.files import LOG_SCHEMA, OBSERVATION_SCHEMA, READING_SCHEMA, ArmFolder, write_json
 from replay.evidence.run import ArmEvidence, Evidence
 from replay.evidence.values import ArmInfo, LogEvent, Mark, Observation, Reading
@@ -121,7 +123,9 @@ class Planted:
     readings: dict[str, list[Reading]] = field(default_factory=lambda: {"control": [], "steps": []})
     log: dict[str, list[LogEvent]] = field(default_factory=lambda: {"control": [], "steps": []})
 
-    def step(self, at_s: float = 20.0, ended_s: float = 25.0, error: str = "", name: str = STEP, kind: str = "migrate") -> None:
+    def step(
+        self, at_s: float = 20.0, ended_s: float = 25.0, error: str = "", name: str = STEP, kind: str = "migrate"
+    ) -> None:
         event = "failed" if error else "ended"
         self.marks += [
             Mark(at_s, name, kind, "started"),
@@ -137,6 +141,7 @@ class Planted:
         to_s: float,
         share: float = 1.0,
         outcome: str = "empty",
+        *,
         seed: int = 0,
         arm: str = "steps",
     ) -> np.ndarray:
@@ -176,8 +181,8 @@ class Planted:
             "state": "active",
             "running_s": 6.0,
         }
-        for at_s in np.arange(from_s + 0.25, to_s, 0.25):
-            at_s, value = float(at_s), float(at_s - from_s)
+        for at_s in np.arange(from_s + 0.25, to_s, 0.25).tolist():
+            value = at_s - from_s
             waiting = {**step, "lock_mode": "AccessExclusiveLock", "relation": "oauth_token"}
             detail = {"waiting": waiting, "blocked_by": [{**export, "level": 1}]}
             self.readings["steps"].append(Reading(at_s, "database", "lock_wait_s", value, detail))
@@ -240,8 +245,6 @@ class Planted:
 
 
 def _frame(rows: list[Any], schema: Any) -> pd.DataFrame:
-    import json
-
     dicts = [dataclasses.asdict(row) for row in rows]
     for one in dicts:
         if "detail" in one:
@@ -255,6 +258,7 @@ def workload(
     name: str = "production",
     role: str = "production",
     regime: Regime = I,
+    *,
     duration_s: float = 60.0,
     number: int = 12,
     most: int = 1500,
@@ -299,15 +303,15 @@ def write(run: Evidence, path: Path) -> Path:
         rows = arm.observations.astype(object).where(arm.observations.notna(), None).to_dict("records")
         whole = ("status", "expected_status", "caused_by")
         observations = [
-            Observation(**{key: int(value) if key in whole and value is not None else value for key, value in row.items()})
+            Observation(
+                **{key: int(value) if key in whole and value is not None else value for key, value in row.items()}
+            )
             for row in rows
         ]
         half = len(observations) // 2
         segments = folder.observations("worker-0")
         segments.write(observations[:half])
         segments.write(observations[half:])
-        import json
-
         folder.readings("database").write(
             Reading(**{**row, "detail": json.loads(row["detail"])}) for row in arm.readings.to_dict("records")
         )

@@ -112,12 +112,13 @@ class Case:
     def masked(self) -> tuple[Flags, Flags]:
         """Requests (of the control, of the steps arm) that met a stall of the whole Stage, which is one event.
 
-        What a step's lock caused is never masked, nor stalls long enough to be judged themselves, nor any once they
-        last longer together than the reference's by as much: then they are no noise.
+        What a step's lock caused is never masked, nor stalls long enough to be judged themselves, nor any once
+        they last longer together than the reference's by twice as much: then they are no noise.
         """
         limit_s = self.criteria.stall_s
         noise = [stall for stall in self.later_stalls if not self.behind_lock(stall) and stall.length_s < limit_s]
-        if sum(stall.length_s for stall in noise) > sum(stall.length_s for stall in self.reference_stalls) + limit_s:
+        usual_s = sum(stall.length_s for stall in self.reference_stalls)
+        if sum(stall.length_s for stall in noise) > usual_s + 2 * limit_s:
             noise = []
         before = [stall for stall in self.steps_stalls if stall not in self.later_stalls]
         return (

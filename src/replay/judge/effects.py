@@ -22,7 +22,7 @@ from replay.judge.statistics import dispersion, more_failures_p, smallest_visibl
 Times = npt.NDArray[np.float64]
 _BURST_S = 3
 _SPELL_FAILURES = 10
-_SPELL_SECONDS = 4
+_SPELL_SUSTAINED = 5
 _WITH_CAUSE = 3
 _SLOW_SHARE = 0.05
 _SLOW_AT_LEAST = 10
@@ -117,20 +117,24 @@ def _phi(case: Case, reference: tuple[Times, Times], later: npt.NDArray[np.int64
 def _is_spell(case: Case, at_s: Times, reference: tuple[Times, Times]) -> bool:
     """Whether failures at these moments are a spell that came with a step and is like nothing in the reference.
 
-    Within a step's window: 10 or more in at least 4 distinct seconds, and in their worst 5 s more than twice as many as
-    in the worst 5 s of the control, and of the time before the steps.
+    Two thirds of them and 10 or more while a step ran (or within two seconds after), and 5 or more sustained: three
+    times as many as ever in the control and in the time before the steps.
     """
     near = at_s[within(at_s, at_s, case.step_windows)]
-    if len(near) < _SPELL_FAILURES or len(np.unique(np.floor(near))) < _SPELL_SECONDS:
+    if len(near) < max(_SPELL_FAILURES, 2 * len(at_s) / 3):
         return False
-    return _busiest(near) > 2 * max(_busiest(moments) for moments in reference)
+    sustained = _sustained(near)
+    return sustained >= _SPELL_SUSTAINED and sustained >= 3 * max(_sustained(moments) for moments in reference)
 
 
-def _busiest(at_s: Times) -> int:
-    """The most moments within 5 s."""
-    ordered = np.sort(at_s)
-    counts = np.searchsorted(ordered, ordered + BLOCK_S, side="right") - np.arange(len(ordered))
-    return int(counts.max()) if len(counts) else 0
+def _sustained(at_s: Times) -> int:
+    """The most failures within five seconds, the worst two of those seconds left out: a burst sustains nothing."""
+    if not len(at_s):
+        return 0
+    second = np.floor(at_s - np.floor(at_s.min())).astype(np.int64)
+    counts = np.bincount(second, minlength=int(second.max()) + int(BLOCK_S))
+    windows = np.sort(np.lib.stride_tricks.sliding_window_view(counts, int(BLOCK_S)), axis=1)
+    return int(windows[:, :-2].sum(axis=1).max())
 
 
 def _blocks(at_s: Times, hits: Flags) -> tuple[Times, Times]:

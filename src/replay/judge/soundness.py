@@ -10,6 +10,7 @@ from replay.evidence.values import Outcome
 from replay.judge.criteria import Criteria
 from replay.judge.differences import expected_outcomes
 from replay.judge.findings import Check, percent, seconds
+from replay.judge.locks import detail_of
 from replay.judge.phases import Span, step_spans
 
 REQUESTS = "requests"
@@ -110,6 +111,7 @@ def check_workload(
     ]
     arms = [arm for arm in (control, steps) if arm is not None]
     checks += [_check_arm(arm) for arm in arms]
+    checks += [_check_probe(arm, probe) for arm in arms if arm.info.steps for probe in _probes(evidence)]
     checks += [_check_lateness(arm, criteria.lateness_s) for arm in arms if len(arm.observations)]
     if control is not None and steps is not None:
         checks.append(_check_schedule(control, steps))
@@ -140,6 +142,31 @@ def _check_arm(arm: ArmEvidence) -> Check:
         wrong=f"Arm {info.arm} is not complete: {'; '.join(wrong)}.",
         hint="Rehearse again; what is damaged or missing cannot be judged.",
         voids=UNPROVEN if observed else REQUESTS,
+    )
+
+
+def _probes(evidence: Evidence) -> list[str]:
+    plan = evidence.rehearsal.get("plan")
+    probes = plan.get("probes") if isinstance(plan, dict) else None
+    return sorted(str(name) for name in probes) if isinstance(probes, dict) else []
+
+
+def _check_probe(arm: ArmEvidence, probe: str) -> Check:
+    """A probe that read nothing while the steps ran: what it would have seen is unknown, and unknown is not well."""
+    mine = arm.readings[arm.readings["probe"] == probe]
+    failed = mine[mine["metric"] == "probe_failed"]
+    read = len(mine) - len(failed)
+    error = str(detail_of(failed["detail"].iloc[-1]).get("error") or "") if len(failed) else ""
+    return _check(
+        "probe_read",
+        passed=read > 0,
+        workload=arm.info.workload,
+        limit=None,
+        observed=float(read),
+        well=f"Probe {probe!r} was read {read} times during {arm.info.arm}.",
+        wrong=f"Probe {probe!r} read nothing during {arm.info.arm}{f': {error}' if error else ''}.",
+        hint="See that the probe reaches what it reads, then rehearse again.",
+        voids="",
     )
 
 

@@ -1,0 +1,455 @@
+"""Whole rehearsals, simulated: what is planted is found, and what is not is not."""
+
+import dataclasses
+import json
+from functools import cache
+
+import numpy as np
+import pytest
+import simulate
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from simulate import ALTER, EXPORT, STEP, TOKEN
+
+from replay.cli.main import run
+from replay.evidence.values import Mark
+from replay.judge.verdict import judge, judge_run
+
+EVENTS = "GET /v1/events/{event_id}"
+CHECK_IN = "POST /v1/check-ins"
+PRODUCTION = {TOKEN: (1500, 0.003), EXPORT: (60, 0.0), EVENTS: (1500, 0.0), CHECK_IN: (600, 0.003)}
+QA = {TOKEN: (300, 0.0), EVENTS: (300, 0.0), EXPORT: (60, 0.0)}
+
+
+def production(seed=1, regime=simulate.I):
+    planted = simulate.workload(seed, regime=regime, mix=PRODUCTION)
+    planted.step(20, 25)
+    return planted
+
+
+def qa(seed=2):
+    planted = simulate.workload(seed, name="qa", role="pre-production", mix=QA)
+    planted.step(20, 25)
+    return planted
+
+
+def incident():
+    """Production's clients queue behind the ALTER; QA's do not."""
+    planted = production()
+    planted.lock()
+    planted.fail(TOKEN, 20, 25, 0.4)
+    return planted
+
+
+def of(verdict, **fields):
+    """The findings that have these fields."""
+    return [
+        finding
+        for finding in verdict.to_json()["findings"]
+        if all(finding[name] == value for name, value in fields.items())
+    ]
+
+
+def failed(verdict):
+    return {check.name for check in verdict.checks if not check.passed and check.about == "evidence"}
+
+
+@pytest.mark.parametrize("regime", [simulate.I, simulate.M, simulate.S], ids=["I", "M", "S"])
+def test_two_equal_arms_are_go(regime):
+    for seed in range(5):
+        arms = simulate.workload(seed, regime=regime)
+        arms.step(20, 25)
+        other = simulate.workload(seed + 100, name="qa", role="pre-production", regime=regime, number=6, most=300)
+        other.step(20, 25)
+        verdict = judge(simulate.evidence(arms, other, criteria={"control_agreement": 0.8}))
+        assert verdict.verdict == "GO", (seed, verdict.reasons)
+        assert verdict.reasons
+
+
+def test_a_lock_outage_is_no_go_only_in_production_with_its_root():
+    verdict = judge(simulate.evidence(incident(), qa()))
+    assert verdict.verdict == "NO_GO"
+    assert verdict.workload_verdicts == {"production": "NO_GO", "qa": "GO"}
+    (token,) = of(verdict, endpoint=TOKEN, phase=f"during {STEP}")
+    assert token["outcome"] == "empty"
+    assert token["difference"] == "emptied"
+    assert token["proven"]
+    assert token["only_in_production"] is True
+    assert token["root"] == f"lock queue behind {ALTER!r} of step {STEP!r}, which waited for {EXPORT}"
+    assert (
+        "came back empty during 'add token scopes'; without the steps none of the same requests did"
+        in (token["explanation"])
+    )
+    low, high = token["interval"]
+    assert 0 < low < token["effect"] < high < 1
+    assert token["p_value"] < 1e-6
+    assert token["interaction"]["effect"] == pytest.approx(token["effect"], abs=0.05)
+    (wait,) = of(verdict, metric="lock_wait_s")
+    assert wait["evidence"]["held_up_by"] == EXPORT
+    assert wait["evidence"]["queued"] == 12
+    assert wait["evidence"]["statement"] == ALTER
+    assert 4.5 <= wait["observed"] <= 5
+    assert 20 < token["first_bad_s"] < token["recovered_s"] < 30
+
+
+def test_what_fails_under_both_workloads_is_not_only_in_production():
+    both = qa()
+    both.lock()
+    both.fail(TOKEN, 20, 25, 0.6)
+    verdict = judge(simulate.evidence(incident(), both))
+    assert {finding["only_in_production"] for finding in of(verdict, endpoint=TOKEN, workload="production")} == {False}
+    assert {finding["only_in_production"] for finding in of(verdict, workload="qa")} == {None}
+
+
+def test_where_pre_production_is_silent_nothing_is_said_of_it():
+    planted = incident()
+    planted.fail(CHECK_IN, 20, 25, 0.6)
+    verdict = judge(simulate.evidence(planted, qa()))
+    assert {finding["only_in_production"] for finding in of(verdict, endpoint=CHECK_IN)} == {None}
+    alone = judge(simulate.evidence(incident()))
+    assert alone.verdict == "NO_GO"
+    assert {finding["only_in_production"] for finding in alone.to_json()["findings"]} == {None}
+
+
+def test_an_unproven_but_strong_effect_is_no_go():
+    planted = production()
+    planted.fail(TOKEN, 20, 40, 0.2, "server error")
+    verdict = judge(simulate.evidence(planted, qa()))
+    assert verdict.verdict == "NO_GO"
+    assert {finding["root"] for finding in of(verdict, endpoint=TOKEN)} == {None}
+
+
+def test_a_spell_of_failures_with_the_step_is_no_go_without_a_probe():
+    planted = production()
+    planted.marks.clear()
+    planted.step(15, 45)
+    planted.fail(TOKEN, 16, 21, 0.4)
+    verdict = judge(simulate.evidence(planted, qa()))
+    assert verdict.verdict == "NO_GO"
+
+
+def test_an_outage_is_no_go():
+    planted = production()
+    planted.fail(EXPORT, 21, 33, 1.0, "timeout")
+    verdict = judge(simulate.evidence(planted, qa()))
+    assert verdict.verdict == "NO_GO"
+    assert {finding["outcome"] for finding in of(verdict, endpoint=EXPORT)} == {"timeout"}
+
+
+def test_a_weak_effect_is_a_suspicion():
+    planted = production()
+    planted.fail(EVENTS, 20, 60, 0.013, "server error")
+    verdict = judge(simulate.evidence(planted, qa()))
+    assert verdict.verdict == "INCONCLUSIVE"
+    assert "rehearse again" in " ".join(verdict.reasons)
+
+
+def test_one_burst_away_from_the_step_changes_nothing():
+    planted = production()
+    planted.fail(EVENTS, 50, 51.5, 0.7, "server error")
+    assert judge(simulate.evidence(planted, qa())).verdict == "GO"
+
+
+def test_another_shape_is_found():
+    planted = production()
+    hit = (planted.steps["endpoint"] == EVENTS) & (planted.steps["due_s"] > 20)
+    planted.steps.loc[hit, "shape"] = "{id:number,scopes:null}"
+    verdict = judge(simulate.evidence(planted, qa()))
+    assert verdict.verdict == "NO_GO"
+    assert {finding["outcome"] for finding in of(verdict, endpoint=EVENTS, unit="share")} == {"wrong shape"}
+
+
+def test_a_shape_that_the_control_has_too_is_none():
+    planted = production()
+    for arm in (planted.steps, planted.control):
+        arm.loc[(arm["endpoint"] == EVENTS) & (arm["due_s"] > 20), "shape"] = "{id:number,scopes:null}"
+    assert judge(simulate.evidence(planted, qa())).verdict == "GO"
+
+
+def test_a_failed_step_is_no_go_with_the_databases_words():
+    planted = production()
+    planted.step(35, 36, 'duplicate key value violates "t_pkey"', "roll back", "rollback")
+    verdict = judge(simulate.evidence(planted, qa()))
+    assert verdict.verdict == "NO_GO"
+    (finding,) = of(verdict, metric="rollback_failed")
+    assert "duplicate key value" in finding["explanation"]
+    assert finding["only_in_production"] is None  # pre-production's rehearsal has no such step here
+    other = qa()
+    other.step(35, 36, "", "roll back", "rollback")
+    (finding,) = of(judge(simulate.evidence(planted, other)), metric="rollback_failed")
+    assert finding["only_in_production"] is True
+
+
+def test_what_never_comes_back_is_said():
+    planted = incident()
+    planted.fail(CHECK_IN, 22, 60, 0.95, "server error")
+    verdict = judge(simulate.evidence(planted, qa()))
+    (finding,) = of(verdict, metric="never_recovered")
+    assert finding["endpoint"] == CHECK_IN
+    rows = {row["endpoint"]: row for row in verdict.to_json()["endpoints"] if row["workload"] == "production"}
+    assert rows[CHECK_IN]["never_recovered"]
+    assert not rows[EVENTS]["never_recovered"]
+    assert rows[TOKEN]["recovered_s"] > 20
+
+
+def test_what_follows_from_a_failed_token_folds_under_it():
+    planted = incident()
+    unsent = planted.fail(CHECK_IN, 23, 40, 0.6, "unsent")
+    tokens = planted.steps[(planted.steps["endpoint"] == TOKEN) & (planted.steps["outcome"] == "empty")]
+    planted.steps.loc[planted.steps["request"].isin(unsent), "caused_by"] = float(tokens["request"].iloc[0])
+    verdict = judge(simulate.evidence(planted, qa()))
+    found = of(verdict, endpoint=CHECK_IN, outcome="unsent")
+    assert {finding["root"] for finding in found} == {TOKEN}
+    assert all(finding["proven"] for finding in found)
+    assert [row["endpoint"] for row in verdict.to_json()["broke_first"]] == [TOKEN]
+
+
+def test_the_replica_that_falls_behind_is_found():
+    planted, other = production(), qa()
+    planted.lag(12.0)
+    planted.lag(0.5, arm="control")
+    other.lag(0.2)
+    verdict = judge(simulate.evidence(planted, other))
+    (finding,) = of(verdict, metric="replica_lag_s")
+    assert verdict.verdict == "NO_GO"
+    assert finding["evidence"]["replica"] == "reporting"
+    assert finding["only_in_production"] is True
+    assert finding["effect"] == pytest.approx(11.5, abs=0.6)
+    assert finding["evidence"]["slope"] > 0.5
+    assert not finding["evidence"]["growing"]
+    rising = production()
+    rising.lag(12.0, 30.0, 90.0)
+    (finding,) = of(judge(simulate.evidence(rising)), metric="replica_lag_s")
+    assert finding["evidence"]["growing"]
+    assert "further and further" in finding["explanation"]
+
+
+def test_a_flooded_log_is_found():
+    planted = production()
+    planted.lines(dict.fromkeys(range(20, 26), 80))
+    planted.lines({3: 2}, "control", "another")
+    verdict = judge(simulate.evidence(planted))
+    (finding,) = of(verdict, metric="log_lines")
+    assert verdict.verdict == "NO_GO"
+    assert (finding["observed"], finding["control"]) == (80, 2)
+    assert finding["evidence"]["templates"][0]["new"]
+    quiet = production()
+    quiet.lines({30: 12})
+    quiet.lines({}, "control")
+    assert judge(simulate.evidence(quiet)).verdict == "GO"
+
+
+def test_an_endpoint_that_stays_slow_is_no_go_and_a_slow_moment_is_not():
+    lasting, moment = production(), production()
+    lasting.slow(EVENTS, 22, 60, 0.6)
+    moment.slow(EVENTS, 30, 33, 0.6)
+    verdict = judge(simulate.evidence(lasting))
+    assert verdict.verdict == "NO_GO"
+    assert of(verdict, metric="latency_p95_s", phase=f"after {STEP}")[0]["effect"] == pytest.approx(0.6, abs=0.1)
+    assert judge(simulate.evidence(moment)).verdict == "GO"
+
+
+def test_the_whole_stage_standing_still_is_one_event():
+    planted = production()
+    planted.fail(None, 21, 28, 1.0, "timeout")
+    planted.steps.loc[planted.steps["outcome"] == "timeout", "done_s"] = 28.5
+    verdict = judge(simulate.evidence(planted))
+    assert verdict.verdict == "NO_GO"
+    (stall,) = of(verdict, metric="stall_s")
+    assert stall["endpoint"] == "*"
+    assert 6.5 < stall["observed"] < 8
+
+
+def test_wrong_credentials_in_every_arm_prove_nothing():
+    planted, other = incident(), qa()
+    for one in (planted, other):
+        for arm in ("control", "steps"):
+            one.fail(None, 0, 60, 1.0, "refused", arm=arm)
+    verdict = judge(simulate.evidence(planted, other))
+    assert verdict.verdict == "INCONCLUSIVE"
+    assert "control_agreement" in failed(verdict)
+    assert "credentials" in " ".join(verdict.reasons)
+    planted.step(35, 36, "duplicate key", "roll back", "rollback")
+    assert judge(simulate.evidence(planted, other)).verdict == "NO_GO"
+
+
+def test_one_endpoint_that_the_control_gets_wrong_is_enough():
+    planted = production()
+    for arm in ("control", "steps"):
+        planted.fail(EXPORT, 0, 60, 0.2, "refused", arm=arm, seed=5)
+    verdict = judge(simulate.evidence(planted))
+    assert verdict.verdict == "INCONCLUSIVE"
+    assert EXPORT in " ".join(verdict.reasons)
+
+
+def _late(frame):
+    return frame.assign(sent_s=frame["sent_s"] + 0.4, done_s=frame["done_s"] + 0.4)
+
+
+# What is wrong with the evidence of a run that would be GO otherwise: the check that fails, and what replaces what.
+SPOILT_ARMS = {
+    "cut arm": ("arm_complete", lambda arm: {"observations": arm.observations.iloc[:1500]}),
+    "other schedule": (
+        "same_schedule",
+        lambda arm: {"observations": arm.observations.assign(endpoint=arm.observations["endpoint"].to_numpy()[::-1])},
+    ),
+    "damaged": ("arm_complete", lambda _: {"damaged": ("observations/x.parquet: broken",)}),
+    "starved generator": ("engine_lateness", lambda arm: {"observations": _late(arm.observations)}),
+    "twice": ("arm_complete", lambda arm: {"observations": arm.observations.iloc[[*range(len(arm.observations)), 0]]}),
+    "interrupted": ("arm_complete", lambda arm: {"info": dataclasses.replace(arm.info, state="interrupted")}),
+    "no end": ("steps_finished", lambda arm: {"marks": tuple(one for one in arm.marks if one.event != "ended")}),
+    "no step": ("steps_finished", lambda arm: {"marks": tuple(one for one in arm.marks if not one.step)}),
+    "late step": (
+        "min_requests",
+        lambda _: {"marks": (Mark(59.9, STEP, "migrate", "started"), Mark(59.95, STEP, "migrate", "ended"))},
+    ),
+    "no observations": ("arm_complete", lambda arm: {"observations": arm.observations.iloc[:0]}),
+}
+SPOILT_RUNS = {
+    "planned step missing": ("steps_finished", {"plan": {"steps": [{"name": STEP}, {"name": "another"}]}}),
+    "blind probe": ("probe_read", {"plan": {"probes": {"database": {"kind": "postgres"}}}}),
+    "failed": ("run_complete", {"state": "failed", "reason": "the load died"}),
+    "arm never played": ("run_complete", {"order": ["production-control", "production-steps", "production-third"]}),
+    "another Stage": ("stage_the_same", {"stage": {"fingerprints": {"a-control": "1", "a-steps": "2"}}}),
+    "criteria for nobody": ("criteria_endpoints", {"criteria": {"endpoints": {"GET /nowhere": {"p_value": 0.01}}}}),
+}
+
+
+def is_inconclusive(evidence, check):
+    verdict = judge(evidence)
+    assert verdict.verdict == "INCONCLUSIVE"
+    assert check in failed(verdict)
+    assert all(one.hint for one in verdict.checks if one.about == "evidence" and not one.passed)
+
+
+@pytest.mark.parametrize("name", SPOILT_ARMS)
+def test_a_bad_arm_is_inconclusive_and_the_reason_says_what_to_do(name):
+    check, spoil = SPOILT_ARMS[name]
+    evidence = simulate.evidence(production(), qa())
+    arm = evidence.arms["production-steps"]
+    evidence.arms["production-steps"] = dataclasses.replace(arm, **spoil(arm))
+    is_inconclusive(evidence, check)
+
+
+@pytest.mark.parametrize("name", SPOILT_RUNS)
+def test_a_bad_run_is_inconclusive_and_the_reason_says_what_to_do(name):
+    check, rehearsal = SPOILT_RUNS[name]
+    is_inconclusive(simulate.evidence(production(), qa(), **rehearsal), check)
+
+
+@pytest.mark.parametrize("arm", ["production-control", "production-steps", "qa-control"])
+def test_a_missing_arm_is_inconclusive(arm):
+    evidence = simulate.evidence(incident() if arm == "production-control" else production(), qa())
+    del evidence.arms[arm]
+    is_inconclusive(evidence, "arms_present")
+
+
+def test_a_proven_no_go_outranks_bad_evidence():
+    planted = incident()
+    evidence = simulate.evidence(planted, state="interrupted", reason="Ctrl-C")
+    assert judge(evidence).verdict == "NO_GO"
+    unproven = production()
+    unproven.fail(TOKEN, 20, 40, 0.2, "server error")
+    assert judge(simulate.evidence(unproven, state="interrupted")).verdict == "INCONCLUSIVE"
+
+
+def test_no_data_is_never_go():
+    assert judge(simulate.evidence()).verdict == "INCONCLUSIVE"
+    only_qa = judge(simulate.evidence(qa()))
+    assert only_qa.verdict == "INCONCLUSIVE"
+    assert "production_rehearsed" in failed(only_qa)
+
+
+@cache
+def strong(share):
+    planted = production()
+    planted.fail(TOKEN, 20, 40, share, "server error")
+    return planted
+
+
+@settings(max_examples=8)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([TOKEN, EVENTS, CHECK_IN, EXPORT, None]),
+            st.floats(20, 55),
+            st.floats(0.1, 30),
+            st.floats(0.05, 1),
+            st.sampled_from(["empty", "server error", "timeout", "unsent", "refused"]),
+        ),
+        min_size=1,
+        max_size=3,
+    )
+)
+def test_more_failures_never_turn_no_go_into_go(more):
+    base = strong(0.2)
+    planted = dataclasses.replace(base, steps=base.steps.copy())
+    for seed, (endpoint, from_s, length_s, share, outcome) in enumerate(more):
+        planted.fail(endpoint, from_s, from_s + length_s, share, outcome, seed=seed)
+    assert judge(simulate.evidence(planted)).verdict != "GO"
+
+
+@settings(max_examples=3)
+@given(st.permutations(sorted(PRODUCTION)), st.integers(0, 2**32 - 1))
+def test_neither_names_nor_the_order_of_rows_matter(names, seed):
+    planted = incident()
+    renamed = dict(zip(sorted(PRODUCTION), (f"X {name}" for name in names), strict=True))
+    other = dataclasses.replace(
+        planted,
+        workload="renamed",
+        **{
+            arm: getattr(planted, arm).assign(endpoint=getattr(planted, arm)["endpoint"].map(renamed))
+            for arm in ("control", "steps")
+        },
+    )
+    evidence = simulate.evidence(other)
+    rng = np.random.default_rng(seed)
+    shuffled = {
+        name: dataclasses.replace(
+            arm, observations=arm.observations.iloc[rng.permutation(len(arm.observations))].reset_index(drop=True)
+        )
+        for name, arm in evidence.arms.items()
+    }
+    expected, found = judge(simulate.evidence(planted)), judge(dataclasses.replace(evidence, arms=shuffled))
+    assert found.verdict == expected.verdict
+    share = {renamed.get(one.endpoint or "", ""): one.observed for one in expected.findings if one.endpoint}
+    assert {one.endpoint: one.observed for one in found.findings if one.endpoint} == share
+
+
+def test_from_a_folder_to_the_same_bytes(tmp_path, capsys):
+    planted = incident()
+    planted.lines(dict.fromkeys(range(20, 26), 80))
+    planted.lag(9.0)
+    folder = simulate.write(simulate.evidence(planted, qa(), name="incident"), tmp_path / "run")
+    verdict = judge_run(folder)
+    first = (folder / "verdict.json").read_bytes()
+    document = json.loads(first)
+    assert document["verdict"] == verdict.verdict == "NO_GO"
+    contract = (
+        "workload endpoint probe outcome metric unit phase control observed effect interval p_value only_in_production "
+        "root explanation"
+    ).split()
+    assert all(set(contract) <= set(finding) for finding in document["findings"])
+    assert {"arms", "steps", "endpoints", "broke_first", "timeline", "criteria", "workload_verdicts"} <= set(document)
+    capsys.readouterr()
+    assert run(["judge", str(folder), "--json"]) == 1
+    assert json.loads(capsys.readouterr().out) == document
+    assert (folder / "verdict.json").read_bytes() == first
+    assert run(["judge", str(folder)]) == 1
+    assert "NO_GO" in capsys.readouterr().out
+
+
+def test_the_exit_code_says_the_verdict(tmp_path, capsys):
+    calm = simulate.workload(1, mix={EVENTS: (200, 0.0)})
+    calm.step(20, 25)
+    go = simulate.write(simulate.evidence(calm), tmp_path / "go")
+    assert run(["judge", str(go)]) == 0
+    broken = simulate.write(simulate.evidence(calm), tmp_path / "broken")
+    segment = next((broken / "arms" / "production-steps" / "observations").glob("*.parquet"))
+    segment.write_bytes(b"PAR1 no longer")
+    assert run(["judge", str(broken)]) == 3
+    assert run(["judge", str(tmp_path)]) == 2
+    wrong = simulate.write(simulate.evidence(calm, criteria={"lock_wait": 1}), tmp_path / "wrong")
+    assert run(["judge", str(wrong)]) == 2
+    assert not (wrong / "verdict.json").exists()
+    capsys.readouterr()
