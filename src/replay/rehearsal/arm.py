@@ -142,6 +142,8 @@ class ArmPlayer:
             stack.callback(locust.interrupt)  # on a way out before its end, the load goes first
             steps.start()
             self._await_load(locust, clock)
+            for file in (self._start_file, self._start_file.with_name("start.ready")):
+                file.unlink(missing_ok=True)
             # A step that runs is let end, within its own limit: how long it takes is evidence too.
             steps.begin_no_more()
             while steps.alive:
