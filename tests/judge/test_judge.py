@@ -9,49 +9,11 @@ import pytest
 import simulate
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from incident import CHECK_IN, EVENTS, PRODUCTION, incident, of, production, qa
 from simulate import ALTER, EXPORT, STEP, TOKEN
 
 from replay.cli.main import run
-from replay.evidence.values import Mark
 from replay.judge.verdict import judge, judge_run
-
-EVENTS = "GET /v1/events/{event_id}"
-CHECK_IN = "POST /v1/check-ins"
-PRODUCTION = {TOKEN: (1500, 0.003), EXPORT: (60, 0.0), EVENTS: (1500, 0.0), CHECK_IN: (600, 0.003)}
-QA = {TOKEN: (300, 0.0), EVENTS: (300, 0.0), EXPORT: (60, 0.0)}
-
-
-def production(seed=1, regime=simulate.I):
-    planted = simulate.workload(seed, regime=regime, mix=PRODUCTION)
-    planted.step(20, 25)
-    return planted
-
-
-def qa(seed=2):
-    planted = simulate.workload(seed, name="qa", role="pre-production", mix=QA)
-    planted.step(20, 25)
-    return planted
-
-
-def incident():
-    """Production's clients queue behind the ALTER; QA's do not."""
-    planted = production()
-    planted.lock()
-    planted.fail(TOKEN, 20, 25, 0.4)
-    return planted
-
-
-def of(verdict, **fields):
-    """The findings that have these fields."""
-    return [
-        finding
-        for finding in verdict.to_json()["findings"]
-        if all(finding[name] == value for name, value in fields.items())
-    ]
-
-
-def failed(verdict):
-    return {check.name for check in verdict.checks if not check.passed and check.about == "evidence"}
 
 
 @pytest.mark.parametrize("regime", [simulate.I, simulate.M, simulate.S], ids=["I", "M", "S"])
@@ -258,106 +220,6 @@ def test_the_whole_stage_standing_still_is_one_event():
     (stall,) = of(verdict, metric="stall_s")
     assert stall["endpoint"] == "*"
     assert 6.5 < stall["observed"] < 8
-
-
-def test_wrong_credentials_in_every_arm_prove_nothing():
-    planted, other = incident(), qa()
-    for one in (planted, other):
-        for arm in ("control", "steps"):
-            one.fail(None, 0, 60, 1.0, "refused", arm=arm)
-    verdict = judge(simulate.evidence(planted, other))
-    assert verdict.verdict == "INCONCLUSIVE"
-    assert "control_agreement" in failed(verdict)
-    assert "credentials" in " ".join(verdict.reasons)
-    planted.step(35, 36, "duplicate key", "roll back", "rollback")
-    assert judge(simulate.evidence(planted, other)).verdict == "NO_GO"
-
-
-def test_one_endpoint_that_the_control_gets_wrong_is_enough():
-    planted = production()
-    for arm in ("control", "steps"):
-        planted.fail(EXPORT, 0, 60, 0.2, "refused", arm=arm, seed=5)
-    verdict = judge(simulate.evidence(planted))
-    assert verdict.verdict == "INCONCLUSIVE"
-    assert EXPORT in " ".join(verdict.reasons)
-
-
-def _late(frame):
-    return frame.assign(sent_s=frame["sent_s"] + 0.4, done_s=frame["done_s"] + 0.4)
-
-
-# What is wrong with the evidence of a run that would be GO otherwise: the check that fails, and what replaces what.
-SPOILT_ARMS = {
-    "cut arm": ("arm_complete", lambda arm: {"observations": arm.observations.iloc[:1500]}),
-    "other schedule": (
-        "same_schedule",
-        lambda arm: {"observations": arm.observations.assign(endpoint=arm.observations["endpoint"].to_numpy()[::-1])},
-    ),
-    "damaged": ("arm_complete", lambda _: {"damaged": ("observations/x.parquet: broken",)}),
-    "starved generator": ("engine_lateness", lambda arm: {"observations": _late(arm.observations)}),
-    "twice": ("arm_complete", lambda arm: {"observations": arm.observations.iloc[[*range(len(arm.observations)), 0]]}),
-    "interrupted": ("arm_complete", lambda arm: {"info": dataclasses.replace(arm.info, state="interrupted")}),
-    "no end": ("steps_finished", lambda arm: {"marks": tuple(one for one in arm.marks if one.event != "ended")}),
-    "no step": ("steps_finished", lambda arm: {"marks": tuple(one for one in arm.marks if not one.step)}),
-    "late step": (
-        "min_requests",
-        lambda _: {"marks": (Mark(59.9, STEP, "migrate", "started"), Mark(59.95, STEP, "migrate", "ended"))},
-    ),
-    "no observations": ("arm_complete", lambda arm: {"observations": arm.observations.iloc[:0]}),
-}
-SPOILT_RUNS = {
-    "planned step missing": ("steps_finished", {"plan": {"steps": [{"name": STEP}, {"name": "another"}]}}),
-    "blind probe": ("probe_read", {"plan": {"probes": {"database": {"kind": "postgres"}}}}),
-    "failed": ("run_complete", {"state": "failed", "reason": "the load died"}),
-    "arm never played": ("run_complete", {"order": ["production-control", "production-steps", "production-third"]}),
-    "another Stage": ("stage_the_same", {"stage": {"fingerprints": {"a-control": "1", "a-steps": "2"}}}),
-    "criteria for nobody": ("criteria_endpoints", {"criteria": {"endpoints": {"GET /nowhere": {"p_value": 0.01}}}}),
-}
-
-
-def is_inconclusive(evidence, check):
-    verdict = judge(evidence)
-    assert verdict.verdict == "INCONCLUSIVE"
-    assert check in failed(verdict)
-    assert all(one.hint for one in verdict.checks if one.about == "evidence" and not one.passed)
-
-
-@pytest.mark.parametrize("name", SPOILT_ARMS)
-def test_a_bad_arm_is_inconclusive_and_the_reason_says_what_to_do(name):
-    check, spoil = SPOILT_ARMS[name]
-    evidence = simulate.evidence(production(), qa())
-    arm = evidence.arms["production-steps"]
-    evidence.arms["production-steps"] = dataclasses.replace(arm, **spoil(arm))
-    is_inconclusive(evidence, check)
-
-
-@pytest.mark.parametrize("name", SPOILT_RUNS)
-def test_a_bad_run_is_inconclusive_and_the_reason_says_what_to_do(name):
-    check, rehearsal = SPOILT_RUNS[name]
-    is_inconclusive(simulate.evidence(production(), qa(), **rehearsal), check)
-
-
-@pytest.mark.parametrize("arm", ["production-control", "production-steps", "qa-control"])
-def test_a_missing_arm_is_inconclusive(arm):
-    evidence = simulate.evidence(incident() if arm == "production-control" else production(), qa())
-    del evidence.arms[arm]
-    is_inconclusive(evidence, "arms_present")
-
-
-def test_a_proven_no_go_outranks_bad_evidence():
-    planted = incident()
-    evidence = simulate.evidence(planted, state="interrupted", reason="Ctrl-C")
-    assert judge(evidence).verdict == "NO_GO"
-    unproven = production()
-    unproven.fail(TOKEN, 20, 40, 0.2, "server error")
-    assert judge(simulate.evidence(unproven, state="interrupted")).verdict == "INCONCLUSIVE"
-
-
-def test_no_data_is_never_go():
-    assert judge(simulate.evidence()).verdict == "INCONCLUSIVE"
-    only_qa = judge(simulate.evidence(qa()))
-    assert only_qa.verdict == "INCONCLUSIVE"
-    assert "production_rehearsed" in failed(only_qa)
 
 
 @cache

@@ -66,6 +66,11 @@ class Effect:
     recovered_s: float | None
     smallest: int | None
 
+    @property
+    def p_value(self) -> float:
+        """The p that its severity rests on: by the reference's noise alone where a cause or a spell sets it apart."""
+        return self.test.p_by_reference if self.cause or self.test.spell else self.test.p_value
+
 
 def compare(
     case: Case, rows: npt.NDArray[np.int64], hits: tuple[Flags, Flags], could: tuple[Flags, Flags]

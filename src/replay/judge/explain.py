@@ -67,7 +67,7 @@ def _failure_finding(case: Case, effect: Effect, phase: str, kind: str, rows: np
         difference=difference_of(kind),
         effect=(x - x_control) / n,
         interval=rate_difference(x, n, x_control, n, effect.test.phi),
-        p_value=effect.test.p_value,
+        p_value=effect.p_value,
         root=by or cause,
         proven=cause is not None,
         first_bad_s=effect.first_bad_s,

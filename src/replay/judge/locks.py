@@ -66,7 +66,7 @@ def lock_queues(readings: pd.DataFrame) -> tuple[Queue, ...]:
             queue = _queue(queues, waiting, str(probe))
             queue.own_wait_s = max(queue.own_wait_s, float(value))
             for one in chain:
-                if not one.get("step") and one.get("level", 1) == 1:
+                if not one.get("step") and _level(one) == 1:
                     queue.holders[_holder(one)] += 1000  # the step's own wait says it best
             continue
         ahead = next((one for one in chain if one.get("step")), None)
@@ -82,9 +82,8 @@ def lock_queues(readings: pd.DataFrame) -> tuple[Queue, ...]:
         if waiting.get("endpoint"):
             name = str(waiting["endpoint"])
             queue.endpoints[name] = max(queue.endpoints.get(name, 0.0), float(value))
-        level = ahead.get("level", 1)
         for one in chain:
-            if not one.get("step") and one.get("level", 1) == level + 1:
+            if not one.get("step") and _level(one) == _level(ahead) + 1:
                 queue.holders[_holder(one)] += 1
     for queue in queues.values():
         queue.windows = merge(queue.windows)
@@ -94,6 +93,12 @@ def lock_queues(readings: pd.DataFrame) -> tuple[Queue, ...]:
 def _queue(queues: dict[tuple[str, str], Queue], session: dict[str, Any], probe: str) -> Queue:
     step, statement = str(session["step"]), " ".join(str(session.get("query") or "").split())
     return queues.setdefault((step, statement), Queue(step, statement, probe=probe))
+
+
+def _level(session: dict[str, Any]) -> int:
+    """How many waits lie between a session of a chain and the one that waits."""
+    level = session.get("level")
+    return level if isinstance(level, int) else 1
 
 
 def _holder(session: dict[str, Any]) -> tuple[str, str]:

@@ -1,0 +1,42 @@
+"""The rehearsal of an incident, as the tests simulate it, and how they look at verdicts."""
+
+import simulate
+from simulate import EXPORT, TOKEN
+
+EVENTS = "GET /v1/events/{event_id}"
+CHECK_IN = "POST /v1/check-ins"
+PRODUCTION = {TOKEN: (1500, 0.003), EXPORT: (60, 0.0), EVENTS: (1500, 0.0), CHECK_IN: (600, 0.003)}
+QA = {TOKEN: (300, 0.0), EVENTS: (300, 0.0), EXPORT: (60, 0.0)}
+
+
+def production(seed=1, regime=simulate.I):
+    planted = simulate.workload(seed, regime=regime, mix=PRODUCTION)
+    planted.step(20, 25)
+    return planted
+
+
+def qa(seed=2):
+    planted = simulate.workload(seed, name="qa", role="pre-production", mix=QA)
+    planted.step(20, 25)
+    return planted
+
+
+def incident():
+    """Production's clients queue behind the ALTER; QA's do not."""
+    planted = production()
+    planted.lock()
+    planted.fail(TOKEN, 20, 25, 0.4)
+    return planted
+
+
+def of(verdict, **fields):
+    """The findings that have these fields."""
+    return [
+        finding
+        for finding in verdict.to_json()["findings"]
+        if all(finding[name] == value for name, value in fields.items())
+    ]
+
+
+def failed(verdict):
+    return {check.name for check in verdict.checks if not check.passed and check.about == "evidence"}
