@@ -1,6 +1,7 @@
 """The demonstration's Stage: PostgreSQL with a standby behind a link, data, and the API over it."""
 
 import os
+import shlex
 import sys
 import time
 import urllib.error
@@ -17,8 +18,8 @@ from replay.demo.reset import reset
 from replay.errors import StageError
 
 # The link of a replica in another region: ample for everyday traffic, and for a burst now and then.
-LINK_RATE = 3_200_000.0
-LINK_BURST = 12_000_000.0
+LINK_RATE = 3_600_000.0
+LINK_BURST = 10_000_000.0
 _PATIENCE_S = 30.0
 
 
@@ -79,13 +80,14 @@ class Stage:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What ``reset_command`` and a plan's ``${NAME}`` need."""
-        return {"STAGE_DSN": self.dsn, "STAGE_REPLICA_DSN": self.replica_dsn, "STAGE_URL": self.url}
-
-    @property
-    def reset_command(self) -> str:
-        """A command line that puts the database back, given ``environment``."""
-        return f"{sys.executable} -m replay.demo.reset"
+        """What a plan's ``${NAME}`` and its reset command need. ``STAGE_RESET`` puts the database back."""
+        return {
+            "STAGE_DSN": self.dsn,
+            "STAGE_REPLICA_DSN": self.replica_dsn,
+            "STAGE_URL": self.url,
+            "STAGE_ERROR_LOG": str(self.error_log),
+            "STAGE_RESET": f"{shlex.quote(sys.executable)} -m replay.demo.reset",
+        }
 
     def stop(self) -> None:
         """Stop everything. Calling it again does nothing."""
