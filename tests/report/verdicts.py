@@ -135,7 +135,7 @@ def no_go() -> dict[str, Any]:
         ),
         finding(probe="errors", metric="log_lines", unit="lines/s", observed=103, explanation="The log was flooded."),
     ]
-    return verdict("NO_GO", REASONS, findings, broke=True)
+    return verdict("NO_GO", list(REASONS), findings, broke=True)
 
 
 def go() -> dict[str, Any]:

@@ -21,7 +21,7 @@ ADVICE = {
 }
 PRODUCTION = "production"
 PRE_PRODUCTION = "pre-production"
-_FIRST_SCREEN_CHARACTERS = 800
+_FIRST_SCREEN_CHARACTERS = 1000
 Kinds = dict[str, tuple[tuple[str, int], ...]]  # by endpoint: outcomes that were not as expected, counted
 # What a finding and a criterion have at least, so that a verdict of another version can be shown too.
 _FINDING: dict[str, Any] = dict.fromkeys(
