@@ -1,4 +1,5 @@
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -92,7 +93,7 @@ def test_a_reset_puts_everything_back(fresh_stage: Stage) -> None:
         busy.execute("ALTER TABLE access_tokens ADD COLUMN scope text")
         # Somebody is still connected, as the API is.
         environment = {**os.environ, **stage.environment}
-        subprocess.run(stage.reset_command.split(), env=environment, check=True, timeout=60)
+        subprocess.run(shlex.split(stage.environment["STAGE_RESET"]), env=environment, check=True, timeout=60)
     for dsn in (stage.dsn, stage.replica_dsn):
         with psycopg.connect(dsn) as connection:
             assert connection.execute("SELECT count(*), max(id) FROM registrations").fetchone() == before

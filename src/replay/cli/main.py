@@ -1,7 +1,6 @@
 """The `replay` command: its subcommands, and what its exit codes mean."""
 
 import importlib
-import os
 import sys
 import traceback
 from typing import NoReturn
@@ -85,9 +84,8 @@ def run(arguments: list[str]) -> int:
         if error.hint:
             click.echo(error.hint, err=True)
         return error.exit_code
-    except BrokenPipeError:
-        # The reader of our output left, as `head` does. Nothing more can be said to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit:
+        # click's own way out, with 1, where the reader of our output has left, as `head` does.
         return ExitCode.BROKEN
     except Exception as error:  # noqa: BLE001 - the last resort: a crash must never look like NO_GO
         traceback.print_exc()
