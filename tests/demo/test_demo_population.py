@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg
 
 from replay.demo import population
-from replay.demo.api import _ROUTES
+from replay.demo.endpoints import ROUTES
 from replay.demo.identities import INTEGRATIONS, write_identities
 from replay.demo.stage import Stage
 from replay.demo.wire import Answer, Wire
@@ -24,7 +24,7 @@ def test_production_is_answered(stage: Stage, database: psycopg.Connection) -> N
     answers = asyncio.run(population.production(stage.url, 8.5))
     assert {answer.status for answer in answers} <= {200, 201}
     assert all(answer.body for answer in answers)
-    assert set(endpoints(answers)) == {*_ROUTES, "POST /oauth/token"}
+    assert set(endpoints(answers)) == {*ROUTES, "POST /oauth/token"}
     assert any("cursor=" in answer.path for answer in answers)
     with_device, without = database.execute(
         "SELECT count(DISTINCT integration_id) FILTER (WHERE device IS NOT NULL), "
@@ -52,7 +52,7 @@ def test_qa_calls_every_endpoint_in_every_loop_and_never_names_a_device(
     answers = asyncio.run(population.qa(stage.url, 5.0))
     assert {answer.status for answer in answers} <= {200, 201}
     assert all(answer.body for answer in answers)
-    assert set(endpoints(answers)) == {*_ROUTES, "POST /oauth/token"}
+    assert set(endpoints(answers)) == {*ROUTES, "POST /oauth/token"}
     assert database.execute("SELECT count(device) FROM access_tokens").fetchone() == before
     pauses = [later.at_s - earlier.at_s - earlier.took_s for earlier, later in itertools.pairwise(answers)]
     assert sorted(pauses)[len(pauses) // 2] < 0.15
