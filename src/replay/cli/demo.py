@@ -50,9 +50,9 @@ def command(*, migration: str, out: Path | None, captures: Path | None, record: 
     console = Console(stderr=True, highlight=False)
     folder = captures or _shipped_captures()
     if record:
-        with _stage(console) as stage, console.status("recording") as status:
-            from replay.demo.recording import record_captures  # noqa: PLC0415 - wanted here alone
+        from replay.demo.recording import RECORDING_PORT, record_captures  # noqa: PLC0415 - wanted here alone
 
+        with _stage(console, RECORDING_PORT) as stage, console.status("recording") as status:
             record_captures(stage, folder, status.update)
         console.print(f"Recorded {folder / 'production'} and {folder / 'qa'}.")
         return ExitCode.GO
@@ -64,7 +64,7 @@ def command(*, migration: str, out: Path | None, captures: Path | None, record: 
 
 
 @contextlib.contextmanager
-def _stage(console: Console) -> Iterator["Stage"]:
+def _stage(console: Console, port: int = 0) -> Iterator["Stage"]:
     """A running Stage in a folder of its own, which goes with it."""
     try:
         from replay.demo.stage import Stage  # noqa: PLC0415 - its parts are an extra of the installation
@@ -75,7 +75,7 @@ def _stage(console: Console) -> Iterator["Stage"]:
         ) from error
     with tempfile.TemporaryDirectory(prefix="replay-demo-", ignore_cleanup_errors=True) as directory:
         with console.status("Stage: starting") as status:
-            stage = Stage(Path(directory), say=lambda doing: status.update(f"Stage: {doing}"))
+            stage = Stage(Path(directory), port=port, say=lambda doing: status.update(f"Stage: {doing}"))
         with stage:
             yield stage
 

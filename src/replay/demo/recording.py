@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from replay.demo.population import production, qa
-from replay.demo.reset import reset
 from replay.demo.stage import Stage
 from replay.demo.wire import Answer
 from replay.errors import ToolError
@@ -34,7 +33,7 @@ def record_captures(stage: Stage, captures: Path, say: Callable[[str], None] = l
     ]
     for name, environment, population, duration_s in played:
         say(f"recording captures/{name} for {duration_s:.0f} s")
-        reset(stage.dsn)
+        stage.put_back()
         fresh = captures / f".{name}.new"
         shutil.rmtree(fresh, ignore_errors=True)
         _record(stage.url, fresh, name=name, environment=environment, population=population, duration_s=duration_s)

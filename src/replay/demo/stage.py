@@ -89,6 +89,11 @@ class Stage:
             "STAGE_RESET": f"{shlex.quote(sys.executable)} -m replay.demo.reset",
         }
 
+    def put_back(self) -> None:
+        """Put the database back, and wait until the API has replaced the connections that this broke."""
+        reset(self.dsn)
+        self._wait_until_healthy()
+
     def stop(self) -> None:
         """Stop everything. Calling it again does nothing."""
         if self._api is not None:
@@ -110,10 +115,14 @@ class Stage:
             log=self.directory / "api.log",
             environment={**os.environ, "STAGE_DSN": self.dsn, "API_ERROR_LOG": str(self.error_log)},
         )
+        self._wait_until_healthy()
+
+    def _wait_until_healthy(self) -> None:
         deadline_s = time.monotonic() + _PATIENCE_S
         while not self._healthy():
-            if self._api.ended() or time.monotonic() > deadline_s:
-                raise StageError(f"The API does not answer: {self._api.last_words()}", f"See {self._api.log}.")
+            if self._api is None or self._api.ended() or time.monotonic() > deadline_s:
+                words = self._api.last_words() if self._api else "it was never started"
+                raise StageError(f"The API does not answer: {words}", f"See {self.directory}.")
             time.sleep(0.05)
 
     def _healthy(self) -> bool:
