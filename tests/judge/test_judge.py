@@ -28,6 +28,37 @@ def test_two_equal_arms_are_go(regime):
         assert verdict.reasons
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_brief_waits_behind_a_careful_step_are_go(seed):
+    planted = production(seed, simulate.M)
+    for at_s in range(20, 50, 3):
+        planted.lock(at_s, at_s + 0.6)
+    assert judge(simulate.evidence(planted, qa())).verdict == "GO"
+
+
+def test_a_few_failures_are_enough_where_a_lock_proves_them():
+    planted = production()
+    planted.lock(20, 21.8)
+    planted.fail(CHECK_IN, 20, 21.8, 0.35)
+    verdict = judge(simulate.evidence(planted, qa()))
+    assert verdict.verdict == "NO_GO"
+    assert not of(verdict, metric="lock_wait_s")
+    (finding,) = of(verdict, endpoint=CHECK_IN)
+    assert finding["proven"]
+    assert finding["failures"] < 15
+
+
+def test_errors_that_name_what_the_step_changed_prove_it():
+    planted = production()
+    planted.fail(CHECK_IN, 30, 32, 0.4, "server error")
+    planted.lines({30: 3, 31: 3, 32: 2}, template='column "scopes" of oauth_token does not exist')
+    planted.lines({}, "control")
+    verdict = judge(simulate.evidence(planted, qa()))
+    assert verdict.verdict == "NO_GO"
+    (finding,) = of(verdict, endpoint=CHECK_IN)
+    assert "does not exist" in finding["root"]
+
+
 def test_a_lock_outage_is_no_go_only_in_production_with_its_root():
     verdict = judge(simulate.evidence(incident(), qa()))
     assert verdict.verdict == "NO_GO"

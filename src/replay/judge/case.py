@@ -17,6 +17,7 @@ from replay.judge.noise import Flags, Stall, find_stalls, merge, near_stall, wit
 from replay.judge.phases import BEFORE, Span, step_spans
 
 _AFTERMATH_S = 2.0
+_WAITED_S = 0.25
 _SQL_WORDS = frozenset(
     "action add after all alter always analyze and any array before begin between bigint boolean bytea cascade case "
     "char character check column commit concurrently constraint create current_timestamp database date default delete "
@@ -105,7 +106,8 @@ class Case:
 
     def behind_lock(self, stall: Stall) -> bool:
         """Whether the application waited behind a step for at least half of a stall."""
-        shared = [min(stall.to_s, end) - max(stall.from_s, start) for start, end in self.lock_windows]
+        waits = merge([wait for queue in self.queues for wait in queue.waits])
+        shared = [min(stall.to_s, end) - max(stall.from_s, start) for start, end in waits]
         return sum(max(0.0, overlap) for overlap in shared) >= stall.length_s / 2
 
     @cached_property
@@ -165,15 +167,30 @@ class Case:
     def _kept(self) -> dict[str, npt.NDArray[Any]]:
         return {}
 
+    @cached_property
+    def error_windows(self) -> list[tuple[float, float]]:
+        """When errors came up that are new since the steps and name what they change."""
+        return merge([(at_s - 1, at_s + 2) for at_s, _ in self.named_errors])
+
+    def met_cause(self, from_s: npt.NDArray[np.float64], to_s: npt.NDArray[np.float64]) -> Flags:
+        """Which intervals met what can prove a cause: a lock queue behind a step, or such an error at their end."""
+        return self._met_lock(from_s, to_s, self.lock_windows) | within(to_s, to_s, self.error_windows)
+
+    @staticmethod
+    def _met_lock(
+        from_s: npt.NDArray[np.float64], to_s: npt.NDArray[np.float64], windows: list[tuple[float, float]]
+    ) -> Flags:
+        """What overlaps a lock queue and took time itself: an answer that failed at once did not wait for a lock."""
+        return within(from_s, to_s, windows) & (to_s - from_s >= _WAITED_S)
+
     def cause_of(self, from_s: npt.NDArray[np.float64], to_s: npt.NDArray[np.float64]) -> str | None:
         """What proves the cause of effects at these intervals, in words; None where less than half of them have it."""
         if not len(from_s):
             return None
-        if 2 * within(from_s, to_s, self.lock_windows).sum() >= len(from_s):
+        if 2 * self._met_lock(from_s, to_s, self.lock_windows).sum() >= len(from_s):
             return max(self.queues, key=lambda queue: int(within(from_s, to_s, queue.windows).sum())).root
-        errors = self.named_errors
-        if errors and 2 * within(to_s, to_s, [(at_s - 1, at_s + 2) for at_s, _ in errors]).sum() >= len(from_s):
-            templates = sorted({template for _, template in errors})
+        if 2 * within(to_s, to_s, self.error_windows).sum() >= len(from_s):
+            templates = sorted({template for _, template in self.named_errors})
             return f"error new since the steps: {' '.join(templates[0].split())[:160]}"
         return None
 

@@ -1,8 +1,8 @@
 """Effects of the steps on endpoints: failures, outages, latency, and the whole Stage standing still.
 
 An effect with a proven cause (a lock behind the step, an error that names what the step changed) needs less proof
-than one that stands alone. One that stands alone must not rest on a single burst away from the steps: the worst three
-seconds outside of them are left out of its test.
+than one that stands alone. One that stands alone must not rest on a single burst: its worst three seconds are left out
+of its test, unless it is a spell of failures that came with a step, or an outage.
 """
 
 from collections import Counter
@@ -33,9 +33,10 @@ _REFERENCE_AT_LEAST = 20
 class Comparison:
     """Events (failures, slow answers) since the first step against the reference.
 
-    ``p_value`` takes the clustering of both into account; ``p_by_reference`` that of the reference alone, for what a
-    lock or an outage sets apart; ``p_without_burst`` leaves out the worst burst away from the steps. ``seconds`` counts
-    the distinct seconds in which events were seen; ``spell`` is what `_is_spell` says.
+    ``phi`` and ``p_value`` take the clustering of both into account; ``reference_phi`` and ``p_by_reference`` that of
+    the reference alone, for what a lock or an outage sets apart; ``p_without_burst`` leaves out the worst three
+    seconds. ``seconds`` counts the distinct seconds in which events were seen; ``spell`` is what `_is_spell`
+    says.
     """
 
     later: int
@@ -43,6 +44,7 @@ class Comparison:
     reference: int
     n_reference: int
     phi: float
+    reference_phi: float
     p_value: float
     p_without_burst: float
     p_by_reference: float
@@ -52,13 +54,19 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What became of one endpoint. ``rows`` are its positions in the case's pairs."""
+    """What became of one endpoint. ``rows`` are its positions in the case's pairs.
+
+    ``caused`` says that its failures are too many among the requests that met a lock behind a step or an error naming
+    what the step changed (``caused_p``); ``alone`` is the severity that it would have without that.
+    """
 
     endpoint: str
     rows: npt.NDArray[np.int64]
     test: Comparison
     severity: str
-    cause: str | None
+    alone: str
+    caused: bool
+    caused_p: float
     phases: tuple[str, ...]
     outage_s: float
     reference_outage_s: float
@@ -68,8 +76,10 @@ class Effect:
 
     @property
     def p_value(self) -> float:
-        """The p that its severity rests on: by the reference's noise alone where a cause or a spell sets it apart."""
-        return self.test.p_by_reference if self.cause or self.test.spell else self.test.p_value
+        """The p that its severity rests on."""
+        if self.caused:
+            return self.caused_p
+        return self.test.p_by_reference if self.test.spell else self.test.p_value
 
 
 def compare(
@@ -89,10 +99,11 @@ def compare(
     n_reference = len(control) + len(before)
     cells = np.concatenate((c_start[control], t_start[before] + 1e6))
     in_reference = _blocks(cells, np.concatenate((control_hits[control], steps_hits[before])))
+    reference_phi = dispersion(in_reference)
     x, n = int(steps_hits[later].sum()), len(later)
     phi = _phi(case, in_reference, later, steps_hits)
     p = more_failures_p(x, n, reference, n_reference, phi)
-    kept = later[~_worst_burst(case, t_start[later], steps_hits[later])]
+    kept = later[~_worst_burst(t_start[later], steps_hits[later])]
     calm_phi = _phi(case, in_reference, kept, steps_hits)
     p_calm = more_failures_p(int(steps_hits[kept].sum()), n, reference, n_reference, calm_phi)
     hit = later[steps_hits[later]]
@@ -102,9 +113,10 @@ def compare(
         reference=reference,
         n_reference=n_reference,
         phi=phi,
+        reference_phi=reference_phi,
         p_value=p,
         p_without_burst=max(p, p_calm),
-        p_by_reference=more_failures_p(x, n, reference, n_reference, dispersion(in_reference)),
+        p_by_reference=more_failures_p(x, n, reference, n_reference, reference_phi),
         seconds=len(np.unique(np.floor(case.column("t_end")[hit]))),
         spell=_is_spell(
             case, t_start[hit], (c_start[control[control_hits[control]]], t_start[before[steps_hits[before]]])
@@ -148,15 +160,14 @@ def _blocks(at_s: Times, hits: Flags) -> tuple[Times, Times]:
     return (failures, np.bincount(cell).astype(np.float64))
 
 
-def _worst_burst(case: Case, at_s: Times, hits: Flags) -> Flags:
-    """The hits of the worst three seconds that no step is near."""
-    alone = hits & ~within(at_s, at_s, case.step_windows)
-    if not alone.any():
-        return alone
+def _worst_burst(at_s: Times, hits: Flags) -> Flags:
+    """The hits of the worst three seconds."""
+    if not hits.any():
+        return hits
     second = np.floor(at_s - at_s.min()).astype(np.int64)
-    counts = np.bincount(second[alone], minlength=int(second.max()) + _BURST_S)
+    counts = np.bincount(second[hits], minlength=int(second.max()) + _BURST_S)
     worst = int(np.argmax(np.convolve(counts, np.ones(_BURST_S, dtype=np.int64), mode="valid")))
-    burst: Flags = alone & (second >= worst) & (second < worst + _BURST_S)
+    burst: Flags = hits & (second >= worst) & (second < worst + _BURST_S)
     return burst
 
 
@@ -185,22 +196,27 @@ def _failures_of(case: Case, endpoint: str, rows: npt.NDArray[np.int64]) -> Effe
         longest_outage(t_start[before], t_end[before], t_new[before])[0],
     )
     failing = later[t_new[later]]
-    cause = case.cause_of(case.column("root_start")[failing], case.column("root_end")[failing])
+    met = later[case.met_cause(case.column("root_start")[later], case.column("root_end")[later])]
+    x_met = int(t_new[met].sum())
+    caused_p = more_failures_p(x_met, len(met), test.reference, test.n_reference, test.reference_phi)
+    caused = x_met >= _WITH_CAUSE and caused_p <= limits.p_value_with_cause
     by_phase = Counter(case.texts("phase")[failing].tolist())
     in_phase = Counter(case.texts("phase")[later].tolist())
     strong = any(
         count >= limits.strong_failures and count >= limits.failure_share * in_phase[phase]
         for phase, count in by_phase.items()
     )
-    severity = _severity(test, limits, (outage_s, reference_outage_s), caused=cause is not None, strong=strong)
+    alone = _severity_alone(test, limits, (outage_s, reference_outage_s), strong=strong)
     first_bad_s, recovered_s = recovery(t_start[later], t_end[later], t_new[later])
     phases = [phase for phase in phase_order(case.spans) if by_phase[phase] >= max(3, 0.1 * len(failing))]
     return Effect(
         endpoint=endpoint,
         rows=rows,
         test=test,
-        severity=severity,
-        cause=cause,
+        severity=BLOCKING if caused else alone,
+        alone=alone,
+        caused=caused,
+        caused_p=caused_p,
         phases=tuple(phases or [phase for phase, _ in by_phase.most_common(1)]),
         outage_s=outage_s,
         reference_outage_s=reference_outage_s,
@@ -210,14 +226,12 @@ def _failures_of(case: Case, endpoint: str, rows: npt.NDArray[np.int64]) -> Effe
     )
 
 
-def _severity(test: Comparison, limits: Criteria, outages_s: tuple[float, float], *, caused: bool, strong: bool) -> str:
+def _severity_alone(test: Comparison, limits: Criteria, outages_s: tuple[float, float], *, strong: bool) -> str:
     outage_s, reference_outage_s = outages_s
     out = outage_s >= limits.outage_s and outage_s > 1.5 * reference_outage_s
     enough = test.later - test.reference * test.n_later / max(1, test.n_reference) >= limits.min_failures
     spread = enough and test.seconds >= limits.min_seconds
     apart = test.p_by_reference <= limits.p_value
-    if caused and test.later >= _WITH_CAUSE and (test.p_by_reference <= limits.p_value_with_cause or out):
-        return BLOCKING
     if apart and out and outage_s >= limits.unavailable_s:
         return BLOCKING
     lasting = test.p_without_burst <= limits.p_value and spread

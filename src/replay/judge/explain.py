@@ -8,7 +8,7 @@ import numpy.typing as npt
 from replay.judge.case import Case
 from replay.judge.differences import difference_of
 from replay.judge.effects import Effect, Slowdown
-from replay.judge.findings import BLOCKING, SUSPECT, Finding, percent, seconds
+from replay.judge.findings import BLOCKING, NOTE, SUSPECT, Finding, percent, seconds
 from replay.judge.noise import Stall
 from replay.judge.phases import phase_at
 from replay.judge.statistics import mover, quantile_interval, rate_difference
@@ -49,7 +49,8 @@ def _failure_finding(case: Case, effect: Effect, phase: str, kind: str, rows: np
     hit = rows[case.flags("t_new")[rows] & (case.texts("t_kind")[rows] == kind)]
     in_control = rows[case.flags("c_new")[rows] & (case.texts("c_kind")[rows] == kind)]
     n, x, x_control = len(rows), len(hit), len(in_control)
-    cause, by = effect.cause, _caused_by(case, effect.endpoint, hit)
+    cause = case.cause_of(case.column("root_start")[hit], case.column("root_end")[hit]) if effect.caused else None
+    by = _caused_by(case, effect.endpoint, hit)
     because = f", because {by} had failed before them" if by else ""
     without = f"{x_control} of the same requests did" if x_control else "none of the same requests did"
     return Finding(
@@ -61,7 +62,7 @@ def _failure_finding(case: Case, effect: Effect, phase: str, kind: str, rows: np
         control=x_control / n,
         explanation=f"{effect.endpoint}: {x} of {n} requests ({percent(x / n)}) {_VERBS.get(kind, kind)} "
         f"{said(phase)}{because}; without the steps {without}.",
-        severity=effect.severity,
+        severity=BLOCKING if cause else effect.alone or NOTE,
         endpoint=effect.endpoint,
         outcome=kind,
         difference=difference_of(kind),
@@ -94,6 +95,9 @@ def _never_recovered(case: Case, effect: Effect) -> Finding:
     first_bad_s = effect.first_bad_s or 0.0
     lasted_s = max(0.0, case.end_s - first_bad_s)
     failing = effect.rows[case.flags("t_new")[effect.rows] & case.later[effect.rows]]
+    cause = (
+        case.cause_of(case.column("root_start")[failing], case.column("root_end")[failing]) if effect.caused else None
+    )
     return Finding(
         workload=case.workload,
         arm=case.steps.info.arm,
@@ -106,8 +110,8 @@ def _never_recovered(case: Case, effect: Effect) -> Finding:
         endpoint=effect.endpoint,
         metric="never_recovered",
         effect=lasted_s,
-        root=_caused_by(case, effect.endpoint, failing) or effect.cause,
-        proven=effect.cause is not None,
+        root=_caused_by(case, effect.endpoint, failing) or cause,
+        proven=cause is not None,
         first_bad_s=effect.first_bad_s,
         outage_s=effect.outage_s,
     )

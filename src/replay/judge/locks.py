@@ -11,8 +11,8 @@ import pandas as pd
 from replay.judge.findings import short
 from replay.judge.noise import merge
 
-# Waits too short to make a request fail, and how long a backlog takes to drain once the lock is gone.
-_SHORTEST_S = 0.05
+# Waits too short to make a request fail; and how long a backlog takes to drain at most, once the lock is gone.
+_SHORTEST_S = 0.25
 _DRAIN_S = 2.0
 
 
@@ -25,7 +25,8 @@ class Queue:
     longest_s: float = 0.0
     longest_at_s: float = 0.0
     own_wait_s: float = 0.0
-    windows: list[tuple[float, float]] = field(default_factory=list)
+    waits: list[tuple[float, float]] = field(default_factory=list)
+    windows: list[tuple[float, float]] = field(default_factory=list)  # the waits, with the time a backlog takes
     endpoints: dict[str, float] = field(default_factory=dict)
     queries: Counter[str] = field(default_factory=Counter)
     queued_at: Counter[float] = field(default_factory=Counter)
@@ -76,7 +77,8 @@ def lock_queues(readings: pd.DataFrame) -> tuple[Queue, ...]:
         if value > queue.longest_s:
             queue.longest_s, queue.longest_at_s = float(value), float(at_s)
         if value >= _SHORTEST_S:
-            queue.windows.append((float(at_s - value), float(at_s) + _DRAIN_S))
+            queue.waits.append((float(at_s - value), float(at_s)))
+            queue.windows.append((float(at_s - value), float(at_s) + min(_DRAIN_S, float(value))))
         queue.queued_at[round(float(at_s), 2)] += 1
         queue.queries[short(str(waiting.get("query") or ""))] += 1
         if waiting.get("endpoint"):
@@ -86,7 +88,7 @@ def lock_queues(readings: pd.DataFrame) -> tuple[Queue, ...]:
             if not one.get("step") and _level(one) == _level(ahead) + 1:
                 queue.holders[_holder(one)] += 1
     for queue in queues.values():
-        queue.windows = merge(queue.windows)
+        queue.waits, queue.windows = merge(queue.waits), merge(queue.windows)
     return tuple(sorted(queues.values(), key=lambda queue: (-queue.longest_s, queue.step, queue.statement)))
 
 

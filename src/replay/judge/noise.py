@@ -103,9 +103,9 @@ def longest_outage(at_s: Times, end_s: Times, bad: Flags) -> tuple[float, float]
 def recovery(at_s: Times, end_s: Times, bad: Flags, calm_s: float = 2.0) -> tuple[float | None, float | None]:
     """(when it broke, when it came back) of one endpoint; None where it never did.
 
-    It broke when its first failure was seen. A spell of failures ends at the first of 3 successes in a row, or at the
-    first of those that reach ``calm_s`` beyond the last failure. It came back after the last spell that counts: of 3
-    failures or more, or any where none has so many.
+    A spell of failures ends with a success that no failure follows within ``calm_s``; at the arm's end three successes
+    do. What counts are the spells of 3 failures or more, or all where none has so many: it broke when the first failure
+    of the first of them was seen, and came back with the success that ended the last.
     """
     if not bad.any():
         return (None, None)
@@ -114,16 +114,19 @@ def recovery(at_s: Times, end_s: Times, bad: Flags, calm_s: float = 2.0) -> tupl
     failures, successes = 0, 0
     began = last_bad = back = 0.0
     for moment, is_bad in zip(end_s[order].tolist(), bad[order].tolist(), strict=True):
+        if failures and successes and moment - last_bad >= calm_s:
+            spells.append((failures, began, back))
+            failures = successes = 0
         if is_bad:
             began = moment if failures == 0 else began
             failures, successes, last_bad = failures + 1, 0, moment
         elif failures:
             back = moment if successes == 0 else back
             successes += 1
-            if successes >= 3 or moment - last_bad >= calm_s:
+            if moment - last_bad >= calm_s:
                 spells.append((failures, began, back))
                 failures = successes = 0
     if failures:
-        spells.append((failures, began, None))
+        spells.append((failures, began, back if successes >= 3 else None))
     counted = [spell for spell in spells if spell[0] >= 3] or spells
-    return (spells[0][1], counted[-1][2])
+    return (counted[0][1], counted[-1][2])
