@@ -165,7 +165,7 @@ async def export_registrations(call: Call) -> Response:
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
     lines.writerow(["registration", "event", "attendee", "ticket", "status", "checked_in_at"])
-    async with call.connection.cursor(name="export") as cursor:
+    async with call.connection.cursor(name=call.route) as cursor:
         await cursor.execute(
             routed(
                 "SELECT r.id, e.name, a.name AS attendee, r.ticket, r.status, c.at FROM registrations r "

@@ -6,7 +6,7 @@ from replay.judge.case import Case
 from replay.judge.findings import BLOCKING, NOTE, STEP_METRICS, SUSPECT, Check, Finding, percent, seconds
 from replay.judge.probes import log_lines, log_probes, replica_lag
 
-_MOST = 6
+_MOST = 4
 
 
 def change_checks(cases: list[Case], findings: list[Finding]) -> list[Check]:
@@ -122,26 +122,44 @@ def reasons(verdict: str, findings: list[Finding], checks: list[Check], cases: l
 
 
 def _told(findings: list[Finding]) -> list[str]:
-    """A sentence for each finding, for the first few endpoints only; the rest are named together."""
-    told, more = [], []
-    for finding in findings:
-        if finding.unit != "share" or sum(one.unit == "share" for one in findings[: findings.index(finding)]) < _MOST:
-            told.append(_sentence(finding))
+    """A sentence for each finding; of a workload's endpoints the first has its own, the others share one."""
+    told: dict[tuple[str, str] | int, str] = {}
+    others: dict[str, list[Finding]] = {}
+    for number, finding in enumerate(findings):
+        if finding.unit != "share":
+            told[number] = _sentence(finding)
+        elif (finding.workload, "first") not in told:
+            told[finding.workload, "first"] = _sentence(finding)
+            told[finding.workload, "others"] = ""
         else:
-            more.append(f"{finding.endpoint} ({finding.workload})")
-    return [*told, f"Failing too: {', '.join(dict.fromkeys(more))}."] if more else told
+            others.setdefault(finding.workload, []).append(finding)
+    for workload, more in others.items():
+        told[workload, "others"] = _together(more)
+    return [sentence for sentence in told.values() if sentence]
+
+
+def _together(findings: list[Finding]) -> str:
+    """One sentence for the further endpoints of a workload, the worst first."""
+    worst: dict[str, Finding] = {}
+    for finding in sorted(findings, key=lambda finding: -(finding.observed or 0.0)):
+        worst.setdefault(str(finding.endpoint), finding)
+    named = [f"{endpoint} ({percent(finding.observed or 0.0)})" for endpoint, finding in worst.items()]
+    more = f" and {len(named) - _MOST} more" if len(named) > _MOST else ""
+    count = "Another endpoint" if len(named) == 1 else f"{len(named)} more endpoints"
+    sentence = f"{count} failed under {findings[0].workload} too: {', '.join(named[:_MOST])}{more}."
+    return f"{sentence} {_scope(findings)}".strip()
 
 
 _WEIGHT = {
     "step_failed": 0,
     "lock_wait_s": 1,
-    "stall_s": 2,
-    "failures": 3,
+    "failures": 2,
+    "never_recovered": 3,
     "rollback_failed": 4,
-    "never_recovered": 5,
-    "replica_lag_s": 6,
-    "replica_lag_bytes": 6,
-    "log_lines": 7,
+    "replica_lag_s": 5,
+    "replica_lag_bytes": 5,
+    "log_lines": 6,
+    "stall_s": 7,
     "latency_p95_s": 8,
 }
 
@@ -165,11 +183,15 @@ def _weightiest(findings: list[Finding]) -> list[Finding]:
 
 
 def _sentence(finding: Finding) -> str:
-    if finding.only_in_production:
-        return f"{finding.explanation} Only under production's traffic."
-    if finding.only_in_production is False:
-        return f"{finding.explanation} Under pre-production's traffic too."
-    return finding.explanation
+    return f"{finding.explanation} {_scope([finding])}".strip()
+
+
+def _scope(findings: list[Finding]) -> str:
+    """Where it happens, as far as all of the findings say the same."""
+    only = {finding.only_in_production for finding in findings}
+    if only == {True}:
+        return "Only under production's traffic."
+    return "Under pre-production's traffic too." if only == {False} else ""
 
 
 def _why_go(cases: list[Case]) -> list[str]:

@@ -24,12 +24,13 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _BLOCK_EDGE = re.compile(r"/\*|\*/")
+_SPACE = " \t\n\r\f\v"  # what PostgreSQL takes for space; any other character can be part of a name
 _ROUTINE = ("function", "procedure")
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One statement without its semicolon, with the comments before it, and the line it begins on (from 1)."""
+    """One statement without its semicolon and the comments before it, and the line it begins on (from 1)."""
 
     text: str
     line: int
@@ -53,7 +54,8 @@ def split_statements(sql: str, source: str = "The SQL") -> tuple[Statement, ...]
         nonlocal start, depth, body, words, content, line, counted
         if content is not None:
             line, counted = line + sql.count("\n", counted, content), content
-            statements.append(Statement(sql[start:end].strip(), line))
+            hint = sql.find("/*+", start, content)  # a hint before a statement belongs to it
+            statements.append(Statement(sql[content if hint < 0 else hint : end].strip(_SPACE), line))
         start, depth, body, words, content = end + 1, 0, 0, [], None
 
     while position < len(sql):

@@ -1,7 +1,8 @@
 """Follows a log file while an arm is played, and folds its lines into templates.
 
-Memory and time are bounded however fast the log grows: at most so many lines a second are read one by one, those beyond
-are counted only; at most so many templates are kept, the others fall into one.
+Memory and time are bounded however fast the log grows: a line that came before is known by its bytes; of others at most
+so many a second are read one by one, those beyond are counted only; at most so many templates are kept, the others fall
+into one.
 """
 
 import contextlib
@@ -24,6 +25,7 @@ _INTERVAL_S = 0.1
 _CHUNK = 1 << 20
 _LINES_READ = 500  # a second
 _TEMPLATES = 200  # an arm
+_LINES_KNOWN = 2_000
 _LONGEST_LINE = 1_000
 _LONGEST_TEMPLATE = 300
 _LONGEST_EXAMPLE = 500
@@ -37,7 +39,7 @@ _FOLDS = (
     (re.compile(r"\b0x[0-9a-fA-F]+\b|\b(?=[0-9a-fA-F]*\d)(?=[0-9a-fA-F]*[a-fA-F])[0-9a-fA-F]{8,}\b"), "<hex>"),
     (re.compile(r"(?<![\w.>])(?:/[\w.@+~-]+){2,}/[\w.@+~-]*\.\w+"), "<path>"),
     (re.compile(r"\b(?=[\w-]*\d)[\w-]{20,}\b"), "<word>"),
-    (re.compile(r"\d+(?:\.\d+)?"), "<n>"),
+    (re.compile(r"(?<![A-Za-z_])\d+(?:\.\d+)?"), "<n>"),
 )
 
 
@@ -77,6 +79,7 @@ class LogProbe:
         self._log = log
         self._scrub = scrub
         self._templates: set[str] = set()
+        self._known: dict[bytes, tuple[str, str]] = {}  # a line's template, and the line as an example
         self._second = _Second(0, 0, 0, {})
         self._sampler = Sampler(f"probe {plan.name}", _INTERVAL_S, self._sample, self._end)
 
@@ -104,16 +107,18 @@ class LogProbe:
     def _take(self, chunk: bytes) -> None:
         """Take in whole lines."""
         second = self._second
-        lines = chunk.split(b"\n", max(0, _LINES_READ - second.read))
-        rest = lines.pop()  # empty, or what is beyond the lines that are read one by one
-        second.lines += len(lines) + rest.count(b"\n")
-        second.read += len(lines)
-        for line in lines:
-            self._count(line[:_LONGEST_LINE].decode("utf-8", errors="replace").rstrip())
-        if rest:
-            self._add(NOT_READ, rest.count(b"\n"), "")
+        for line in chunk.split(b"\n")[:-1]:
+            second.lines += 1
+            if (known := self._known.get(line)) is not None:
+                self._add(*known)
+            elif second.read < _LINES_READ:
+                second.read += 1
+                self._count(line)
+            else:
+                self._add(NOT_READ, "")
 
-    def _count(self, line: str) -> None:
+    def _count(self, whole: bytes) -> None:
+        line = whole[:_LONGEST_LINE].decode("utf-8", errors="replace").rstrip()
         if not line:
             return
         line = self._scrub(line)
@@ -123,11 +128,13 @@ class LogProbe:
                 template = OTHER
             else:
                 self._templates.add(template)
-        self._add(template, 1, line[:_LONGEST_EXAMPLE])
+        if len(self._known) < _LINES_KNOWN:
+            self._known[whole] = (template, line[:_LONGEST_EXAMPLE])
+        self._add(template, line[:_LONGEST_EXAMPLE])
 
-    def _add(self, template: str, count: int, example: str) -> None:
+    def _add(self, template: str, example: str) -> None:
         event = self._second.events.setdefault(template, [0, example])
-        event[0] = int(event[0]) + count
+        event[0] = int(event[0]) + 1
 
     def _close_second(self) -> None:
         second = self._second

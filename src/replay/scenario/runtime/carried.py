@@ -49,7 +49,9 @@ class CarriedValues:
     def __init__(self, identities: Identities) -> None:
         self._identities = identities
         self._values: dict[tuple[int, str], str] = {}
+        self._latest: dict[tuple[str, str, str], str] = {}
         self._lost: dict[int, Missing] = {}
+        self._failed: dict[int, PlannedRequest] = {}
         self._secrets: dict[str, set[str]] = {
             client: {value for value in columns.values() if len(value) > 2} for client, columns in identities.items()
         }
@@ -67,6 +69,7 @@ class CarriedValues:
                 absent = absent or wanted.place
             else:
                 self._values[planned.request, wanted.captured] = value
+                self._latest[planned.client, planned.endpoint, wanted.place] = value
                 if _secret(value):
                     self._secrets.setdefault(planned.client, set()).add(value)
         if absent:
@@ -77,13 +80,14 @@ class CarriedValues:
         if planned.extracts:
             root = planned.request if caused_by is None else caused_by
             self._lost[planned.request] = Missing(f"no value from request {planned.request} ({why})", root)
+            self._failed[planned.request] = planned
 
     def needed(self, planned: PlannedRequest) -> dict[Inject, str] | Missing:
         """The values that a request needs, or the first reason why it cannot have them."""
         values: dict[Inject, str] = {}
         for injection in planned.injects:
             if injection.origin is not None:
-                value = self._values.get((injection.origin, injection.captured))
+                value = self._values.get((injection.origin, injection.captured)) or self._renewed(planned, injection)
                 if value is None:
                     never = Missing(f"no value from request {injection.origin} (it hands out none)", injection.origin)
                     return self._lost.get(injection.origin, never)
@@ -93,6 +97,18 @@ class CarriedValues:
                     return Missing(f"no credential '{injection.credential}' for client {planned.client}", None)
             values[injection] = value
         return values
+
+    def _renewed(self, planned: PlannedRequest, injection: Inject) -> str | None:
+        """What a renewal falls back on when the one before it failed: the last value that its endpoint gave the client.
+
+        A renewal is a POST that needs what its own endpoint hands out, such as a refresh of a token. A client whose
+        refresh fails still has its former one and tries again with that; without it one failure would end its visit.
+        """
+        failed = self._failed.get(-1 if injection.origin is None else injection.origin)
+        if failed is None or planned.method != "POST" or failed.endpoint != planned.endpoint:
+            return None
+        places = (wanted.place for wanted in failed.extracts if wanted.captured == injection.captured)
+        return next((self._latest.get((planned.client, planned.endpoint, place)) for place in places), None)
 
     def secrets(self, client: str) -> frozenset[str]:
         """The values of a client that must not be shown."""

@@ -136,7 +136,8 @@ class Engine:
         root = planned.request if caused_by is None else caused_by
         self._roots[planned.request] = root
         self._play.values.failed(planned, "it was not sent", root)
-        self._record(planned, unsent(planned, self._play.recorder.worker, error, caused_by))
+        waited_s = max(0.0, self._clock() - planned.due_s)
+        self._record(planned, unsent(planned, self._play.recorder.worker, error, caused_by, waited_s))
 
     def _keep(self, planned: PlannedRequest, reply: Reply, observation: Observation) -> None:
         play = self._play

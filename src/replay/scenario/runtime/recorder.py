@@ -162,15 +162,17 @@ class Recorder:
                 return
 
 
-def unsent(planned: PlannedRequest, worker: str, error: str, caused_by: int | None = None) -> Observation:
-    """The observation of a request that was not sent."""
+def unsent(
+    planned: PlannedRequest, worker: str, error: str, caused_by: int | None = None, waited_s: float = 0.0
+) -> Observation:
+    """The observation of a request that was not sent, given up ``waited_s`` after it was due."""
     return Observation(
         request=planned.request,
         visit=planned.visit,
         client=planned.client,
         endpoint=planned.endpoint,
         due_s=planned.due_s,
-        waited_s=0.0,
+        waited_s=waited_s,
         sent_s=None,
         first_byte_s=None,
         done_s=None,
