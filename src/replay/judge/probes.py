@@ -204,6 +204,9 @@ def _running_at(case: Case, at_s: float) -> str | None:
     return None
 
 
+_OF_ANOTHER = (" ", "\t", "(", "Traceback ")
+
+
 def log_findings(case: Case) -> list[Finding]:
     """A finding for each error log that the steps flooded."""
     limits = case.criteria
@@ -234,7 +237,9 @@ def _log_flood(case: Case, probe: str, flooded: "pd.Series[float]", known: float
         for name, count in zip(counts.index[:5], counts[:5], strict=True)
     ]
     phase = phase_at(case.spans, first_s + 0.999)
-    most = f", most often {short(str(templates[0]['template']), 100)!r}" if templates else ""
+    # What tells most is a line that stands by itself: those of a traceback are indented.
+    telling = next((name for name in map(str, counts.index) if not name.startswith(_OF_ANOTHER)), None)
+    most = f", most often {short(telling, 100)!r}" if telling else ""
     long_enough = len(flooded) >= case.criteria.log_flood_s
     return Finding(
         workload=case.workload,
@@ -249,7 +254,7 @@ def _log_flood(case: Case, probe: str, flooded: "pd.Series[float]", known: float
         probe=probe,
         metric="log_lines",
         effect=observed - known,
-        root=str(templates[0]["template"]) if templates else None,
+        root=telling,
         proven=long_enough,
         first_bad_s=first_s,
         evidence={

@@ -58,7 +58,7 @@ def test_scrubbing(text: str, clean: str) -> None:
 
 
 def test_values_are_known_by_the_request_that_handed_them_out(planned: Plan) -> None:
-    carried = CarriedValues({})
+    carried = CarriedValues({}, {})
     first, second = (planned(i, extracts=(Extract("json:/id", "7"),)) for i in range(2))
     carried.answered(first, Response(200, (), b'{"id": 70}'))
     carried.answered(second, Response(200, (), b'{"id": 71}'))
@@ -67,14 +67,14 @@ def test_values_are_known_by_the_request_that_handed_them_out(planned: Plan) -> 
 
 
 def test_an_expected_refusal_may_hand_out_a_value(planned: Plan) -> None:
-    carried = CarriedValues({})
+    carried = CarriedValues({}, {})
     challenge = planned(0, extracts=(Extract("header:x-nonce", "n"),), expected_status=401)
     carried.answered(challenge, Response(401, (("X-Nonce", "m"),), b""))
     assert carried.needed(planned(1, injects=(Inject("header:x", "n", 0),))) == {Inject("header:x", "n", 0): "m"}
 
 
 def test_a_failure_is_followed_to_its_root(planned: Plan) -> None:
-    carried = CarriedValues({"c1": {"key": "v"}})
+    carried = CarriedValues({"c1": {"key": "v"}}, {})
     origin = planned(3, extracts=(Extract("json:/id", "7"),))
     carried.failed(origin, "it was not sent", 1)
     assert carried.needed(planned(4, injects=(Inject("path", "7", 3),))) == Missing(

@@ -1,13 +1,13 @@
 """The values that Stage hands out during a replay, carried from one client's answers into its later requests. Pure."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from replay.errors import InputError
 from replay.scenario.runtime.places import extract
-from replay.scenario.schedule import Inject, PlannedRequest
+from replay.scenario.schedule import Extract, Inject, PlannedRequest
 from replay.traffic import Response
 
 Identities = Mapping[str, Mapping[str, str]]
@@ -43,11 +43,28 @@ def read_identities(file: Path) -> dict[str, dict[str, str]]:
     return identities
 
 
+def find_renewals(requests: Sequence[PlannedRequest]) -> dict[str, frozenset[str]]:
+    """The endpoints that hand out what they ask for the next time, such as a refresh token, and at which places.
+
+    Only POSTs: a page's cursor is asked for by a GET, and no former page stands in for one that failed.
+    """
+    by_number = {planned.request: planned for planned in requests}
+    places: dict[str, set[str]] = {}
+    for planned in requests:
+        for injection in planned.injects:
+            origin = by_number.get(-1 if injection.origin is None else injection.origin)
+            if origin and planned.method == "POST" and origin.endpoint == planned.endpoint:
+                handed_out = {wanted.place for wanted in origin.extracts if wanted.captured == injection.captured}
+                places.setdefault(planned.endpoint, set()).update(handed_out)
+    return {endpoint: frozenset(found) for endpoint, found in places.items()}
+
+
 class CarriedValues:
     """What each answered request handed out, under its number and the value's name, and why others did not."""
 
-    def __init__(self, identities: Identities) -> None:
+    def __init__(self, identities: Identities, renewals: Mapping[str, frozenset[str]]) -> None:
         self._identities = identities
+        self._renewals = renewals
         self._values: dict[tuple[int, str], str] = {}
         self._latest: dict[tuple[str, str, str], str] = {}
         self._lost: dict[int, Missing] = {}
@@ -69,11 +86,13 @@ class CarriedValues:
                 absent = absent or wanted.place
             else:
                 self._values[planned.request, wanted.captured] = value
-                self._latest[planned.client, planned.endpoint, wanted.place] = value
                 if _secret(value):
                     self._secrets.setdefault(planned.client, set()).add(value)
         if absent:
             self.failed(planned, f"its answer has no {absent}")
+        for place in self._renewals.get(planned.endpoint, ()):
+            if value := extract(Extract(place, ""), response):
+                self._latest[planned.client, planned.endpoint, place] = value
 
     def failed(self, planned: PlannedRequest, why: str, caused_by: int | None = None) -> None:
         """Remember why a request handed out nothing, or not all; ``caused_by`` where another one is the root."""
@@ -101,11 +120,11 @@ class CarriedValues:
     def _renewed(self, planned: PlannedRequest, injection: Inject) -> str | None:
         """What a renewal falls back on when the one before it failed: the last value that its endpoint gave the client.
 
-        A renewal is a POST that needs what its own endpoint hands out, such as a refresh of a token. A client whose
-        refresh fails still has its former one and tries again with that; without it one failure would end its visit.
+        A client whose refresh fails still has its former token and tries again with that; without this one failure
+        would end its visit.
         """
         failed = self._failed.get(-1 if injection.origin is None else injection.origin)
-        if failed is None or planned.method != "POST" or failed.endpoint != planned.endpoint:
+        if failed is None or failed.endpoint != planned.endpoint or planned.endpoint not in self._renewals:
             return None
         places = (wanted.place for wanted in failed.extracts if wanted.captured == injection.captured)
         return next((self._latest.get((planned.client, planned.endpoint, place)) for place in places), None)

@@ -22,7 +22,7 @@ from replay.evidence.files import ArmFolder
 from replay.evidence.values import Observation, Outcome, expected_outcome
 from replay.scenario.process import PARENT_VARIABLE
 from replay.scenario.runtime import pacing as pacings
-from replay.scenario.runtime.carried import CarriedValues, Identities, read_identities
+from replay.scenario.runtime.carried import CarriedValues, Identities, find_renewals, read_identities
 from replay.scenario.runtime.engine import ArmClock, Engine, Play
 from replay.scenario.runtime.options import Options, checked_target, read, read_scenario, register
 from replay.scenario.runtime.recorder import Recorder, worker_name
@@ -116,7 +116,7 @@ class Session:
             pacing=self._loaded.pacing,
             last_s=self._loaded.schedule.duration_s + options.timeout_s,
             client=client,
-            values=CarriedValues(self._loaded.identities),
+            values=CarriedValues(self._loaded.identities, find_renewals(self._requests)),
             recorder=recorder,
             prepare=user.prepare,
             observed=self._observed,
