@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help demo test quick lint format clean
+.PHONY: help demo test slow lint format clean
 
 help: ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -11,11 +11,11 @@ help: ## what can be made
 demo: $(VENV)/.demo ## rehearse the demonstration's migration on an embedded Stage, and show the report
 	$(BIN)/replay demo
 
-test: $(VENV)/.dev ## run every test, the slow ones included
-	$(BIN)/python -m pytest
-
-quick: $(VENV)/.dev ## run the tests that take seconds
+test: $(VENV)/.dev ## run the tests
 	$(BIN)/python -m pytest -m "not slow"
+
+slow: $(VENV)/.dev ## run the tests that take long: whole rehearsals, both demonstrations
+	$(BIN)/python -m pytest -m slow
 
 lint: $(VENV)/.dev ## check style and types
 	$(BIN)/ruff check
