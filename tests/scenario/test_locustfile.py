@@ -189,7 +189,9 @@ def test_the_command(capture: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "6 requests, 1 visit, 1 client, 4 endpoints" in told
     assert "crm: client_secret" in told
     assert run(["build", str(capture), "--out", str(out), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["requests"] == 6
+    document = json.loads(capsys.readouterr().out)
+    assert document["requests"] == 6
+    assert (document["locustfile"], document["data"]) == (str(out), str(out.with_suffix(".data")))
     out.write_text("# mine\n")
     assert run(["build", str(capture), "--out", str(out)]) == 2
     error = capsys.readouterr().err

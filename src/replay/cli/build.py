@@ -30,7 +30,7 @@ def command(capture: Path, out: Path, *, force: bool, as_json: bool) -> None:
     """
     scenario = build_scenario(capture, out, force=force)
     if as_json:
-        document = {"locustfile": str(scenario.path), "data": str(scenario.data), **scenario.meta}
+        document = scenario.meta | {"locustfile": str(scenario.path), "data": str(scenario.data)}
         click.echo(json.dumps(document, indent=2, ensure_ascii=False))
     else:
         click.echo(_told(scenario))

@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, dir_okay=False),
     help="A key file, made if missing: captures with one key have the same pseudonyms. Without: a key in memory only.",
 )
-@click.option("--duration", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="End by itself.")
+@click.option(
+    "--duration", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="End by itself after so long."
+)
 def command(
     *,
     upstream: str,

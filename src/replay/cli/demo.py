@@ -31,8 +31,16 @@ _PLANS = Path(__file__).parent.parent / "demo" / "plans"
     help="unsafe: the one that broke production. safe: the same change done well.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="The run's folder. [default: runs/demo or runs/demo-safe]")
-@click.option("--captures", type=click.Path(path_type=Path), help="Where the two captures are. [default: captures]")
-@click.option("--record", is_flag=True, help="Record the two captures anew (about 90 s), and rehearse nothing.")
+@click.option(
+    "--captures",
+    type=click.Path(path_type=Path),
+    help="Where the two captures are. [default: those that come with replay]",
+)
+@click.option(
+    "--record",
+    is_flag=True,
+    help="Record the two captures anew, in place of those there (about 90 s), and rehearse nothing.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output and nothing else.")
 def command(*, migration: str, out: Path | None, captures: Path | None, record: bool, as_json: bool) -> int:
     """Rehearse a migration on an embedded Stage under two recorded workloads, in less than five minutes.

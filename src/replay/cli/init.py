@@ -22,7 +22,7 @@ reset = {reset}  # puts Stage back before each arm; without it the evidence is w
 reset_timeout = "10m"
 
 [workloads.production]
-capture = {production}     # from `replay capture` or `replay import`
+capture = {production}     # from `replay capture`
 role = "production"
 duration = "60s"                 # a shorter capture is repeated, a longer one cut
 # speed = 1.0                    # time compressed

@@ -17,6 +17,8 @@ _EXIT_CODES = {"GO": ExitCode.GO, "NO_GO": ExitCode.NO_GO, "INCONCLUSIVE": ExitC
 def command(run: Path, as_json: bool) -> int:
     """Judge RUN again from its evidence, and write its verdict.json anew.
 
+    The limits are those in RUN's rehearsal.json. The report stays as it was: make it again with `replay report`.
+
     Leaves with 0 for GO, 1 for NO_GO, 3 for INCONCLUSIVE, 2 where RUN is not a run's folder.
 
     \b

@@ -65,7 +65,11 @@ def rehearse(outline: Outline, out: Path, console: Console) -> Rehearsed:
 
 @click.command(name="rehearse")
 @click.argument("plan", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="The run's folder, which must not exist.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The run's folder, which must not hold anything yet; a dry run does without.",
+)
 @click.option("--dry-run", is_flag=True, help="Check everything and show what would be done; send nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output and nothing else.")
 def command(plan: Path, out: Path | None, dry_run: bool, as_json: bool) -> int:

@@ -29,6 +29,7 @@ from replay.target import Target, check_allowed, check_not_production, parse_tar
 
 _ANSWERS_WITHIN_S = 5.0
 _LOOKS_EVERY_S = 0.5
+_WIDTH_IN_A_FILE = 120
 
 
 def _seconds(text: str) -> float:
@@ -60,7 +61,12 @@ def _seconds(text: str) -> float:
 @click.option(
     "--timeout", "timeout_s", type=_seconds, metavar="TIME", help="Give up an answer that takes longer.  [default: 30s]"
 )
-@click.option("--out", type=click.Path(path_type=Path), metavar="runs/NAME", help="The run's folder.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="runs/NAME",
+    help="The run's folder, which must not hold anything yet.  [default: runs/ with the scenario's name and the time]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON document.")
 def command(
     *,
@@ -275,7 +281,7 @@ def _quantile(values: "pd.Series[float]", share: int) -> float | None:
 
 def _show(summary: dict[str, Any]) -> None:
     table = Table(box=None, pad_edge=False)
-    table.add_column("Endpoint")
+    table.add_column("Endpoint", overflow="fold")
     for heading in ("Requests", "p50 ms", "p95 ms", "p99 ms"):
         table.add_column(heading, justify="right")
     table.add_column("Outcomes")
@@ -284,6 +290,8 @@ def _show(summary: dict[str, Any]) -> None:
         outcomes = ", ".join(f"{count:,} {name}" for name, count in row["outcomes"].items())
         table.add_row(row["endpoint"], f"{row['requests']:,}", *times, outcomes)
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=_WIDTH_IN_A_FILE)
     console.print(table)
     late = summary["lateness_p99_s"]
     own = "" if late is None else f" The replay's own lateness: p99 {late * 1000:,.1f} ms."
