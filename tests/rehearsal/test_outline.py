@@ -1,13 +1,16 @@
 """What is checked before anything runs: nothing of Stage is touched, the reset least of all."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 
+from replay.capture.store import CaptureWriter
 from replay.cli.main import run
 from replay.errors import InputError, PlanError, Refused
 from replay.rehearsal.outline import check_plan
 from replay.rehearsal.plan import read_plan
+from replay.traffic import Exchange, Request, Response
 
 
 def check(setting):
@@ -102,6 +105,27 @@ def test_files_that_are_not_there(setting) -> None:
         setting.values[table] = before
     setting.values["steps"][0]["sql"] = "nowhere.sql"
     refusal(setting, InputError, "There is no SQL file")
+
+
+def test_the_identities_that_are_lacking(setting) -> None:
+    with CaptureWriter(setting.folder / "keys", environment="production", hosts=["a.test"], scrubber=None) as writer:
+        for number, client in enumerate(("first", "second")):
+            headers = (("x-api-key", f"{client}-0123456789abcdef"), ("user-agent", client))
+            request = Request("GET", "a.test", f"/tokens/{number}", headers=headers)
+            at = datetime(2026, 1, 5, 9, 0, number, tzinfo=UTC)
+            writer.add(Exchange(at, 0.01, client, client, request, Response(200, (), b"{}", 2)))
+    setting.values["workloads.production"]["capture"] = "keys"
+    assert "2 of 2 clients (the plan names no identities)" in check(setting).warnings[0]
+
+    clients = [client for client, _ in check(setting).workloads[-1].credentials]
+    file = setting.folder / "clients.csv"
+    setting.values["workloads.production"]["identities"] = "clients.csv"
+    file.write_text(f"client,x-api-key\n{clients[0]},stage-key\n{clients[1]},\n")
+    assert f"1 of 2 clients (clients.csv has no x-api-key for {clients[1]}" in check(setting).warnings[0]
+    file.write_text(f"client,x-api-key\n{clients[0]},stage-key\n{clients[1]},stage-key-2\n")
+    assert check(setting).warnings == ()
+    file.write_text("name,x-api-key\na,b\n")
+    refusal(setting, InputError, "no rows with a column client")
 
 
 def test_sql_that_only_psql_reads(setting) -> None:

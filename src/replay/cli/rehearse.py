@@ -134,9 +134,10 @@ def _show_outline(outline: Outline, as_json: bool) -> None:
     click.echo(f"\nProbes: {probes}")
     for warning in outline.warnings:
         click.secho(f"Note: {warning}", fg="yellow")
+    order = "Apart from the notes, everything" if outline.warnings else "Everything"
     click.echo(
         f"\nAbout {minutes(outline.estimate_s)} and {outline.estimate_bytes / 1e6:.0f} MB. "
-        "Everything that can be checked beforehand is in order; nothing was sent."
+        f"{order} that can be checked beforehand is in order; nothing was sent."
     )
 
 

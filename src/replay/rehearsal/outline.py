@@ -18,6 +18,7 @@ from replay.rehearsal.steps import Step, prepare_steps
 from replay.rehearsal.table import Command, Dsn
 from replay.scenario.locustfile import read_scenario
 from replay.scenario.planning import schedule_of
+from replay.scenario.runtime.carried import read_identities
 from replay.scenario.schedule import pace
 from replay.target import check_allowed, check_not_production
 from replay.workload import Workload, read_workload
@@ -57,6 +58,7 @@ class WorkloadOutline:
     """A workload as its arms play it.
 
     ``model`` is None where only a locustfile is known, not its capture; ``described`` is what is known of it then too.
+    ``credentials`` are the clients and the columns of the identities file that their requests need.
     """
 
     plan: WorkloadPlan
@@ -65,6 +67,7 @@ class WorkloadOutline:
     described: dict[str, Any]
     planned: int
     duration_s: float
+    credentials: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +187,9 @@ def _outline(workload: WorkloadPlan, plan: Plan) -> WorkloadOutline:
         known = ("duration_s", "clients", "visits", "endpoints", "correlations")
         described = {"name": workload.name, "role": workload.role, "environment": facts.environment}
         described |= {"exchanges": facts.exchanges, **{key: meta[key] for key in known if key in meta}}
-    return WorkloadOutline(workload, facts, model, described, len(played), played.duration_s)
+    credentials = {(one.client, inject.credential) for one in played.requests for inject in one.injects}
+    needed = tuple(sorted((client, column) for client, column in credentials if column))
+    return WorkloadOutline(workload, facts, model, described, len(played), played.duration_s, needed)
 
 
 def _as_written(plan: Plan, workload: WorkloadPlan, key: str) -> str:
@@ -273,8 +278,23 @@ def _warnings(plan: Plan, workloads: Iterable[WorkloadOutline]) -> Iterable[str]
     if not any(workload.plan.role == "production" for workload in workloads):
         yield "No workload has the role production: nothing will be known about the release."
     for workload in workloads:
-        if workload.model is not None and workload.model.credentials and workload.plan.identities is None:
-            yield (
-                f"The workload {workload.plan.name!r} logs in with credentials that only Stage can give: "
-                "without identities its requests will be refused."
-            )
+        yield from _lacking(workload)
+
+
+def _lacking(workload: WorkloadOutline) -> Iterable[str]:
+    """What the identities file does not have. Requests that need it are not sent, so some of it may be left out."""
+    file = workload.plan.identities
+    given = {} if file is None else read_identities(file)
+    lacking = [(client, column) for client, column in workload.credentials if column not in given.get(client, {})]
+    if not lacking:
+        return
+    clients = len({client for client, _ in lacking})
+    of_all = len({client for client, _ in workload.credentials})
+    client, column = lacking[0]
+    where = (
+        "the plan names no identities" if file is None else f"{file.name} has no {column} for {client}, first of all"
+    )
+    yield (
+        f"The workload {workload.plan.name!r} lacks Stage's credentials for {clients} of {of_all} clients ({where}): "
+        "their requests will not be sent. `replay build` writes a file to fill in."
+    )
