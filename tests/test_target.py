@@ -12,16 +12,45 @@ def test_a_target_knows_its_port_and_authority() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "stage.test", "ftp://stage.test", "http://", "http://stage.test:port", "http://[::1"]
+    "url",
+    [
+        "",
+        "stage.test",
+        "ftp://stage.test",
+        "http://",
+        "http://stage.test:port",
+        "http://stage.test:0",
+        "http://[::1",
+        "http://127.0.0.1 .test",
+        "http://stage\r\n.test",
+        "http://stage.test/?a=1",
+        "http://stage.test#x",
+        "http://stage.test;evil.test",
+        "http://127.0.0.1%00.evil.test",
+        "http://stage.test\\evil.test",
+    ],
 )
 def test_what_is_not_a_target(url: str) -> None:
     with pytest.raises(InputError):
         parse_target(url)
 
 
-def test_credentials_do_not_belong_into_a_target() -> None:
+@pytest.mark.parametrize("before", ["user:word@", "127.0.0.1@", "@"])
+def test_credentials_do_not_belong_into_a_target(before: str) -> None:
     with pytest.raises(InputError, match="credentials"):
-        parse_target("http://user:word@stage.test")
+        parse_target(f"http://{before}stage.test")
+
+
+@pytest.mark.parametrize(
+    "host", ["127.1", "2130706433", "0x7f.0.0.1", "0177.0.0.1", "[::ffff:127.0.0.1]", "127.0.0.1."]
+)
+def test_an_address_is_the_same_however_it_is_written(host: str) -> None:
+    target = parse_target(f"http://{host}:8000")
+    assert target.url == "http://127.0.0.1:8000"
+    with pytest.raises(Refused, match="production"):
+        check_not_production(target, ["127.0.0.1:8000"])
+    with pytest.raises(Refused, match="production"):
+        check_not_production(parse_target("http://127.0.0.1:8000"), [f"{host}:8000"])
 
 
 @pytest.mark.parametrize("host", ["stage.test", "STAGE.test", "stage.test:8000", "127.0.0.1", "::1", "[::1]:80"])
@@ -45,6 +74,15 @@ def test_the_host_of_a_production_capture_is_refused() -> None:
         check_not_production(parse_target("https://api.test"), ["api.test:443"])
     with pytest.raises(Refused):
         check_not_production(parse_target("http://api.test:8000"), ["API.test"])
+    with pytest.raises(Refused):
+        check_not_production(parse_target("http://api.test."), ["api.test"])
+    with pytest.raises(Refused):
+        check_not_production(parse_target("http://[::1]:80"), ["::1"])
+
+
+def test_a_production_capture_that_names_no_host_lets_nothing_pass() -> None:
+    with pytest.raises(Refused, match="does not say"):
+        check_not_production(parse_target("http://stage.test"), [])
 
 
 def test_another_port_of_a_shared_address_is_not_production() -> None:

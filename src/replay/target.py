@@ -1,10 +1,17 @@
 """Where load and steps may go. Imports nothing of ours but errors."""
 
+import ipaddress
+import re
+import socket
 from collections.abc import Collection
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 from replay.errors import InputError, Refused
+
+_NOT_IN_A_URL = re.compile(r"[\x00-\x20\x7f\\]")
+_NOT_IN_A_HOST = re.compile(r"[^\w.:-]")  # a zone of IPv6 and percent escapes are no part of a name that is compared
+_OLD_IPV4 = re.compile(r"[0-9a-fx.]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +38,33 @@ class Target:
 def parse_target(url: str) -> Target:
     """Read a target's URL. Raises InputError where it is not an http or https URL with a host."""
     parts = _split(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise InputError(f"{url!r} is not a target.", "Give a URL such as http://127.0.0.1:8000.")
-    if parts.username or parts.password:
+    if "@" in parts.netloc:
         raise InputError("The target's URL holds credentials.", "Put them into the identities file instead.")
+    host = canonical_host(parts.hostname or "")
+    odd = _NOT_IN_A_URL.search(url) or _NOT_IN_A_HOST.search(host) or parts.query or parts.fragment or parts.port == 0
+    if parts.scheme not in {"http", "https"} or not host or odd:
+        raise InputError(f"{url!r} is not a target.", "Give a URL such as http://127.0.0.1:8000.")
     port = parts.port or {"http": 80, "https": 443}[parts.scheme]
-    return Target(parts.scheme, parts.hostname.lower(), port, parts.path.rstrip("/"))
+    return Target(parts.scheme, host, port, parts.path.rstrip("/"))
+
+
+def canonical_host(host: str) -> str:
+    """One way to write a host: lower case, no dot at the end, an address as it is usually written.
+
+    ``Stage.test.`` is ``stage.test``; ``2130706433``, ``127.1`` and ``::ffff:127.0.0.1`` are ``127.0.0.1``.
+    """
+    name = host.lower().removesuffix(".")
+    try:
+        # What the resolver takes for an IPv4 address: fewer parts, octal, hexadecimal.
+        address: ipaddress.IPv4Address | ipaddress.IPv6Address
+        if _OLD_IPV4.fullmatch(name):
+            address = ipaddress.IPv4Address(socket.inet_aton(name))
+        else:
+            address = ipaddress.ip_address(name)
+    except (ValueError, OSError):
+        return name
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or address)
 
 
 def check_allowed(host: str, allow: Collection[str], what: str) -> None:
@@ -54,10 +82,16 @@ def check_not_production(target: Target, production_hosts: Collection[str]) -> N
 
     ``production_hosts`` are hosts with or without a port; one without a port stands for every port of it. A port
     decides only where both sides name one, so that Stage and production may share an address, as on one machine.
+    Without any host nobody knows where production is, and every target is refused.
     """
-    for entry in production_hosts:
-        parts = _split(f"//{entry}")
-        if parts.hostname and parts.hostname.lower() == target.host and parts.port in (None, target.port):
+    if not production_hosts:
+        raise Refused(
+            "A production capture does not say which hosts it was recorded from.",
+            "Build the scenario again from its capture: without them, nothing keeps load away from production.",
+        )
+    for entry in [production_hosts] if isinstance(production_hosts, str) else map(str, production_hosts):
+        host, port = _host_and_port(entry)
+        if host == target.host and port in (None, target.port):
             raise Refused(
                 f"The target {target.url} is the host of a production capture ({entry}).",
                 "A rehearsal runs on Stage: point the target there.",
@@ -74,9 +108,15 @@ def _split(url: str) -> SplitResult:
 
 
 def _name(host: str) -> str:
-    """The host alone, in lower case: ``Stage.test:8000`` is ``stage.test``, ``[::1]:80`` and ``::1`` are ``::1``."""
-    bare_ipv6 = host.count(":") > 1 and not host.startswith("[")
-    return host.lower() if bare_ipv6 else (_split(f"//{host}").hostname or "").lower()
+    """The host alone: ``Stage.test:8000`` is ``stage.test``, ``[::1]:80`` and ``::1`` are ``::1``."""
+    return _host_and_port(host)[0]
+
+
+def _host_and_port(text: str) -> tuple[str, int | None]:
+    if text.count(":") > 1 and not text.startswith("["):  # IPv6 without brackets
+        return canonical_host(text), None
+    parts = _split(f"//{text}")
+    return canonical_host(parts.hostname or ""), parts.port
 
 
 def _bracketed(host: str) -> str:

@@ -155,6 +155,12 @@ def test_what_is_not_above_0_is_refused(wrong: dict[str, float]) -> None:
         pace(Schedule((planned(0, 0.0),), 1.0), **wrong)
 
 
+@pytest.mark.parametrize("wrong", [{"scale": 1e30}, {"speed": 1e300, "duration_s": 1e300}, {"duration_s": 1e12}])
+def test_what_no_memory_holds_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(InputError, match="more than"):
+        pace(Schedule((planned(0, 0.0),), 1.0), **wrong)
+
+
 def test_a_schedule_without_a_span_is_not_repeated() -> None:
     with pytest.raises(InputError, match="spans no time"):
         pace(Schedule((planned(0, 0.0),), 0.0), duration_s=10)

@@ -156,9 +156,14 @@ def pace(schedule: Schedule, *, speed: float = 1.0, scale: float = 1.0, duration
         return schedule
     span_s = schedule.duration_s / speed
     length_s = span_s if duration_s is None else duration_s
-    times = math.ceil(length_s / span_s) if span_s else 1
+    repeated = length_s / span_s if span_s else 1.0
     if not span_s and schedule.requests and duration_s is not None:
         raise InputError("The schedule spans no time, so it cannot be repeated.", "Leave out the duration.")
+    if repeated * max(scale, 1.0) * len(schedule) > _MOST_REQUESTS:
+        raise InputError(
+            f"That makes more than {_MOST_REQUESTS:,} requests.", "Give a shorter duration, or a lower speed or scale."
+        )
+    times = math.ceil(repeated)
     copies = _copies(schedule, scale)
     played = [
         _Played(planned.due_s / speed + copy * _COPY_LAG_S + time * span_s, time, copy, planned)
@@ -172,6 +177,7 @@ def pace(schedule: Schedule, *, speed: float = 1.0, scale: float = 1.0, duration
     return Schedule(_renumbered(played), max([length_s, *(one.due_s for one in played[-1:])]))
 
 
+_MOST_REQUESTS = 20_000_000  # a schedule lies in memory
 _COPY_LAG_S = 0.25  # how much later each copy of a visit starts: enough that copies do not move in step
 _ROUNDING = 1e-9  # 100 * 0.29 is 28.999999999999996
 

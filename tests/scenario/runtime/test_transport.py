@@ -123,6 +123,23 @@ def test_a_request_cannot_break_out_of_its_lines(planned: Plan, broken: dict[str
         request_bytes(parse_target("http://stage"), planned(0, **{"path": "/", **broken}))
 
 
+@pytest.mark.parametrize("path", ["http://other.test/", "other", "", "*"])
+def test_a_path_that_could_lead_a_proxy_elsewhere_is_not_sent(planned: Plan, path: str) -> None:
+    with pytest.raises(ValueError, match="slash"):
+        request_bytes(parse_target("http://stage"), planned(0, path=path))
+
+
+@pytest.mark.parametrize("name", ["Host ", "Host:", "Host: other.test\t", "", "Transfer-Encoding\x0b"])
+def test_a_header_cannot_pose_as_another(planned: Plan, name: str) -> None:
+    with pytest.raises(ValueError, match="name"):
+        request_bytes(parse_target("http://stage"), planned(0, path="/", headers=((name, "other.test"),)))
+
+
+def test_a_method_is_one_word(planned: Plan) -> None:
+    with pytest.raises(ValueError, match="method"):
+        request_bytes(parse_target("http://stage"), planned(0, path="/", method="GET http://other.test/"))
+
+
 @pytest.mark.parametrize("cut", range(1, 60))
 def test_an_answer_may_come_in_any_pieces(cut: int) -> None:
     data = (

@@ -5,6 +5,7 @@ needs to know the one and must not do the other.
 """
 
 import ipaddress
+import re
 import resource
 import time
 from collections.abc import Callable
@@ -22,6 +23,9 @@ _CONNECT_TIMEOUT_S = 10.0
 _RESOLVED_FOR_S = 5.0
 _FILES_FOR_OTHERS = 128
 _MOST_CONNECTIONS = 8192
+_TOKEN = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)  # a method or a header's name (RFC 9110, 5.6.2)
+_NOT_IN_A_LINE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_NOT_IN_A_PATH = re.compile(r"[\x00-\x20\x7f]")
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 _NOT_OURS = frozenset(  # a connection's own business (RFC 9110, 7.6.1), and what is set anew for each request
     "host content-length transfer-encoding connection keep-alive proxy-connection proxy-authorization te trailer "
@@ -249,9 +253,17 @@ class _Connection:
 
 
 def request_bytes(target: Target, planned: PlannedRequest) -> bytes:
-    """The request as it goes over the wire. Raises ValueError where a header would break out of its line."""
+    """The request as it goes over the wire.
+
+    Raises ValueError where a part of it would break out of its place, and where its path is a whole URL: that would ask
+    a proxy in front of Stage to send it on to another host.
+    """
     body = planned.body
+    if not planned.path.startswith("/") and not (planned.path == "*" and planned.method == "OPTIONS"):
+        raise ValueError("the path does not begin with a slash")
     url = f"{target.base_path}{planned.path}" + (f"?{planned.query}" if planned.query else "")
+    if not _TOKEN.fullmatch(planned.method):
+        raise ValueError("the method is none")
     lines = [f"{planned.method} {url} HTTP/1.1", f"Host: {target.authority}"]
     compressed = body is not None and body[:2] == b"\x1f\x8b"
     for name, value in planned.headers:
@@ -263,10 +275,12 @@ def request_bytes(target: Target, planned: PlannedRequest) -> bytes:
         elif lower == "content-encoding" and not compressed:
             continue  # the capture keeps bodies decoded
         elif lower not in _NOT_OURS and not lower.startswith(":"):
+            if not _TOKEN.fullmatch(name):
+                raise ValueError("a header's name is none")
             lines.append(f"{name}: {value}")
     if body is not None or planned.method in {"POST", "PUT", "PATCH"}:
         lines.append(f"Content-Length: {len(body or b'')}")
-    if any("\r" in line or "\n" in line for line in lines) or " " in url:
+    if _NOT_IN_A_PATH.search(url) or any(_NOT_IN_A_LINE.search(line) for line in lines):
         raise ValueError("a header or the path breaks out of its line")
     return "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape") + (body or b"")
 
