@@ -45,6 +45,18 @@ def test_a_step_without_an_end_lasts():
     assert phase_at(spans, 59.0) == "during migrate"
 
 
+def test_what_the_end_of_the_rehearsal_cut_neither_ended_nor_failed():
+    marks = [
+        *MARKS[:3],
+        Mark(21.0, "migrate", "migrate", "interrupted", 1, "ALTER TABLE t", error="interrupted"),
+        Mark(21.0, "migrate", "migrate", "interrupted", error="interrupted"),
+        Mark(21.0, "roll back", "rollback", "not done", error="interrupted"),
+    ]
+    (migrate,) = step_spans(marks)
+    assert (migrate.ended_s, migrate.failed) == (None, False)
+    assert (migrate.statements[0].ended_s, migrate.statements[0].failed) == (None, False)
+
+
 def test_marks_of_a_cut_run_are_read_as_far_as_they_go():
     (span,) = step_spans([Mark(41.0, "x", "migrate", "failed", error="gone")])
     assert (span.started_s, span.ended_s, span.failed) == (41.0, 41.0, True)

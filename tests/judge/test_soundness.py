@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import simulate
 from incident import TOKEN, failed, incident, production, qa
@@ -102,6 +103,36 @@ def test_a_proven_no_go_outranks_bad_evidence():
     unproven = production()
     unproven.fail(TOKEN, 20, 40, 0.2, "server error")
     assert judge(simulate.evidence(unproven, state="interrupted")).verdict == "INCONCLUSIVE"
+
+
+def test_what_an_interruption_left_undone_is_no_finding():
+    evidence = simulate.evidence(production(), qa(), state="interrupted", reason="Ctrl-C")
+    arm = evidence.arms["production-steps"]
+    unsent = {"sent_s": np.nan, "first_byte_s": np.nan, "done_s": np.nan, "outcome": "unsent", "error": "interrupted"}
+    rows = arm.observations.copy()
+    rows.loc[rows["due_s"] > 25, list(unsent)] = list(unsent.values())
+    evidence.arms["production-steps"] = dataclasses.replace(
+        arm,
+        info=dataclasses.replace(arm.info, state="interrupted"),
+        observations=rows,
+        marks=(
+            Mark(20.0, STEP, "migrate", "started"),
+            Mark(25.0, STEP, "migrate", "interrupted", error="interrupted"),
+            Mark(25.0, "roll back", "rollback", "not done", error="interrupted"),
+        ),
+    )
+    is_inconclusive(evidence, "steps_finished")
+    assert not [finding for finding in judge(evidence).findings if finding.severity != "note"]
+
+
+def test_a_step_whose_moment_never_came_is_inconclusive():
+    evidence = simulate.evidence(production(), qa(), plan={"steps": [{"name": STEP}, {"name": "roll back"}]})
+    for name in ("qa-steps", "production-steps"):
+        arm = evidence.arms[name]
+        late = Mark(59.9, "roll back", "rollback", "not done", error="the load had ended")
+        evidence.arms[name] = dataclasses.replace(arm, marks=(*arm.marks, late))
+    is_inconclusive(evidence, "steps_finished")
+    assert not judge(evidence).findings
 
 
 def test_no_data_is_never_go():

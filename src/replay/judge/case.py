@@ -1,5 +1,6 @@
 """One workload's two arms side by side: everything that the rules below look at, computed once."""
 
+import dataclasses
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from replay.evidence.run import ArmEvidence
+from replay.evidence.values import Outcome
 from replay.judge.criteria import Criteria
 from replay.judge.differences import pair
 from replay.judge.locks import Queue, lock_queues
@@ -198,6 +200,17 @@ class Case:
 def empty_like(arm: ArmEvidence) -> ArmEvidence:
     """An arm that has nothing, to stand for one that is missing."""
     return ArmEvidence(arm.info, arm.observations.iloc[:0], arm.readings.iloc[:0], arm.log.iloc[:0], (), ())
+
+
+def as_far_as_played(arm: ArmEvidence) -> ArmEvidence:
+    """An arm that did not come to its end, without the requests that were never played: Stage had no part in that."""
+    if arm.info.state == "complete" or not len(arm.observations):
+        return arm
+    rows = arm.observations
+    last_s = float(rows[["sent_s", "done_s"]].max().fillna(0.0).max())
+    never = (rows["outcome"] == str(Outcome.UNSENT)) & (rows["due_s"] > last_s)
+    info = dataclasses.replace(arm.info, duration_s=min(arm.info.duration_s, last_s))
+    return dataclasses.replace(arm, info=info, observations=rows[~never].reset_index(drop=True))
 
 
 def _words(text: str) -> set[str]:

@@ -53,10 +53,13 @@ class Span:
 
 
 def step_spans(marks: Iterable[Mark]) -> tuple[Span, ...]:
-    """The steps of an arm in the order they started. An end without a start is a step of no length."""
+    """The steps of an arm in the order they started. An end without a start is a step of no length.
+
+    A step that was not done has not started, and one that the end of the rehearsal interrupted has not ended.
+    """
     spans: list[Span] = []
     for mark in sorted(marks, key=lambda mark: mark.at_s):
-        if not mark.step:
+        if not mark.step or mark.event in {"interrupted", "not done"}:
             continue
         at = next((n for n in reversed(range(len(spans))) if spans[n].step == mark.step), None)
         if mark.index:

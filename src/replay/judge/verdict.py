@@ -48,7 +48,7 @@ from typing import Any
 
 from replay.evidence.files import write_json
 from replay.evidence.run import ArmEvidence, Evidence, read_run
-from replay.judge.case import Case, empty_like
+from replay.judge.case import Case, as_far_as_played, empty_like
 from replay.judge.compared import with_only_in_production
 from replay.judge.criteria import Criteria, parse_criteria
 from replay.judge.effects import Effect, failures, slowdowns
@@ -121,7 +121,8 @@ def judge(evidence: Evidence) -> Verdict:
         voided[workload] = {check.voids for check in checks if check.workload in {None, workload}}
         if steps is None:
             continue
-        case = Case(workload, steps.info.role, control or empty_like(steps), steps, criteria, _sql(evidence))
+        played, without = as_far_as_played(steps), as_far_as_played(control or empty_like(steps))
+        case = Case(workload, steps.info.role, without, played, criteria, _sql(evidence))
         cases.append(case)
         effects[workload] = failures(case)
         found = [dataclasses.replace(finding, role=case.role) for finding in _findings(case, effects[workload])]

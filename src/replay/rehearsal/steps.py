@@ -116,7 +116,7 @@ class StepRunner:
             for number, step in enumerate(self._steps, 1):
                 why_not = failed or self._wait_for(step.plan, ended_s)
                 if why_not:
-                    self._record(step.plan, "failed", error=f"not done: {why_not}")
+                    self._record(step.plan, "not done", error=why_not)
                     continue
                 if not self._do(step, number) and step.plan.ends_on_failure:
                     failed = f"{step.plan.name!r} failed before it"
@@ -146,8 +146,13 @@ class StepRunner:
             log.close()
             self._running = None
         error = self._scrub(error)
-        self._record(plan, "failed" if error else "ended", error=error)
+        self._record(plan, self._failed if error else "ended", error=error)
         return not error
+
+    @property
+    def _failed(self) -> str:
+        """What to call a failure: one that our own stop brought about is none of the step's."""
+        return "interrupted" if self._stopping.is_set() else "failed"
 
     def _run(self, step: Step, log: OutputLog) -> str:
         assert step.plan.run is not None  # noqa: S101 - the caller's condition
@@ -174,7 +179,7 @@ class StepRunner:
                     rows = session.execute(statement.text)
                 except psycopg.Error as error:
                     words = self._scrub(session.ended or _words(error))
-                    self._record(plan, "failed", index, text, error=words)
+                    self._record(plan, self._failed, index, text, error=words)
                     log.write(words)
                     return f"statement {index} (line {statement.line}) failed: {words}"
                 self._record(plan, "ended", index, text, rows=rows)

@@ -134,14 +134,17 @@ def statement_spans(arm: ArmEvidence) -> list[StepSpan]:
 
 
 def _spans(marks: list[Mark]) -> list[StepSpan]:
-    """Pairs each start with the next mark of the same step and statement that is not a start."""
+    """Pairs each start with the next mark of the same step and statement that is not a start.
+
+    What the end of the rehearsal interrupted has not ended.
+    """
     spans: list[StepSpan] = []
     for place, mark in enumerate(marks):
         if mark.event != "started":
             continue
         same = (other for other in marks[place + 1 :] if (other.step, other.index) == (mark.step, mark.index))
         end = next(same, None)
-        if end is None or end.event == "started":
+        if end is None or end.event in {"started", "interrupted"}:
             spans.append(StepSpan(mark.step, mark.kind, mark.at_s, None, False, "", mark.statement))
         else:
             failed = end.event == "failed"
