@@ -26,6 +26,7 @@ class Record:
         self._values: dict[str, Any] = {
             "format": 1,
             "name": plan.name,
+            "folder": f"{folder.absolute().parent.name}/{folder.name}".lstrip("/"),
             "state": "running",
             "reason": "",
             "started_at": _now(),

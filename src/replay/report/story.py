@@ -100,7 +100,10 @@ class Story:
 
     @property
     def folder(self) -> str:
-        """The run's folder as people refer to it, ``runs/NAME``, wherever it was read from."""
+        """The run's folder as it was called when it was rehearsed, ``runs/NAME``, wherever it lies by now."""
+        written = self.rehearsal.get("folder")
+        if isinstance(written, str) and written:
+            return written
         path = self.evidence.path.resolve()
         return f"{path.parent.name}/{path.name}".lstrip("/")
 
