@@ -202,8 +202,9 @@ def read_manifest(path: Path, *, repair: bool = False) -> Manifest:
         return _made_up(path)
     if manifest.state != COMPLETE:
         if not repair:
-            now = "is still being recorded" if is_recording(path) else "is half written: its recording broke off"
-            raise InputError(f"The capture {path} {now}.", _saving(path))
+            if is_recording(path):
+                raise InputError(f"The capture {path} is still being recorded.", "End that first, with Ctrl-C.")
+            raise InputError(f"The capture {path} is half written: its recording broke off.", _saving(path))
         return _counted(path, manifest)
     return manifest
 
