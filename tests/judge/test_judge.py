@@ -185,6 +185,20 @@ def test_what_never_comes_back_is_said():
     assert rows[TOKEN]["recovered_s"] > 20
 
 
+@pytest.mark.parametrize(("from_s", "to_s", "verdict"), [(20, 60, "INCONCLUSIVE"), (20, 40, "GO"), (50, 60, "GO")])
+def test_a_rare_endpoint_that_is_lost_for_good_is_not_go(from_s, to_s, verdict):
+    planted = simulate.workload(1, mix={**PRODUCTION, EXPORT: (6, 0.0)})
+    planted.step(20, 25)
+    for due_s, frame in ((planted.control["due_s"], planted.control), (planted.steps["due_s"], planted.steps)):
+        rare = frame["endpoint"] == EXPORT
+        delay = [2.0, 10.0, 27.0, 35.0, 43.0, 51.0] - due_s[rare]
+        frame.loc[rare, ["due_s", "sent_s", "first_byte_s", "done_s"]] += delay.to_numpy()[:, None]
+    planted.fail(EXPORT, from_s, to_s, outcome="server error")
+    judged = judge(simulate.evidence(planted, qa()))
+    assert judged.verdict == verdict, judged.reasons
+    assert bool(of(judged, endpoint=EXPORT, metric="never_recovered", severity="suspect")) == (verdict != "GO")
+
+
 def test_what_follows_from_a_failed_token_folds_under_it():
     planted = incident()
     unsent = planted.fail(CHECK_IN, 23, 40, 0.6, "unsent")

@@ -24,6 +24,7 @@ _BURST_S = 3
 _SPELL_FAILURES = 10
 _SPELL_SUSTAINED = 5
 _WITH_CAUSE = 3
+_GONE = 2
 _SLOW_SHARE = 0.05
 _SLOW_AT_LEAST = 10
 _REFERENCE_AT_LEAST = 20
@@ -57,7 +58,8 @@ class Effect:
     """What became of one endpoint. ``rows`` are its positions in the case's pairs.
 
     ``caused`` says that its failures are too many among the requests that met a lock behind a step or an error naming
-    what the step changed (``caused_p``); ``alone`` is the severity that it would have without that.
+    what the step changed (``caused_p``); ``alone`` is the severity that it would have without that. ``gone`` says that
+    none of its requests succeeded any more, however few they were.
     """
 
     endpoint: str
@@ -65,6 +67,7 @@ class Effect:
     test: Comparison
     severity: str
     alone: str
+    gone: bool
     caused: bool
     caused_p: float
     phases: tuple[str, ...]
@@ -207,6 +210,9 @@ def _failures_of(case: Case, endpoint: str, rows: npt.NDArray[np.int64]) -> Effe
         for phase, count in by_phase.items()
     )
     alone = _severity_alone(test, limits, (outage_s, reference_outage_s), strong=strong)
+    gone = not test.reference and test.n_reference >= _GONE and _is_gone(t_end[later], t_new[later])
+    if gone and alone != BLOCKING:
+        alone = SUSPECT
     first_bad_s, recovered_s = recovery(t_start[later], t_end[later], t_new[later])
     phases = [phase for phase in phase_order(case.spans) if by_phase[phase] >= max(3, 0.1 * len(failing))]
     return Effect(
@@ -215,6 +221,7 @@ def _failures_of(case: Case, endpoint: str, rows: npt.NDArray[np.int64]) -> Effe
         test=test,
         severity=BLOCKING if caused else alone,
         alone=alone,
+        gone=gone,
         caused=caused,
         caused_p=caused_p,
         phases=tuple(phases or [phase for phase, _ in by_phase.most_common(1)]),
@@ -224,6 +231,17 @@ def _failures_of(case: Case, endpoint: str, rows: npt.NDArray[np.int64]) -> Effe
         recovered_s=recovered_s,
         smallest=smallest_visible(test.n_later, test.reference, test.n_reference, test.phi, limits.p_value),
     )
+
+
+def _is_gone(end_s: Times, bad: Flags) -> bool:
+    """Whether the last requests, two or more and for longer than a burst, all failed.
+
+    Too few for any test where an endpoint is seldom called; but a rare endpoint that is lost for good must not be GO.
+    """
+    order = np.argsort(end_s, kind="stable")
+    good = np.flatnonzero(~bad[order])
+    last = end_s[order][int(good[-1]) + 1 if len(good) else 0 :]
+    return len(last) >= _GONE and bool(last[-1] - last[0] > _BURST_S)
 
 
 def _severity_alone(test: Comparison, limits: Criteria, outages_s: tuple[float, float], *, strong: bool) -> str:

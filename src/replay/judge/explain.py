@@ -40,7 +40,7 @@ def failure_findings(case: Case, effect: Effect) -> list[Finding]:
             _failure_finding(case, effect, name, kind, effect.rows[phase == name])
             for kind in kept or [max(sorted(counts), key=lambda kind: counts[kind])]
         ]
-    if effect.first_bad_s is not None and effect.recovered_s is None and effect.severity == BLOCKING:
+    if effect.first_bad_s is not None and effect.recovered_s is None and (effect.gone or effect.severity == BLOCKING):
         found.append(_never_recovered(case, effect))
     return found
 
