@@ -8,6 +8,7 @@ import click
 import pytest
 
 from replay.cli import main
+from replay.cli.main import plain
 from replay.errors import ExitCode, Interrupted, PlanError, Refused, StageError
 
 
@@ -79,3 +80,8 @@ def test_a_reader_that_leaves_is_no_verdict() -> None:
     done = subprocess.run([sys.executable, "-m", "replay.cli.main", "--help"], stdout=writing, timeout=60, check=False)
     os.close(writing)
     assert done.returncode != ExitCode.NO_GO
+
+
+def test_what_an_error_quotes_cannot_steer_the_terminal() -> None:
+    said = plain("C:\\x, \x1b]0;owned\x07\x9b31m\nvé\t\u202e")
+    assert said == "C:\\x, \\x1b]0;owned\\x07\\x9b31m\nvé\t\\u202e"

@@ -1,4 +1,6 @@
 import dataclasses
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -95,6 +97,46 @@ def test_damage_is_named_and_the_rest_is_read(run: Path) -> None:
     assert len(arm.marks) == 1
     assert any("w0-000001.parquet" in sentence for sentence in arm.damaged)
     assert any("marks.jsonl" in sentence for sentence in arm.damaged)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[]",
+        "5",
+        "{}",
+        "[" * 100_000,
+        '{"at_s": 1, "step": "a", "kind": "b", "event": "ended", "more": 1}',
+        '{"at_s": NaN, "step": "a", "kind": "b", "event": "ended"}',
+        '{"at_s": 1e999, "step": "a", "kind": "b", "event": "ended"}',
+        '{"at_s": null, "step": "a", "kind": "b", "event": "ended"}',
+        '{"at_s": 1, "step": [], "kind": {}, "event": "ended"}',
+    ],
+)
+def test_a_line_that_is_no_mark_is_named(run: Path, line: str) -> None:
+    with (run / "arms" / INFO.arm / "marks.jsonl").open("a") as marks:
+        marks.write(f"{line}\n")
+    arm = read_run(run).arms[INFO.arm]
+    assert len(arm.marks) == 1
+    assert any("marks.jsonl" in sentence for sentence in arm.damaged)
+
+
+def test_what_belongs_to_another_arm_is_named(run: Path) -> None:
+    folder = run / "arms" / INFO.arm
+    shutil.copytree(folder, run / "arms" / "copy")
+    (folder / "replay-another.json").write_text("{}")
+    damaged = " ".join(read_run(run).arms[INFO.arm].damaged)
+    assert "another folder" in damaged
+    assert "in the folder copy" in damaged
+    assert "did not play this arm" in damaged
+
+
+@pytest.mark.parametrize("wrong", [{"duration_s": float("nan")}, {"planned": "5"}, {"steps": 1}, {"started_at": "now"}])
+def test_an_arm_of_other_types_is_refused(run: Path, wrong: dict[str, object]) -> None:
+    file = run / "arms" / INFO.arm / "arm.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **wrong}))
+    with pytest.raises(InputError, match=r"arm\.json"):
+        read_run(run)
 
 
 @pytest.mark.parametrize("content", [None, "", "[]", "{"])

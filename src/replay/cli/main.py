@@ -80,10 +80,13 @@ def run(arguments: list[str]) -> int:
         error.show()
         return ExitCode.INPUT
     except ReplayError as error:
-        click.echo(f"Error: {error.message}", err=True)
+        click.echo(f"Error: {plain(error.message)}", err=True)
         if error.hint:
-            click.echo(error.hint, err=True)
+            click.echo(plain(error.hint), err=True)
         return error.exit_code
+    except (OSError, MemoryError) as error:  # a full disk, a folder that was taken away
+        click.echo(f"Error: {plain(str(error)) or 'there is not enough memory'}.", err=True)
+        return ExitCode.BROKEN
     except SystemExit:
         # click's own way out, with 1, where the reader of our output has left, as `head` does.
         return ExitCode.BROKEN
@@ -92,6 +95,11 @@ def run(arguments: list[str]) -> int:
         click.echo(f"Error: replay broke: {type(error).__name__}: {error}", err=True)
         return ExitCode.BROKEN
     return result if isinstance(result, int) else ExitCode.GO
+
+
+def plain(text: str) -> str:
+    """``text`` for a terminal: what Stage, a capture or a plan says cannot move its cursor or rename its window."""
+    return "".join(letter if letter.isprintable() or letter in "\n\t" else repr(letter)[1:-1] for letter in text)
 
 
 if __name__ == "__main__":

@@ -2,17 +2,21 @@
 
 import dataclasses
 import json
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from replay.errors import InputError
 from replay.evidence.files import LOG_SCHEMA, OBSERVATION_SCHEMA, READING_SCHEMA
-from replay.evidence.values import ArmInfo, Mark, Sample
+from replay.evidence.values import ArmInfo, Mark, Outcome, Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,13 @@ def read_run(path: Path) -> Evidence:
     }
     arms = [_read_arm(folder) for folder in sorted((path / "arms").glob("*")) if (folder / "arm.json").is_file()]
     arms.sort(key=lambda arm: (arm.info.started_at, arm.info.arm))
-    return Evidence(path, rehearsal, workloads, {arm.info.arm: arm for arm in arms})
+    found: dict[str, ArmEvidence] = {}
+    for arm in arms:
+        twin = found.setdefault(arm.info.arm, arm)
+        if twin is not arm:
+            damaged = (*twin.damaged, *arm.damaged, "another folder says it is this arm")
+            found[arm.info.arm] = dataclasses.replace(twin, damaged=damaged)
+    return Evidence(path, rehearsal, workloads, found)
 
 
 def _read_arm(folder: Path) -> ArmEvidence:
@@ -54,9 +64,18 @@ def _read_arm(folder: Path) -> ArmEvidence:
     values = _read_object(folder / "arm.json", f"{folder} has no readable arm.json.")
     try:
         info = ArmInfo(**{field.name: values[field.name] for field in dataclasses.fields(ArmInfo)})
+        _check(info)
+        datetime.fromisoformat(info.started_at)
     except KeyError as error:
         raise InputError(f"{folder / 'arm.json'} lacks {error}.") from error
+    except ValueError as error:
+        raise InputError(f"{folder / 'arm.json'} cannot be read: {error}.") from error
+    if info.arm != folder.name:
+        damaged.append(f"arm.json says it is {info.arm!r}, in the folder {folder.name}")
     observations = _read_segments(folder / "observations", OBSERVATION_SCHEMA, damaged)
+    damaged += _strangers(folder, observations)
+    unknown = sorted(set(observations["outcome"]) - set(Outcome))
+    damaged += [f"observations have the outcome {name!r}" for name in unknown]
     return ArmEvidence(
         info=info,
         observations=observations.sort_values("request", kind="stable", ignore_index=True),
@@ -64,8 +83,8 @@ def _read_arm(folder: Path) -> ArmEvidence:
             "at_s", kind="stable", ignore_index=True
         ),
         log=_read_segments(folder / "log", LOG_SCHEMA, damaged).sort_values("at_s", kind="stable", ignore_index=True),
-        marks=tuple(Mark(**line) for line in _read_lines(folder / "marks.jsonl", damaged)),
-        samples=tuple(Sample(**line) for line in _read_lines(folder / "samples.jsonl", damaged)),
+        marks=tuple(_read_lines(folder / "marks.jsonl", Mark, damaged)),
+        samples=tuple(_read_lines(folder / "samples.jsonl", Sample, damaged)),
         damaged=tuple(damaged),
     )
 
@@ -74,33 +93,73 @@ def _read_segments(folder: Path, schema: pa.Schema, damaged: list[str]) -> pd.Da
     tables = [schema.empty_table()]
     for file in sorted(folder.glob("*.parquet")):
         try:
-            tables.append(pq.read_table(file).select(schema.names).cast(schema))
+            table = pq.read_table(file).select(schema.names).cast(schema)
+            table.validate(full=True)
+            _check_finite(table)
+            tables.append(table)
         except (pa.ArrowException, OSError, KeyError, ValueError) as error:
             damaged.append(f"{file.parent.name}/{file.name}: {str(error).splitlines()[0]}")
     frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()
     return frame
 
 
-def _read_lines(file: Path, damaged: list[str]) -> list[dict[str, Any]]:
+def _check_finite(table: pa.Table) -> None:
+    for name in table.schema.names:
+        if pa.types.is_floating(table.schema.field(name).type):
+            values = table.column(name).drop_null()
+            if not pc.all(pc.is_finite(values), min_count=0).as_py():
+                raise ValueError(f"{name} is not a number everywhere")
+
+
+def _strangers(folder: Path, observations: pd.DataFrame) -> Iterator[str]:
+    """Workers whose observations lie here, but whose word that they played this arm does not."""
+    known = {file.stem.removeprefix("replay-") for file in folder.glob("replay-*.json")}
+    if known:
+        strangers = sorted(set(observations["worker"]) - known)
+        yield from (f"observations of {worker!r}, which did not play this arm" for worker in strangers)
+
+
+def _read_lines(file: Path, kind: type[Any], damaged: list[str]) -> Iterator[Any]:
     """The JSON lines of a file. A bad one, such as a last line that a crash broke off, is named in ``damaged``."""
     if not file.is_file():
-        return []
-    lines = []
+        return
     # Not splitlines: a body may hold U+2028, which that would take for the end of a line.
     for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").rstrip("\n").split("\n"), 1):
         if not line:
             continue
         try:
-            lines.append(json.loads(line))
-        except ValueError:
+            value = kind(**json.loads(line))
+            _check(value)
+        except (ValueError, RecursionError):
             damaged.append(f"{file.name}: line {number} is not JSON")
-    return lines
+        except TypeError:
+            damaged.append(f"{file.name}: line {number} is not a {kind.__name__.lower()}")
+        else:
+            yield value
+
+
+_KINDS: dict[Any, tuple[type, ...]] = {
+    str: (str,),
+    int: (int,),
+    bool: (bool,),
+    float: (int, float),
+    int | None: (int, type(None)),
+}
+
+
+def _check(value: Any) -> None:
+    """Raise ValueError where a field is not of its type, or not a finite number."""
+    for field in dataclasses.fields(value):
+        content = getattr(value, field.name)
+        fits = isinstance(content, _KINDS[field.type]) and (field.type is bool or not isinstance(content, bool))
+        if not fits or (isinstance(content, float) and not math.isfinite(content)):
+            raise ValueError(f"{field.name} is {content!r}")
 
 
 def _read_object(file: Path, message: str) -> dict[str, Any]:
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(message, "Give the folder that `replay rehearse` wrote.") from error
     if not isinstance(value, dict):
         raise InputError(message, "Give the folder that `replay rehearse` wrote.")
