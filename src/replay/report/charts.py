@@ -62,7 +62,8 @@ def signal_chart(
 ) -> dict[str, Any]:
     """One probe's metric over the arm; ``lines`` has ``at_s``, ``value`` and ``workload`` (drawn in its own dash)."""
     names = list(dict.fromkeys(lines["workload"]))
-    top = max(float(lines["value"].max()) * 1.12, 0.1)
+    most = float(lines["value"].max())
+    top = max(most * 1.12, 0.1) if most > 0 else 1.0
     shade = _shade(_lanes(steps, length_s))
     curve = (
         alt.Chart(lines)
@@ -180,7 +181,8 @@ def _seconds(field: str, length_s: float) -> alt.X:
 
 
 def _left_axis(ticks: int) -> alt.Axis:
-    return alt.Axis(tickCount=ticks, minExtent=_LEFT, maxExtent=_LEFT, domain=False, ticks=False, format="~s")
+    short = "format(datum.value, datum.value < 1 ? '~g' : '~s')"  # 20k, but 0.5 rather than 500m
+    return alt.Axis(tickCount=ticks, minExtent=_LEFT, maxExtent=_LEFT, domain=False, ticks=False, labelExpr=short)
 
 
 def _outcome_colour() -> alt.Color:

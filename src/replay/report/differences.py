@@ -163,7 +163,7 @@ def _rollback(side: _Side) -> tuple[str, float | None]:
 
 
 def _recovery(side: _Side) -> tuple[str, float | None]:
-    broke = [] if side.control else [row for row in side.endpoints if row.broke or row.never_recovered]
+    broke = [] if side.control else [row for row in side.endpoints if row.broke]
     if not broke:
         return "nothing broke", 0
     lasting = sum(row.never_recovered for row in broke)
