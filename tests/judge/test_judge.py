@@ -92,6 +92,7 @@ def test_what_fails_under_both_workloads_is_not_only_in_production():
     verdict = judge(simulate.evidence(incident(), both))
     assert {finding["only_in_production"] for finding in of(verdict, endpoint=TOKEN, workload="production")} == {False}
     assert {finding["only_in_production"] for finding in of(verdict, workload="qa")} == {None}
+    assert any("Seen under qa." in reason for reason in verdict.reasons)
 
 
 def test_where_pre_production_is_silent_nothing_is_said_of_it():

@@ -146,8 +146,9 @@ def _together(findings: list[Finding]) -> str:
     named = [f"{endpoint} ({percent(finding.observed or 0.0)})" for endpoint, finding in worst.items()]
     more = f" and {len(named) - _MOST} more" if len(named) > _MOST else ""
     count = "Another endpoint" if len(named) == 1 else f"{len(named)} more endpoints"
+    scope = "" if findings[0].role == "pre-production" else _scope(findings)
     sentence = f"{count} failed under {findings[0].workload} too: {', '.join(named[:_MOST])}{more}."
-    return f"{sentence} {_scope(findings)}".strip()
+    return f"{sentence} {scope}".strip()
 
 
 _WEIGHT = {
@@ -191,7 +192,9 @@ def _scope(findings: list[Finding]) -> str:
     only = {finding.only_in_production for finding in findings}
     if only == {True}:
         return "Only under production's traffic."
-    return "Under pre-production's traffic too." if only == {False} else ""
+    if only == {False}:
+        return "Under pre-production's traffic too."
+    return f"Seen under {findings[0].workload}." if findings[0].role == "pre-production" else ""
 
 
 def _why_go(cases: list[Case]) -> list[str]:
