@@ -138,6 +138,7 @@ def test_templates_are_bounded(followed) -> None:
         ("GET /v2/events/17?after=abc 500", "GET /v2/events/<n>?<query> <n>"),
         ("couldn't open /var/lib/app/data.bin, won't retry", "couldn't open <path>, won't retry"),
         ("column 'a' of \"b\" is null", "column <text> of <text> is null"),
+        ('column "a_1" of relation "b" is not "c"', 'column "a_1" of relation "b" is not <text>'),
     ],
 )
 def test_templates(line: str, template: str) -> None:

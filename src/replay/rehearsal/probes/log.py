@@ -33,7 +33,14 @@ _LONGEST_EXAMPLE = 500
 _FOLDS = (
     (re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?: ?(?:Z|UTC|[+-]\d\d:?\d\d))?"), "<time>"),
     (re.compile(r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b"), "<uuid>"),
-    (re.compile(r"(?<!\w)'[^']*'(?!\w)|(?<!\w)\"[^\"]*\""), "<text>"),
+    # The database's names stay: which column is missing is what one wants to know.
+    (
+        re.compile(
+            r"(?<!\w)'[^']*'(?!\w)"
+            r"|(?<!\w)(?<!\bcolumn )(?<!\brelation )(?<!\bconstraint )(?<!\btable )(?<!\bindex )\"[^\"]*\""
+        ),
+        "<text>",
+    ),
     (re.compile(r"\?[^\s\"']+=[^\s\"']*"), "?<query>"),
     (re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b"), "<address>"),
     (re.compile(r"\b0x[0-9a-fA-F]+\b|\b(?=[0-9a-fA-F]*\d)(?=[0-9a-fA-F]*[a-fA-F])[0-9a-fA-F]{8,}\b"), "<hex>"),
