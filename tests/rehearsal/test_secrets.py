@@ -16,6 +16,11 @@ from replay.rehearsal.secrets import Scrubber, identity_words, passwords_in
         ("PGPASSWORD=${STAGE_PASSWORD} psql", "PGPASSWORD=${STAGE_PASSWORD} psql"),
         ("ALTER TABLE token ADD COLUMN scopes text", "ALTER TABLE token ADD COLUMN scopes text"),
         ("the password is wrong", "the password is wrong"),
+        ("PGPASSWORD=hunter22 psql", "PGPASSWORD=*** psql"),
+        ("reset --password hunter22 now", "reset --password *** now"),
+        ("ALTER ROLE a PASSWORD 'hunter22'", "ALTER ROLE a PASSWORD ***"),
+        ("reset --password ${WORD}", "reset --password ${WORD}"),
+        ("SELECT * FROM password_resets WHERE id = 1", "SELECT * FROM password_resets WHERE id = 1"),
     ],
 )
 def test_what_looks_like_a_secret_goes(text: str, clean: str) -> None:

@@ -11,6 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from replay.cli.text import plain
 from replay.evidence.values import ArmInfo, Mark
 from replay.rehearsal.observer import Observer
 from replay.rehearsal.outline import ArmOutline, Outline
@@ -105,7 +106,7 @@ class Display(Observer):
         self._say(f"{arm.name}: {info.state}{reason} ({self._observed:,} of {info.planned:,} requests)")
 
     def _say(self, line: str) -> None:
-        self._console.print(Text(line), highlight=False)
+        self._console.print(Text(plain(line)), highlight=False)
 
     def _place(self) -> str:
         total = len(self._outline.arms) if self._outline else 0

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from replay.capture.manifest import COMPLETE, Manifest
 from replay.capture.store import Capture, read_exchanges, read_manifest, repair_capture
+from replay.cli.text import plain
 from replay.errors import InputError
 from replay.traffic import Exchange
 from replay.workload import model_workload
@@ -87,14 +88,14 @@ def _status_classes(exchanges: list[Exchange]) -> dict[str, int]:
 def _show(console: Console, document: dict[str, Any]) -> None:
     workload = document["workload"]
     facts = Table.grid(padding=(0, 2))
-    facts.add_row("capture", f"{document['name']} ({document['path']})")
-    facts.add_row("environment", document["environment"])
+    facts.add_row("capture", plain(f"{document['name']} ({document['path']})"))
+    facts.add_row("environment", plain(document["environment"]))
     state = document["state"] if document["state"] == COMPLETE else "not complete: this is what can be saved"
     facts.add_row("state", state)
-    facts.add_row("hosts", ", ".join(document["hosts"]) or "none")
+    facts.add_row("hosts", plain(", ".join(document["hosts"])) or "none")
     facts.add_row("window", _window(document))
     facts.add_row("exchanges", f"{document['exchanges']:,}{_counts(document['status_classes'])}")
-    facts.add_row("skipped", f"{sum(document['skipped'].values()):,}{_counts(document['skipped'])}")
+    facts.add_row("skipped", f"{sum(document['skipped'].values()):,}{plain(_counts(document['skipped']))}")
     if document["bodies_not_kept"]:
         facts.add_row("bodies not kept", _counts(document["bodies_not_kept"]).strip(" ()"))
     facts.add_row("scrubbing", _scrubbing(document["scrubbing"]))
@@ -135,7 +136,7 @@ def _show_rows(console: Console, columns: tuple[str, ...], rows: list[tuple[Any,
         is_number = isinstance(rows[0][index], int) or column in {"share", "empty"}
         table.add_column(column, justify="right" if is_number else "left", overflow="fold")
     for row in rows[:_SHOWN]:
-        table.add_row(*(f"{cell:,}" if isinstance(cell, int) else cell for cell in row))
+        table.add_row(*(f"{cell:,}" if isinstance(cell, int) else plain(cell) for cell in row))
     console.print()
     console.print(table)
     if len(rows) > _SHOWN:

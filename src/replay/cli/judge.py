@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from replay.cli.text import plain
 from replay.errors import ExitCode
 from replay.judge.verdict import judge_run
 
@@ -33,6 +34,6 @@ def command(run: Path, as_json: bool) -> int:
     colour = {"GO": "green", "NO_GO": "red"}.get(verdict.verdict, "yellow")
     click.secho(verdict.verdict, fg=colour, bold=True)
     for reason in verdict.reasons:
-        click.echo(f"  - {reason}")
+        click.echo(f"  - {plain(reason)}")
     click.echo(f"Written: {run / 'verdict.json'}")
     return _EXIT_CODES[verdict.verdict]

@@ -8,6 +8,7 @@ from typing import NoReturn
 import click
 
 from replay import __version__
+from replay.cli.text import plain
 from replay.errors import ExitCode, ReplayError
 
 # In the order of the work. A command's module is imported only when it is called, so that `--help` is quick.
@@ -95,11 +96,6 @@ def run(arguments: list[str]) -> int:
         click.echo(f"Error: replay broke: {type(error).__name__}: {error}", err=True)
         return ExitCode.BROKEN
     return result if isinstance(result, int) else ExitCode.GO
-
-
-def plain(text: str) -> str:
-    """``text`` for a terminal: what Stage, a capture or a plan says cannot move its cursor or rename its window."""
-    return "".join(letter if letter.isprintable() or letter in "\n\t" else repr(letter)[1:-1] for letter in text)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 
 from replay.cli.display import Display, minutes
+from replay.cli.text import plain
 from replay.errors import ExitCode
 from replay.judge.criteria import parse_criteria
 from replay.rehearsal.conductor import conduct
@@ -105,7 +106,7 @@ def show_verdict(done: Rehearsed) -> None:
     colour = {"GO": "green", "NO_GO": "red"}.get(done.verdict, "yellow")
     click.secho(done.verdict, fg=colour, bold=True)
     for reason in done.reasons:
-        click.echo(f"  - {reason}")
+        click.echo(f"  - {plain(reason)}")
     click.echo(f"Report: {done.report}")
 
 
@@ -114,8 +115,10 @@ def _show_outline(outline: Outline, as_json: bool) -> None:
         click.echo(json.dumps(_outline_json(outline), indent=2, sort_keys=True, ensure_ascii=False))
         return
     plan = outline.plan
-    click.secho(f"{plan.name} on {plan.target.target.url}", bold=True)
-    click.echo(f"Stage is put back before each arm: {plan.target.reset.written if plan.target.reset else 'no'}")
+    scrub = plan.scrubber()
+    click.secho(plain(f"{plan.name} on {plan.target.target.url}"), bold=True)
+    reset = plain(scrub(plan.target.reset.written)) if plan.target.reset else "no"
+    click.echo(f"Stage is put back before each arm: {reset}")
     click.echo("\nArms, in this order:")
     for number, arm in enumerate(outline.arms, 1):
         steps = "with the steps" if arm.steps else "control"
@@ -127,7 +130,9 @@ def _show_outline(outline: Outline, as_json: bool) -> None:
     for step in outline.steps:
         when = f"at {step.plan.at_s:g} s" if step.plan.at_s is not None else f"{step.plan.after_s:g} s after that"
         what = (
-            f"{len(step.statements)} statements" if step.plan.sql else f"runs {step.plan.run and step.plan.run.written}"
+            f"{len(step.statements)} statements"
+            if step.plan.sql
+            else f"runs {step.plan.run and plain(scrub(step.plan.run.written))}"
         )
         click.echo(f"  {when:18} {step.plan.kind} “{step.plan.name}”: {what}, at most {minutes(step.plan.timeout_s)}")
     probes = ", ".join(probe.name for probe in plan.probes) or "none"
@@ -142,6 +147,7 @@ def _show_outline(outline: Outline, as_json: bool) -> None:
 
 
 def _outline_json(outline: Outline) -> dict[str, Any]:
+    scrub = outline.plan.scrubber()
     return {
         "name": outline.plan.name,
         "target": outline.plan.target.target.url,
@@ -162,14 +168,14 @@ def _outline_json(outline: Outline) -> dict[str, Any]:
                 "kind": step.plan.kind,
                 "at_s": step.plan.at_s,
                 "after_s": step.plan.after_s,
-                "statements": [statement.text for statement in step.statements],
-                "run": step.plan.run.written if step.plan.run else None,
+                "statements": [scrub.query(statement.text) for statement in step.statements],
+                "run": scrub(step.plan.run.written) if step.plan.run else None,
                 "timeout_s": step.plan.timeout_s,
             }
             for step in outline.steps
         ],
         "probes": [probe.name for probe in outline.plan.probes],
-        "reset": outline.plan.target.reset.written if outline.plan.target.reset else None,
+        "reset": scrub(outline.plan.target.reset.written) if outline.plan.target.reset else None,
         "estimate_s": outline.estimate_s,
         "estimate_bytes": outline.estimate_bytes,
         "warnings": list(outline.warnings),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from replay.cli.text import plain
 from replay.report.story import read_story
 from replay.report.write import write_page, write_reports
 
@@ -44,6 +45,6 @@ def command(run: Path, out: Path | None, as_json: bool) -> None:
         }
         click.echo(json.dumps(document, indent=2, ensure_ascii=False))
         return
-    click.echo(f"{story.word}: {story.name}")
+    click.echo(plain(f"{story.word}: {story.name}"))
     for path in written:
         click.echo(str(path))

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from replay import __version__
+from replay.cli.text import plain
 from replay.errors import ExitCode, InputError, Interrupted, ReplayError, StageError, ToolError
 from replay.evidence.files import ArmFolder, write_json
 from replay.evidence.run import read_run
@@ -288,7 +289,7 @@ def _show(summary: dict[str, Any]) -> None:
     for row in summary["endpoints"]:
         times = ["-" if row[key] is None else f"{row[key] * 1000:,.1f}" for key in ("p50_s", "p95_s", "p99_s")]
         outcomes = ", ".join(f"{count:,} {name}" for name, count in row["outcomes"].items())
-        table.add_row(row["endpoint"], f"{row['requests']:,}", *times, outcomes)
+        table.add_row(plain(row["endpoint"]), f"{row['requests']:,}", *times, outcomes)
     console = Console()
     if not console.is_terminal:
         console = Console(width=_WIDTH_IN_A_FILE)

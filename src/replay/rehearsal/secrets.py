@@ -14,8 +14,12 @@ _NAMES = frozenset({"client", "client_id", "username", "user", "name"})  # colum
 # What gives a secret away by its surroundings, whoever's it is.
 _URL_PASSWORD = re.compile(r"(?<=://)([^/\s:@]*):[^@\s/]+(?=@)")
 _NAMED = re.compile(
-    r"(?i)\b((?:[\w-]*_)?(?:password|passwd|pwd|secret|api[-_]?key|access[-_]?token|refresh[-_]?token))"
+    r"(?i)\b([\w-]*(?:password|passwd|pwd|secret|api[-_]?key|access[-_]?token|refresh[-_]?token))"
     r"""(["']?\s*[=:]\s*["']?)(?!["'])[^\s"',;&)]+"""
+)
+# As an option of a command (--password X), and as SQL has it (PASSWORD 'x').
+_SPACED = re.compile(
+    r"(?i)(--[\w-]*(?:password|passwd|secret|token|api-key)\s+|\bpassword\s+(?='))(?!\$\{)('[^']*'|\S+)"
 )
 _SCHEME = re.compile(r"(?i)\b(bearer|basic)(\s+)[\w.~+/=-]{6,}")
 _WORD = re.compile(r"[\w-]{6,}")
@@ -51,6 +55,7 @@ class Scrubber:
             text = _WORD.sub(lambda match: _HIDDEN if match[0] in self._words else match[0], text)
         text = _URL_PASSWORD.sub(rf"\1:{_HIDDEN}", text)
         text = _NAMED.sub(_hide_named, text)
+        text = _SPACED.sub(rf"\1{_HIDDEN}", text)
         text = _SCHEME.sub(rf"\1\2{_HIDDEN}", text)
         return _JWT.sub(_HIDDEN, text)
 
