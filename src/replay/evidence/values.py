@@ -87,8 +87,8 @@ class Reading:
 class Mark:
     """The moment at which the arm, a step or one statement of a step started or ended.
 
-    ``event`` is ``started``, ``ended`` or ``failed``; ``interrupted`` where the rehearsal itself was ended, ``not done``
-    where a step never began (``error`` says why): neither says anything about the step. ``statement`` is empty for the
+    ``event`` is ``started``, ``ended`` or ``failed``; ``interrupted`` where the rehearsal was ended, ``not done`` where
+    a step never began (``error`` says why): neither says anything about the step. ``statement`` is empty for the
     step as a whole; ``index`` counts statements from 1 and is 0 for the step. ``error`` is the database's or the
     program's own words.
     """

@@ -184,7 +184,8 @@ def _weightiest(findings: list[Finding]) -> list[Finding]:
 
 
 def _sentence(finding: Finding) -> str:
-    return f"{finding.explanation} {_scope([finding])}".strip()
+    told = finding.explanation if finding.explanation.endswith(".") else f"{finding.explanation}."
+    return f"{told} {_scope([finding])}".strip()
 
 
 def _scope(findings: list[Finding]) -> str:

@@ -16,9 +16,9 @@ from replay.errors import InputError, PlanError, Refused
 from replay.rehearsal.plan import LogProbePlan, Plan, WorkloadPlan
 from replay.rehearsal.steps import Step, prepare_steps
 from replay.rehearsal.table import Command, Dsn
+from replay.scenario.identities import read_identities
 from replay.scenario.locustfile import read_scenario
 from replay.scenario.planning import schedule_of
-from replay.scenario.runtime.carried import read_identities
 from replay.scenario.schedule import pace
 from replay.target import check_allowed, check_not_production
 from replay.workload import Workload, read_workload

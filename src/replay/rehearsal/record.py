@@ -82,12 +82,13 @@ def _migrations(outline: Outline) -> list[dict[str, Any]]:
         if step.plan.sql is None:
             continue
         sql = read_sql(step.plan.sql)
+        shown = outline.plan.scrubber()(sql[:_LONGEST_SQL])
         found.append(
             {
                 "step": step.plan.name,
                 "file": str(written.get(step.plan.name, {}).get("sql", step.plan.sql.name)),
                 "digest": _digest(sql),
-                "sql": sql if len(sql) <= _LONGEST_SQL else f"{sql[:_LONGEST_SQL]}\n-- cut: {len(sql)} characters",
+                "sql": shown if len(sql) <= _LONGEST_SQL else f"{shown}\n-- cut: {len(sql)} characters",
             }
         )
     return found

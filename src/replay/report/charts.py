@@ -39,7 +39,7 @@ def timeline_chart(
         drawn += [_shade(lanes), *_lane_marks(lanes)]
     drawn.append(
         alt.Chart(bars)
-        .mark_rect(stroke="white", strokeWidth=0.4)
+        .mark_rect(stroke="white", strokeWidth=0.4, clip=True)
         .encode(
             x=_seconds("from_s:Q", length_s),
             x2="to_s:Q",

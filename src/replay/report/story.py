@@ -172,8 +172,10 @@ class Story:
 
     @property
     def length_s(self) -> float:
-        """The seconds that every chart spans: the longest arm."""
-        return max([arm.info.duration_s for arm in self.arms], default=0.0) or 1.0
+        """The seconds that every chart spans: the longest arm, and what it sent late because answers were awaited."""
+        sent = [arm.observations["sent_s"].max() for arm in self.arms]
+        late = [math.floor(last) + 1.0 for last in sent if pd.notna(last)]
+        return max([*(arm.info.duration_s for arm in self.arms), *late], default=0.0) or 1.0
 
     def arm(self, workload: str | None, steps: bool = True) -> ArmEvidence | None:
         """The arm of a workload, with the steps or without, or None."""

@@ -7,7 +7,8 @@ import pytest
 
 from replay.errors import InputError
 from replay.evidence.files import ArmFolder
-from replay.scenario.runtime.carried import CarriedValues, Missing, read_identities
+from replay.scenario.identities import read_identities
+from replay.scenario.runtime.carried import CarriedValues, Missing
 from replay.scenario.runtime.recorder import Recorder, scrubbed, unsent
 from replay.scenario.schedule import Extract, Inject, PlannedRequest
 from replay.traffic import Response

@@ -1,16 +1,12 @@
 """The values that Stage hands out during a replay, carried from one client's answers into its later requests. Pure."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from replay.errors import InputError
+from replay.scenario.identities import Identities
 from replay.scenario.runtime.places import extract
 from replay.scenario.schedule import Extract, Inject, PlannedRequest
 from replay.traffic import Response
-
-Identities = Mapping[str, Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,28 +15,6 @@ class Missing:
 
     error: str
     caused_by: int | None
-
-
-def read_identities(file: Path) -> dict[str, dict[str, str]]:
-    """Stage's credentials by client and column. Raises InputError where the file is not a table with ``client``."""
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as lines:
-            rows = list(csv.DictReader(lines, strict=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"The identities file {file} cannot be read: {error}.") from error
-    if any(row.get("client") is None for row in rows) or not rows:
-        raise InputError(
-            f"The identities file {file} has no rows with a column client.",
-            "Its first line names the columns: client, and one a credential.",
-        )
-    identities: dict[str, dict[str, str]] = {}
-    for row in rows:
-        if row["client"] in identities:
-            raise InputError(f"The identities file {file} has two rows for client {row['client']}.")
-        identities[row["client"]] = {
-            name: value for name, value in row.items() if isinstance(name, str) and name != "client" and value
-        }
-    return identities
 
 
 def find_renewals(requests: Sequence[PlannedRequest]) -> dict[str, frozenset[str]]:

@@ -20,9 +20,10 @@ from locust.runners import MasterRunner, WorkerRunner
 from replay.errors import ExitCode, InputError, ReplayError
 from replay.evidence.files import ArmFolder
 from replay.evidence.values import Observation, Outcome, expected_outcome
+from replay.scenario.identities import Identities, read_identities
 from replay.scenario.process import PARENT_VARIABLE
 from replay.scenario.runtime import pacing as pacings
-from replay.scenario.runtime.carried import CarriedValues, Identities, find_renewals, read_identities
+from replay.scenario.runtime.carried import CarriedValues, find_renewals
 from replay.scenario.runtime.engine import ArmClock, Engine, Play
 from replay.scenario.runtime.options import Options, checked_target, read, read_scenario, register
 from replay.scenario.runtime.recorder import Recorder, worker_name
