@@ -73,6 +73,14 @@ def test_a_step_that_never_ended_and_one_that_failed() -> None:
     assert [span.statement for span in frames.statement_spans(arm([], marks))] == ["SELECT 1"]
 
 
+def test_charts_span_what_was_sent_after_the_arm_s_length(make_run: Callable[..., Path], verdicts: Any) -> None:
+    story = read_story(make_run(verdicts.no_go()))
+    longest = max(arm.info.duration_s for arm in story.arms)
+    assert story.length_s == longest
+    story.arms[0].observations.loc[0, "sent_s"] = longest + 4.2
+    assert story.length_s == longest + 5
+
+
 def test_the_queue_is_told_from_its_samples(make_run: Callable[..., Path], verdicts: Any) -> None:
     found = read_story(make_run(verdicts.no_go())).arm("production")
     assert found is not None

@@ -95,7 +95,7 @@ def strip_chart(
     scale = alt.Scale(domain=[0, len(labels)], reverse=True, nice=False)
     strip = (
         alt.Chart(cells)
-        .mark_rect(stroke="white", strokeWidth=0.5)
+        .mark_rect(stroke="white", strokeWidth=0.5, clip=True)
         .encode(
             x=_seconds("from_s:Q", length_s),
             x2="to_s:Q",

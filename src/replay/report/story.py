@@ -4,6 +4,7 @@ Everything that is missing from a run is None or empty here, never an error: a r
 """
 
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -173,9 +174,12 @@ class Story:
     @property
     def length_s(self) -> float:
         """The seconds that every chart spans: the longest arm, and what it sent late because answers were awaited."""
-        sent = [arm.observations["sent_s"].max() for arm in self.arms]
-        late = [math.floor(last) + 1.0 for last in sent if pd.notna(last)]
-        return max([*(arm.info.duration_s for arm in self.arms), *late], default=0.0) or 1.0
+        lengths = [arm.info.duration_s for arm in self.arms]
+        for arm in self.arms:
+            seen = arm.observations
+            last = seen["sent_s"].fillna(seen["due_s"] + seen["waited_s"]).max()
+            lengths += [math.floor(last) + 1.0] if last >= arm.info.duration_s else []
+        return max(lengths, default=0.0) or 1.0
 
     def arm(self, workload: str | None, steps: bool = True) -> ArmEvidence | None:
         """The arm of a workload, with the steps or without, or None."""
