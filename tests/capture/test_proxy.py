@@ -2,6 +2,7 @@ import base64
 import gzip
 import http.client
 import json
+import re
 import signal
 import time
 from pathlib import Path
@@ -114,7 +115,8 @@ def test_what_went_wrong_is_in_the_capture_too(api, start_capture):
     assert "without sending complete message body" in seen["/breaks-off"].error
     assert (seen["/slow"].response, seen["/slow"].error) == (None, "Client disconnected.")
     assert seen["/after-the-end"].response is None
-    assert "Connect" in seen["/after-the-end"].error
+    # Whether the closed port refuses, or ends a connection that it had still taken, is the operating system's to say.
+    assert re.search("Connect|closed", seen["/after-the-end"].error)
     assert b"unreadable-s3cret" not in everything_in(recorder.out)
     assert b"n0t-answered-yet" not in everything_in(recorder.out)
 
