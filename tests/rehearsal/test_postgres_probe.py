@@ -230,7 +230,8 @@ def test_readings_are_read_back(tmp_path, server) -> None:
         time.sleep(0.4)
     (tmp_path / "rehearsal.json").write_text("{}")
     (probed.arm.path / "arm.json").write_text(
-        '{"arm": "a", "workload": "w", "role": "production", "steps": true, "started_at": "2026-11-22T10:00:00+00:00", "duration_s": 1, '
+        '{"arm": "a", "workload": "w", "role": "production", "steps": true, '
+        '"started_at": "2026-11-22T10:00:00+00:00", "duration_s": 1, '
         '"planned": 0, "state": "complete", "reason": ""}'
     )
     assert set(read_run(tmp_path).arms["a"].readings["probe"]) == {"database"}
