@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from replay.evidence.run import ArmEvidence
-from replay.report import formats, frames
+from replay.report import formats, frames, locks
 from replay.report.story import PRODUCTION, EndpointRow, Story
 
 NOT_MEASURED = "not measured"
@@ -131,10 +131,11 @@ def _migration(side: _Side) -> tuple[str, float | None]:
 
 
 def _queue(side: _Side) -> tuple[str, float | None]:
-    most, longest = frames.peak(side.arm, "waiting_backends"), frames.peak(side.arm, "lock_wait_s")
-    if most is None and longest is None:
+    measured = frames.peak(side.arm, "waiting_backends"), frames.peak(side.arm, "lock_wait_s")
+    if side.arm is None or measured == (None, None):
         return NOT_MEASURED, None
-    if not most and not longest:
+    most, longest = locks.queue(side.arm)
+    if not most:
         return "none", 0
     return f"{formats.number(most)} waiting, up to {formats.seconds(longest)}", longest
 

@@ -1,6 +1,7 @@
 """The lock queue told as a story: which statement waited, who held it up, who queued behind it."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -77,6 +78,13 @@ def episodes(arm: ArmEvidence) -> list[Episode]:
             _add_behind(found, at_s, value, waiting)
     made = [_episode(step, query, found) for (step, query), found in gathered.items()]
     return sorted(made, key=lambda one: (-max(one.waited_s, one.most), one.from_s, one.query))
+
+
+def queue(arm: ArmEvidence) -> tuple[int, float]:
+    """(application sessions that waited for a lock at once, the longest wait); a step's own wait is not one."""
+    waits = [(at_s, value) for at_s, value, detail in _waits(arm) if not _object(detail.get("waiting")).get("step")]
+    at_once = Counter(at_s for at_s, _ in waits)
+    return max(at_once.values(), default=0), max((value for _, value in waits), default=0.0)
 
 
 def requests_waiting(arm: ArmEvidence) -> int:
