@@ -24,7 +24,7 @@ def sound(tmp_path: Path, target: Listener, replay: Commands) -> Plan:
     folder = tmp_path / "plan"
     folder.mkdir()
     write_capture(folder / "production", environment="production", host="api.example.test:443")
-    (folder / "clients.csv").write_text("client,client_secret\n")
+    (folder / "clients.csv").write_text("client,client_secret\nclient-0,of Stage\n")
     (folder / "reset").write_text("#!/bin/sh\necho reset >> was-reset\n")
     (folder / "reset").chmod(0o755)
     replay.environment["STAGE_DSN"] = "host=127.0.0.1 port=1 user=stage password=hush-hush-42"
@@ -116,6 +116,10 @@ def identities_missing(plan: Plan) -> None:
     (plan.folder / "clients.csv").unlink()
 
 
+def identities_empty(plan: Plan) -> None:
+    (plan.folder / "clients.csv").write_text("")
+
+
 def sql_missing(plan: Plan) -> None:
     (plan.folder / "0.sql").unlink()
 
@@ -155,7 +159,8 @@ def step_after_the_end(plan: Plan) -> None:
         (probe_outside_allow, "The probe 'database' would go to replica.example.test, which the plan does not allow"),
         (variable_not_set, "needs the environment variable NO_SUCH_STAGE, which is not set."),
         (identities_missing, "There is no identities file"),
-        (sql_missing, "0.sql"),
+        (identities_empty, "clients.csv has no rows with a column client."),
+        (sql_missing, "There is no SQL file"),
         (reset_missing, "The reset runs ./reset, which is not a program."),
         (locustfile_missing, "There is no locustfile"),
         (target_is_no_url, "'127.0.0.1:8000' is not a target."),
