@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help demo test slow lint format clean
+.PHONY: help demo test slow bench lint format clean
 
 help: ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -16,6 +16,12 @@ test: $(VENV)/.dev ## run the tests
 
 slow: $(VENV)/.dev ## run the tests that take long: whole rehearsals, both demonstrations
 	$(BIN)/python -m pytest -m slow
+
+bench: $(VENV)/.dev ## measure speed and memory beside peers (about 20 minutes; needs goaccess, nginx and wrk)
+	$(BIN)/python bench/import_combined.py
+	$(BIN)/python bench/import_files.py
+	$(BIN)/python bench/proxy.py
+	$(BIN)/python bench/mirror.py
 
 lint: $(VENV)/.dev ## check style and types
 	$(BIN)/ruff check

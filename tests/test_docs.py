@@ -103,6 +103,7 @@ def test_every_exit_code() -> None:
 
 # The plan
 
+PLAN_TABLES = {"rehearsal", "target", "workloads", "steps", "probes", "criteria"}
 # The least that each table needs, so that one can be read without the others.
 LEAST = {
     "rehearsal": '[rehearsal]\nname = "x"\n',
@@ -282,7 +283,7 @@ def test_python_runs(
         small_run(tmp_path / "runs" / folder)
     for code in fences(read(name), "python"):
         exec(compile(ast.parse(code), name, "exec"), {})  # noqa: S102 - our own documentation
-        assert capsys.readouterr().out
+        assert capsys.readouterr().out or "print(" not in code
 
 
 # All pages
@@ -313,7 +314,8 @@ def anchors(page: Path) -> set[str]:
 @pytest.mark.parametrize("name", NAMES)
 def test_plans_can_be_read(name: str, tmp_path: Path) -> None:
     for text in fences(read(name), "toml"):
-        parse_criteria(plan_of(text, tmp_path).criteria)
+        if set(tomllib.loads(text)) <= PLAN_TABLES:
+            parse_criteria(plan_of(text, tmp_path).criteria)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -14,7 +14,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs
 
+import psutil
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # for planted
 
 
 class _Api(BaseHTTPRequestHandler):
@@ -109,20 +112,37 @@ class Recorder:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
 
     def end(self, number: int = signal.SIGINT) -> tuple[int, str]:
-        """Send a signal; the exit code and what was said."""
+        """Send a signal; the exit code and what was said. Waits until the writer has ended too."""
+        writers = psutil.Process(self.process.pid).children()
         self.process.send_signal(number)
-        _, said = self.process.communicate(timeout=30)
+        _, said = self.process.communicate(timeout=60)
+        psutil.wait_procs(writers, timeout=30)
         return self.process.returncode, said
+
+    def writer(self) -> psutil.Process:
+        """The process that writes."""
+        (child,) = psutil.Process(self.process.pid).children()
+        return child
+
+    def wait_for(self, words: str) -> None:
+        """Read what it says until ``words`` are among it."""
+        assert self.process.stderr
+        while line := self.process.stderr.readline():
+            if words in line:
+                return
+        raise AssertionError(f"it never said {words!r}")
 
 
 @pytest.fixture
 def start_capture(tmp_path: Path) -> Iterator[Callable[..., Recorder]]:
     started: list[subprocess.Popen[str]] = []
 
-    def start(upstream: str, *options: str) -> Recorder:
-        out = tmp_path / "captures" / f"capture{len(started)}"
-        command = [sys.executable, "-m", "replay", "capture", "--upstream", upstream, "--listen", "127.0.0.1:0"]
-        process = subprocess.Popen([*command, "--out", str(out), *options], stderr=subprocess.PIPE, text=True)
+    def start(upstream: str | None, *options: str, out: Path | None = None) -> Recorder:
+        out = out or tmp_path / "captures" / f"capture{len(started)}"
+        command = [sys.executable, "-m", "replay", "capture", "--listen", "127.0.0.1:0", "--out", str(out), *options]
+        if upstream:
+            command += ["--upstream", upstream]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         started.append(process)
         assert process.stderr
         line = process.stderr.readline()
@@ -132,6 +152,8 @@ def start_capture(tmp_path: Path) -> Iterator[Callable[..., Recorder]]:
 
     yield start
     for process in started:
-        if process.poll() is None:
-            process.kill()
+        writers = psutil.Process(process.pid).children() if process.poll() is None else []
+        process.kill()
         process.communicate(timeout=10)
+        for writer in psutil.wait_procs(writers, timeout=10)[1]:
+            writer.kill()

@@ -17,6 +17,7 @@ from replay.capture.store import CaptureWriter, open_capture, read_exchanges, re
 from replay.errors import InputError
 from replay.traffic import Exchange, Request, Response, Skipped
 
+ROOT = Path(__file__).parents[2]
 AT = datetime(2026, 3, 1, 8, tzinfo=UTC)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 HEADERS = st.lists(st.tuples(TEXT, TEXT), max_size=3).map(tuple)
@@ -73,6 +74,12 @@ def test_the_digest_changes_with_the_content(tmp_path):
     write(tmp_path / "a", [exchange(1), exchange(2, AT + timedelta(seconds=1))])
     write(tmp_path / "b", [exchange(1), exchange(3, AT + timedelta(seconds=1))])
     assert open_capture(tmp_path / "a").digest() != open_capture(tmp_path / "b").digest()
+
+
+@pytest.mark.parametrize("name", ["production", "qa"])
+def test_the_digest_is_what_it_always_was(name):
+    built = json.loads((ROOT / "locustfiles" / f"{name}.data" / "scenario.json").read_text(encoding="utf-8"))
+    assert open_capture(ROOT / "captures" / name).digest() == built["capture"]["digest"]
 
 
 def test_the_columns_are_the_contract(tmp_path):
@@ -159,8 +166,8 @@ def test_a_crash_while_merging_loses_and_doubles_nothing(tmp_path):
     files = broken_off(tmp_path / "a")
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     repair_capture(tmp_path / "a")
-    # b: the merged file is there, the segments too, and the manifest does not say that it is complete
-    shutil.copy(tmp_path / "a" / "exchanges" / "merged.parquet", tmp_path / "b" / "exchanges")
+    # b: as earlier versions left it, the merged file beside the segments, and the manifest not complete
+    shutil.copy(tmp_path / "a" / "exchanges" / "000001.parquet", tmp_path / "b" / "exchanges" / "merged.parquet")
     assert len(files) == 3
     assert repair_capture(tmp_path / "b").exchanges == 3
     assert open_capture(tmp_path / "b").digest() == open_capture(tmp_path / "a").digest()
@@ -168,14 +175,14 @@ def test_a_crash_while_merging_loses_and_doubles_nothing(tmp_path):
 
 def test_a_complete_capture_that_was_damaged_is_refused(tmp_path):
     write(tmp_path / "a", [exchange(1), exchange(2)])
-    merged = tmp_path / "a" / "exchanges" / "merged.parquet"
+    merged = tmp_path / "a" / "exchanges" / "000001.parquet"
     whole = merged.read_bytes()
     for damaged in (whole[:-10], b"", whole[:100] + b"\0" * 200 + whole[300:]):
         merged.write_bytes(damaged)
         with pytest.raises(InputError, match="damaged"):
             list(read_exchanges(tmp_path / "a"))
     merged.unlink()
-    with pytest.raises(InputError, match=r"lacks its segment merged\.parquet"):
+    with pytest.raises(InputError, match=r"lacks its segment 000001\.parquet"):
         list(read_exchanges(tmp_path / "a"))
     pq.write_table(pq.ParquetFile(_other(tmp_path)).read(), merged)
     with pytest.raises(InputError, match="holds 1 exchanges where its manifest says 2"):
@@ -184,14 +191,25 @@ def test_a_complete_capture_that_was_damaged_is_refused(tmp_path):
 
 def _other(tmp_path: Path) -> Path:
     write(tmp_path / "other", [exchange(1)])
-    return tmp_path / "other" / "exchanges" / "merged.parquet"
+    return tmp_path / "other" / "exchanges" / "000001.parquet"
 
 
-def test_a_lost_manifest_is_made_up_on_the_safe_side(tmp_path):
+def test_a_lost_manifest_is_found_again_in_the_segments(tmp_path):
     broken_off(tmp_path / "a")
     (tmp_path / "a" / "capture.json").unlink()
     with pytest.raises(InputError, match=r"has no capture\.json"):
         read_manifest(tmp_path / "a")
+    found = read_manifest(tmp_path / "a", repair=True)
+    assert (found.exchanges, found.environment, found.hosts) == (3, "stage", ("api.test:80",))
+    assert [(source.name, source.kept) for source in found.sources] == [("test", 3)]
+    assert repair_capture(tmp_path / "a").state == "complete"
+
+
+def test_a_lost_manifest_of_which_no_segment_tells_is_made_up_on_the_safe_side(tmp_path):
+    for file in broken_off(tmp_path / "a"):
+        pq.write_table(pq.read_table(file).replace_schema_metadata(None), file)
+    (tmp_path / "a" / "capture.json").unlink()
     made_up = read_manifest(tmp_path / "a", repair=True)
     assert (made_up.exchanges, made_up.environment, made_up.hosts) == (3, "production", ("api.test:80",))
+    assert [(source.name, source.kept) for source in made_up.sources] == [("unknown", 3)]
     assert repair_capture(tmp_path / "a").state == "complete"

@@ -147,7 +147,7 @@ def step_after_the_end(plan: Plan) -> None:
         (capture_without_manifest, "has no capture.json."),
         (manifest_truncated, "capture.json cannot be read"),
         (segment_truncated, "is damaged"),
-        (segment_missing, "lacks its segment merged.parquet."),
+        (segment_missing, "lacks its segment 000001.parquet."),
         (capture_is_a_file, "There is no capture at"),
         (capture_empty, "has no capture.json."),
         (unknown_key, 'Did you mean "capture"?'),

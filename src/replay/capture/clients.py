@@ -11,18 +11,24 @@ _SESSION_WORDS = ("sess", "sid", "auth", "token", "login")
 _GUARDS_NOT_CLIENTS = ("csrf", "xsrf")
 
 
-def client_of(request: Request, address: str, key: Key) -> str:
+def client_of(request: Request, address: str, key: Key, *, user: str = "") -> str:
     """A name such as ``token-3f9a2c01d4``: what the client is known by, and keyed digits that hide the thing itself.
 
     Known by, the first that is there: a bearer's token, Basic's user, an API key in a header or the query, a session's
-    cookie, else ``address`` (of the client as it was forwarded, where a balancer stands before) with its user agent.
+    cookie, ``user`` (as a log names who was authenticated), else ``address`` (of the client as it was forwarded, where
+    a balancer stands before) with its user agent.
     ``request`` is as received, not scrubbed.
     """
-    kind, identity = _identity(request, address)
+    kind, identity = _identity(request, address, user)
+    return client_name(kind, identity, key)
+
+
+def client_name(kind: str, identity: str, key: Key) -> str:
+    """The name of a client by what it is known by; ``address`` with a space and the user agent is one text."""
     return f"{kind}-{key.digest('client ' + kind, identity, 5).hex()}"
 
 
-def _identity(request: Request, address: str) -> tuple[str, str]:
+def _identity(request: Request, address: str, user: str) -> tuple[str, str]:
     authorization = request.header("authorization")
     if authorization:
         return _authorized(authorization)
@@ -37,6 +43,8 @@ def _identity(request: Request, address: str) -> tuple[str, str]:
         name, _, value = piece.strip().partition("=")
         if is_opaque(value) and any(word in name.lower() for word in _SESSION_WORDS):
             return "cookie", value
+    if user:
+        return "user", user
     forwarded = (request.header("x-forwarded-for") or "").partition(",")[0].strip()
     return "address", f"{forwarded or address} {request.header('user-agent') or ''}"
 

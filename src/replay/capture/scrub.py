@@ -1,272 +1,230 @@
 """Replacing what is secret in traffic with pseudonyms, before anything touches a disk.
 
-Replaced are: the Authorization header (a bearer's token, Basic's password), cookies, fields of headers, queries, forms
-and JSON at any depth whose names say that they hold secrets (see ``fields``), JWTs, e-mail addresses, and the addresses
-of clients. What was once seen to be a secret is replaced wherever it stands later as a whole field.
-All the rest stays as it was, byte for byte.
+Secrets are found by the names under which they stand (``fields``), by their form under any name (``scrubbing.forms``,
+with the table of what is replaced and what stays), and because they were seen to be secrets elsewhere. They are found
+in headers, cookies, paths, queries, forms, multipart bodies, JSON at any depth, JSON in JSON, XML and HTML, GraphQL,
+CSV and plain text, percent-encoded, in base64, and in bodies that are still compressed. A body in which they cannot be
+looked for is dropped. All the rest stays as it was, byte for byte.
+
+A secret that shows itself only later is caught by two passes: ``learn`` for every exchange, then ``exchange`` for every
+exchange. Where there is only one pass, it is replaced from where it showed itself on. A short secret (below 8
+characters, or a plain word) is replaced under its name alone, since the same text elsewhere is something else.
 """
 
-import base64
-import binascii
-import json
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import replace
-from urllib.parse import quote, unquote, unquote_plus
+from typing import Final
 
-from replay.capture.fields import is_address, is_opaque, is_recognisable, is_secret, is_secret_name
-from replay.capture.pseudonyms import Key, Pseudonyms
+from replay.capture.pseudonyms import Key
+from replay.capture.scrubbing.forms import is_recognisable
+from replay.capture.scrubbing.known import Known
+from replay.capture.scrubbing.passes import UNDECIDED, Cautious, Learning, Replacing
+from replay.capture.scrubbing.rules import NO_RULES, Rules, load_rules
 from replay.traffic import Exchange, Headers, Request, Response, Skipped
 
-_PAIR = re.compile(r"(?:^|(?<=[?&#;]))([^=&?#;\s\"'<>]{1,200})=([^&#;\s\"'<>]*)")
-_JWT = re.compile(r"(?<![\w-])eyJ[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]*")
-_EMAIL = re.compile(r"(?<![\w.%+-])[\w.%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){0,8}\.[A-Za-z]{2,24}")
-_WORD = re.compile(r"[A-Za-z0-9_.~+-]{8,}={0,2}")
-_NOT_EMAIL = re.compile(r"@\d+x\.")  # `logo@2x.png`
-_ADDRESS = re.compile(r"[0-9A-Fa-f:.]{3,}")
-_SCHEME = re.compile(r"([A-Za-z][\w-]*) +(?=\S)")
-_JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
-_PART = re.compile(
-    r'(Content-Disposition: form-data; name="([^"\r\n]*)"\r\n(?:[\w-]+:[^\r\n]*\r\n)*\r\n)(.*?)(?=\r\n--)',
-    re.IGNORECASE | re.DOTALL,
+__all__ = ["NO_RULES", "SUSPICIOUS", "Rules", "Scrubber", "load_rules", "words"]
+
+# Matches every path, query and header that the scrubber could change for a reason in the value itself (RE2's syntax).
+# The other reasons are the user's rules about names and values, and what is known from elsewhere: see ``words``.
+SUSPICIOUS: Final = (
+    r"(?i:token|secret|passw|passp|passc|pwd|pass|kennwort|key|jwt|otp|auth|bearer|credential|assertion|sess|sid|csrf|xsrf|"
+    r"sig|hmac|mnemonic|cvv|cvc|pin|tan|saml|dsn|phrase|ssn|sas|code|verif|magic|state|nonce|salt|ticket|relay|challenge|"
+    r"reset|confirm|activat|invit|unsubscribe|share|phone|mobile|cell|fax|msisdn|tel|handy|whatsapp|card|cc|pan|ip|forwarded|"
+    r"addr|cookie|iban|pw|psw|mdp|geheim|contrase|motdepasse|mot[-_.]de|motpasse|senha|wachtwoord|heslo|hasl|salasana|"
+    r"losenord|adgangskode|kodeord|jelszo|parol|parool|geslo|lozinka|sifre|sandi|sms:)|H4sI|"
+    r"(?:%[C-Fc-f][0-9A-Fa-f]|[^\x00-\x7f])[^=&]{0,60}=|"
+    r"@|%[2-7][0-9A-Fa-f]|://[^/?#]*:|\$|-----BEGIN|[A-Za-z0-9_-]{20}|[0-9](?:[ -]?[0-9]){12}|\+[1-9]|"
+    r"[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2}|[A-Za-z0-9+/_-]{4}[a-z0-9+/_-][A-Z]|[a-z0-9+/_-][A-Z][A-Za-z0-9+/_-]{4}|"
+    r"[A-Z]{4}[0-9]|[A-Za-z0-9+/]{8}="
 )
-_OAUTH_SIGNS = ("grant_type", "redirect_uri")
-_COOKIE_HEADERS = frozenset({"cookie", "set-cookie"})
-_AUTHORIZATION = frozenset({"authorization", "proxy-authorization"})
-_TEXTUAL = ("text/", "json", "xml", "x-www-form-urlencoded", "javascript", "multipart/form-data")
+_PIECES = re.compile(r"[^\s\"'<>(){}\[\],;|\\&=?#/:@%]{8,}")
+_RUNS = re.compile(r"[\w.~+-]{8,}={0,2}|[A-Za-z0-9_-]{8,}={0,2}")
+_CHUNKS = re.compile(r"[^\s\"'<>(){}\[\],|\\`;&?#]{8,}")
+_LONG_NAME = 24
+_STALE_UNPACKED = frozenset({"content-encoding", "content-length"})
+_STALE_RESIZED = frozenset({"content-length"})
+
+
+def words(value: str) -> Iterator[str]:
+    """What could be known as a secret in a path, a query or a header that ``SUSPICIOUS`` does not match.
+
+    Where it matches, what is encoded in the value may be known too: give it to the scrubber.
+    """
+    found = {value, *_CHUNKS.findall(value), *_PIECES.findall(value), *_RUNS.findall(value)}
+    found.update(chunk.partition("=")[2] for chunk in tuple(found))
+    found.update(chunk.rstrip(".,:;!?") for chunk in tuple(found))
+    return (word for word in found if len(word) >= 8 and is_recognisable(word))
 
 
 class Scrubber:
-    """Scrubs exchanges in the order in which they are given. ``counts`` says how many secrets of each kind it met."""
+    """Scrubs exchanges and what columns of logs hold.
 
-    def __init__(self, key: Key) -> None:
+    ``counts`` says how many values of each kind it replaced, ``dropped`` how many bodies it dropped for each reason,
+    ``known`` what it has seen to be a secret. Nothing else is remembered, but in caches of bounded size.
+    """
+
+    def __init__(self, key: Key, rules: Rules = NO_RULES) -> None:
         self.key = key
+        self.rules = rules
         self.counts: Counter[str] = Counter()
-        self._pseudonyms = Pseudonyms(key)
-        self._learned: dict[str, str] = {}
+        self.dropped: Counter[str] = Counter()
+        self.known = Known(key)
+        self._replacing = Replacing(key, rules, self.known)
+        self._learning = Learning(key, rules, self.known)
+        self._cautious = Cautious(key, rules, self.known)
+
+    def learn(self, exchange: Exchange) -> None:
+        """Note the secrets in ``exchange``: the first of two passes. Changes and counts nothing."""
+        self._learning.notes.clear()
+        _scrubbed(exchange, self._learning, Counter())
 
     def exchange(self, exchange: Exchange) -> Exchange:
-        """``exchange`` without its secrets."""
-        return replace(
-            exchange,
-            request=self._request(exchange.request),
-            response=self._response(exchange.response) if exchange.response else None,
-            error=self._text(exchange.error, "text"),
-        )
+        """``exchange`` without its secrets: the second of two passes, or the only one."""
+        self._begin()
+        scrubbed = _scrubbed(exchange, self._replacing, self.dropped)
+        self._count()
+        return scrubbed
+
+    def cautious(self, exchange: Exchange) -> tuple[Exchange, bool]:
+        """``exchange`` without its secrets and without whatever may yet turn out to be one, and whether there was such.
+
+        What may turn out to be one has the pseudonym that it would get. The same for the same exchange, whatever was
+        met before; its secrets are learned. Where there was such nothing is counted, since ``exchange`` will.
+        """
+        notes = self._cautious.notes
+        notes.clear()
+        dropped: Counter[str] = Counter()
+        scrubbed = _scrubbed(exchange, self._cautious, dropped)
+        if UNDECIDED in notes:
+            return scrubbed, True
+        self.counts.update(notes)
+        self.dropped.update(dropped)
+        return scrubbed, False
 
     def skipped(self, skipped: Skipped) -> Skipped:
         """``skipped`` without the secrets that its text may quote."""
-        return Skipped(skipped.source, self._text(skipped.where, "text"), self._text(skipped.reason, "text"))
+        return Skipped(skipped.source, self.text(skipped.where), self.text(skipped.reason))
 
-    def _request(self, request: Request) -> Request:
-        headers = tuple((name, self._header(name, value)) for name, value in request.headers)
-        return replace(
-            request,
-            path=self._path(request.path),
-            query=self._value(request.query, "query"),
-            headers=headers,
-            body=self._body(request.header("content-type"), request.body),
-        )
+    # Columns of logs
 
-    def _response(self, response: Response) -> Response:
-        headers: Headers = tuple((name, self._header(name, value)) for name, value in response.headers)
-        return replace(response, headers=headers, body=self._body(response.header("content-type"), response.body))
+    def path(self, value: str) -> str:
+        """A path without its secrets."""
+        self._begin()
+        scrubbed = self._replacing.whole_path(value)
+        self._count()
+        return scrubbed
 
-    # Where a secret may stand
+    def query(self, value: str) -> str:
+        """A query without its secrets."""
+        self._begin()
+        scrubbed = self._replacing.query(value)
+        self._count()
+        return scrubbed
 
-    def _header(self, name: str, value: str) -> str:
-        lower = name.lower()
-        if lower in _AUTHORIZATION:
-            return self._authorization(value)
-        if lower in _COOKIE_HEADERS:
-            return self._cookies(value, only_first=lower == "set-cookie")
-        if is_address(lower):
-            return _ADDRESS.sub(lambda match: self._address(match[0]), value)
-        if is_secret(lower, value):
-            return self._secret(value, "header")
-        return self._text(value, "header")
+    def header(self, name: str, value: str) -> str:
+        """A header's value without its secrets."""
+        self._begin()
+        scrubbed = self._replacing.header(name, value)
+        self._count()
+        return scrubbed
 
-    def _authorization(self, value: str) -> str:
-        scheme = _SCHEME.match(value)
-        if not scheme:
-            return self._secret(value, "bearer")
-        rest = value[scheme.end() :]
-        if scheme[1].lower() != "basic":
-            return scheme[0] + self._secret(rest, "bearer")
-        try:
-            user, colon, password = base64.b64decode(rest, validate=True).decode("utf-8").partition(":")
-        except (binascii.Error, ValueError):
-            return scheme[0] + self._secret(rest, "basic")
-        pair = self._value(user, "basic") + colon + self._secret(password, "basic")
-        return scheme[0] + base64.b64encode(pair.encode()).decode()
+    def address(self, value: str) -> str:
+        """The pseudonym of a client's IP address."""
+        self._begin()
+        scrubbed = self._replacing.address(value)
+        self._count()
+        return scrubbed
 
-    def _cookies(self, value: str, *, only_first: bool) -> str:
-        pieces = value.split(";")
-        for index, piece in enumerate(pieces[:1] if only_first else pieces):
-            name, equals, secret = piece.partition("=")
-            if equals:
-                bare = secret.strip().strip('"')
-                pieces[index] = name + equals + secret.replace(bare, self._quoted(bare, "cookie"), 1)
-        return ";".join(pieces)
+    def text(self, value: str) -> str:
+        """Any text, such as an error message, without its secrets."""
+        self._begin()
+        scrubbed = self._replacing.text(value)
+        self._count()
+        return scrubbed
 
-    def _path(self, path: str) -> str:
-        return "/".join(self._encoded(segment, "path") for segment in path.split("/"))
+    def learn_path(self, value: str) -> None:
+        """Note the secrets in a path."""
+        self._learning.whole_path(value)
 
-    def _body(self, content_type: str | None, body: bytes | None) -> bytes | None:
-        if not body:
-            return body
-        media_type = (content_type or "").lower()
-        try:
-            text = body.decode("utf-8")
-        except UnicodeDecodeError:
-            if not any(word in media_type for word in _TEXTUAL):
-                return body  # a picture or an archive: what looks like a secret in it is chance
-            text = body.decode("utf-8", "surrogateescape")
-        if "multipart/form-data" in media_type:
-            scrubbed = _PART.sub(lambda part: part[1] + self._field(part[2], part[3], "form"), text)
-        elif _is_json(text):
-            scrubbed = self._json(text)
-        elif "json" in media_type:  # several documents, or a broken one
-            scrubbed = self._words(self._marked(self._json(text)))
-        else:
-            scrubbed = self._text(text, "form" if "urlencoded" in media_type else "text")
-        return scrubbed.encode("utf-8", "surrogateescape")
+    def learn_query(self, value: str) -> None:
+        """Note the secrets in a query."""
+        self._learning.query(value)
 
-    def _json(self, text: str) -> str:
-        """JSON text with its secrets replaced, and not one byte changed beside them."""
-        pieces: list[str] = []
-        kept_to = 0
-        names: list[str | None] = []  # the name under which each open object (None) or list stands
-        name, is_key = "", False
-        for match in _JSON_TOKEN.finditer(text):
-            piece = match[0]
-            if piece == "{":
-                names.append(None)
-                is_key = True
-            elif piece == "[":
-                names.append(name)
-                is_key = False
-            elif piece in "}]":
-                if names:
-                    names.pop()
-                is_key = False
-            elif piece == ",":
-                is_key = bool(names) and names[-1] is None
-                name = name if is_key or not names else names[-1] or ""
-            elif piece == ":":
-                is_key = False
-            elif is_key:
-                name = _unquoted(piece)
-            else:
-                scrubbed = self._json_value(name, piece, text)
-                if scrubbed != piece:
-                    pieces += [text[kept_to : match.start()], scrubbed]
-                    kept_to = match.end()
-        return "".join([*pieces, text[kept_to:]]) if pieces else text
+    def learn_header(self, name: str, value: str) -> None:
+        """Note the secrets in a header's value."""
+        self._learning.header(name, value)
 
-    def _json_value(self, name: str, token: str, document: str) -> str:
-        if not token.startswith('"'):
-            worth_hiding = token.isdigit() and len(token) >= 4 and is_secret_name(name) and not name.endswith("s")
-            return self._secret(token, "json") if worth_hiding else token
-        value = _unquoted(token)
-        scrubbed = self._field(name, value, "json", document)
-        return token if scrubbed == value else json.dumps(scrubbed, ensure_ascii=token.isascii())
+    def learn_text(self, value: str) -> None:
+        """Note the secrets in a text."""
+        self._learning.text(value)
 
-    # What a field holds
+    def _begin(self) -> None:
+        self._replacing.refresh()
+        self._replacing.notes.clear()
 
-    def _field(self, name: str, value: str, kind: str, surroundings: str = "") -> str:
-        if is_secret(name, value) or (name == "code" and any(sign in surroundings for sign in _OAUTH_SIGNS)):
-            scheme = _SCHEME.match(value)
-            start = scheme.end() if scheme and scheme[1].lower() in {"bearer", "basic", "token"} else 0
-            return value[:start] + self._secret(value[start:], kind)
-        if is_address(name):
-            return self._address(value)
-        return self._value(value, kind)
-
-    def _value(self, value: str, kind: str) -> str:
-        """A whole field's value: a known secret, or a text that holds secrets (a URL, an address)."""
-        if value in self._learned:
-            self.counts["repeated"] += 1
-            return self._learned[value]
-        if "=" in value:
-            value = _PAIR.sub(lambda pair: self._pair(pair, kind, value), value)
-        return self._marked(value)
-
-    def _text(self, text: str, kind: str) -> str:
-        """A text of any kind, in which a known secret may be any word."""
-        return self._words(self._value(text, kind))
-
-    def _marked(self, text: str) -> str:
-        """A text without what can be known by its form alone: JWTs and e-mail addresses."""
-        if "eyJ" in text:
-            text = _JWT.sub(lambda match: self._jwt(match[0]), text)
-        if "@" in text:
-            text = _EMAIL.sub(lambda match: self._email(match[0]), text)
-        return text
-
-    def _words(self, text: str) -> str:
-        return _WORD.sub(lambda word: self._value(word[0], "text") if word[0] in self._learned else word[0], text)
-
-    def _pair(self, pair: re.Match[str], kind: str, surroundings: str) -> str:
-        kind = "query" if kind in {"header", "json", "text"} else kind
-        name, raw = unquote_plus(pair[1]), pair[2]
-        return f"{pair[1]}={self._encoded(raw, kind, lambda value: self._field(name, value, kind, surroundings))}"
-
-    def _encoded(self, raw: str, kind: str, scrub: Callable[[str], str] | None = None) -> str:
-        """A percent-encoded value, which stays as it was encoded unless it changes."""
-        value = unquote_plus(raw) if scrub else unquote(raw)
-        scrubbed = scrub(value) if scrub else self._value(value, kind)
-        return raw if scrubbed == value else quote(scrubbed, safe="-._~@" if "@" in raw else "-._~")
-
-    def _quoted(self, value: str, kind: str) -> str:
-        return quote(self._secret(unquote(value), kind)) if "%" in value else self._secret(value, kind)
-
-    # The pseudonyms, counted
-
-    def _secret(self, secret: str, kind: str) -> str:
-        if not secret.strip("*"):  # nothing, or hidden already
-            return secret
-        self.counts[kind] += 1
-        pseudonym = self._pseudonyms.secret(secret)
-        if is_recognisable(secret) or is_opaque(secret):
-            self._learned[secret] = pseudonym
-        return pseudonym
-
-    def _jwt(self, token: str) -> str:
-        return token if self._pseudonyms.is_pseudonym(token) else self._secret(token, "jwt")
-
-    def _email(self, address: str) -> str:
-        if self._pseudonyms.is_pseudonym(address) or _NOT_EMAIL.search(address):
-            return address
-        self.counts["email"] += 1
-        return self._pseudonyms.email(address)
-
-    def _address(self, address: str) -> str:
-        host, port = address, ""
-        if "." in address and address.count(":") == 1:
-            host, _, port = address.partition(":")
-        pseudonym = self._pseudonyms.address(host)
-        if pseudonym == host:
-            return address
-        self.counts["address"] += 1
-        return f"{pseudonym}:{port}" if port else pseudonym
+    def _count(self) -> None:
+        if self._replacing.notes:
+            self.counts.update(self._replacing.notes)
 
 
-def _is_json(text: str) -> bool:
-    if text.lstrip()[:1] not in {"{", "[", '"'}:
-        return False
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
+def _scrubbed(exchange: Exchange, texts: Replacing, dropped: Counter[str]) -> Exchange:
+    request, response = exchange.request, exchange.response
+    ruled = _ruled(texts.rules, request)
+    # Bodies last: what headers and queries say to be a secret is known there.
+    request_headers = _headers(texts, request.headers)
+    response_headers = _headers(texts, response.headers) if response else ()
+    query = texts.query(request.query)
+    path = texts.whole_path(request.path)
+    texts.refresh()
+    body, stale = _body(texts, request, dropped, ruled)
+    request = Request(request.method, request.host, path, query, _without(stale, request_headers), body)
+    if response:
+        texts.refresh()
+        body, stale = _body(texts, response, dropped, ruled)
+        response = Response(response.status, _without(stale, response_headers), body, response.size_bytes)
+    error = texts.text(exchange.error) if exchange.error else ""
+    return replace(exchange, request=request, response=response, error=error)
 
 
-def _unquoted(token: str) -> str:
-    if "\\" not in token:
-        return token.strip('"')
-    try:
-        return str(json.loads(token))
-    except ValueError:
-        return token.strip('"')
+def _headers(texts: Replacing, headers: Headers) -> Headers:
+    return tuple([(_name(texts, name), texts.header(name, value)) for name, value in headers])
+
+
+def _name(texts: Replacing, name: str) -> str:
+    # What a damaged head of a message holds may be taken for a name.
+    return name if len(name) < _LONG_NAME and "=" not in name else texts.text(name)
+
+
+def _without(stale: frozenset[str], headers: Headers) -> Headers:
+    return tuple(pair for pair in headers if pair[0].lower() not in stale) if stale else headers
+
+
+def _body(
+    texts: Replacing, message: Request | Response, dropped: Counter[str], ruled: str
+) -> tuple[bytes | None, frozenset[str]]:
+    """A body without its secrets, and the names of the headers that no longer hold."""
+    body = message.body
+    if not body or ruled == "keep":
+        return body, frozenset()
+    if ruled == "drop":
+        dropped["dropped by a rule"] += 1
+        return None, frozenset()
+    scrubbed = texts.body(message.headers, body)
+    if scrubbed.dropped:
+        dropped[scrubbed.dropped] += 1
+    if scrubbed.unpacked:
+        return scrubbed.data, _STALE_UNPACKED
+    if scrubbed.data is not None and len(scrubbed.data) != len(body):
+        return scrubbed.data, _STALE_RESIZED
+    return scrubbed.data, frozenset()
+
+
+def _ruled(rules: Rules, request: Request) -> str:
+    if rules.drop_endpoints is None and rules.keep_endpoints is None:
+        return ""
+    endpoint = f"{request.method.upper()} {request.path}"
+    if rules.drop_endpoints and rules.drop_endpoints.fullmatch(endpoint):
+        return "drop"
+    return "keep" if rules.keep_endpoints and rules.keep_endpoints.fullmatch(endpoint) else ""

@@ -1,14 +1,22 @@
-"""Exchanges as rows of Parquet files, and many files read in one order of time."""
+"""Exchanges as the columns of Parquet files: how a segment is built, written and read.
 
-import heapq
+Row groups are small (about 4 MB) and read one by one, and no file stays open between two, so that reading takes the
+same memory whatever the size and number of segments. Each page has a checksum, so that damage is seen.
+"""
+
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from replay.errors import InputError
@@ -33,134 +41,314 @@ SCHEMA = pa.schema(
         pa.field("error", pa.string(), nullable=False),
     ]
 )
-_ROWS_READ = 256
-_ROWS_IN_GROUP = 5000
-_BYTES_IN_GROUP = 8_000_000
+ROWS_IN_GROUP = 65_536
+BYTES_IN_GROUP = 4_000_000
+LONGEST_S = 1e9  # what is said to have lasted longer is nonsense, and counts as not known
 
-Row = dict[str, Any]
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_US, _LAST_US = (round(datetime(year, 1, 2, tzinfo=UTC).timestamp()) * 1_000_000 for year in (1, 9999))
+_ROW_BYTES = 80  # what a row takes beside its texts
+_HEADERS_REMEMBERED = 20_000
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_OPTIONS = {
+    "compression": "zstd",
+    # Moments and sizes hardly repeat, and a dictionary of them costs time and space.
+    "use_dictionary": [name for name in SCHEMA.names if name not in {"at", "response_bytes"}],
+    "column_encoding": {"at": "DELTA_BINARY_PACKED"},
+    "write_statistics": ["at"],
+    "write_page_checksum": True,
+}
+
+Microseconds = npt.NDArray[np.int64]
 
 
-def to_row(exchange: Exchange) -> Row:
-    """An exchange as a row of SCHEMA."""
+# Exchanges as columns
+
+
+def to_table(exchanges: Sequence[Exchange]) -> pa.Table:
+    """Exchanges as a table of SCHEMA. Whatever they hold can be stored: what is no text or no number is replaced."""
+    requests = [exchange.request for exchange in exchanges]
+    responses = [exchange.response for exchange in exchanges]
+    columns: list[list[Any]] = [
+        [exchange.at for exchange in exchanges],
+        [_duration(exchange.duration_s) for exchange in exchanges],
+        [exchange.client for exchange in exchanges],
+        [exchange.connection for exchange in exchanges],
+        [request.method for request in requests],
+        [request.host for request in requests],
+        [request.path for request in requests],
+        [request.query for request in requests],
+        [_headers_text(request.headers) for request in requests],
+        [request.body for request in requests],
+        [response.status if response else None for response in responses],
+        [_headers_text(response.headers) if response else None for response in responses],
+        [response.body if response else None for response in responses],
+        [response.size_bytes if response else None for response in responses],
+        [exchange.error for exchange in exchanges],
+    ]
+    arrays = [_array(values, field.type) for values, field in zip(columns, SCHEMA, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=SCHEMA)
+
+
+def to_exchanges(table: pa.Table, headers: dict[str, Headers] | None = None) -> Iterator[Exchange]:
+    """The exchanges of a table. ``headers`` remembers what was decoded from one table to the next."""
+    known = {} if headers is None else headers
+    columns = [table[name].to_pylist() for name in SCHEMA.names[1:]]
+    for us, row in zip(moments_of(table).tolist(), zip(*columns, strict=True), strict=True):
+        duration_s, client, connection, method, host, path, query, sent, body = row[:9]
+        status, got, answer, size, error = row[9:]
+        request = Request(method, host, path, query, _headers(sent, known), body)
+        response = None if status is None else Response(status, _headers(got or "[]", known), answer, size or 0)
+        yield Exchange(_EPOCH + timedelta(microseconds=us), duration_s, client, connection, request, response, error)
+
+
+def as_schema(table: pa.Table) -> pa.Table:
+    """``table`` with SCHEMA's columns and types. Raises InputError where it lacks one."""
+    if table.schema.equals(SCHEMA):
+        return table
+    missing = [name for name in SCHEMA.names if name not in table.schema.names]
+    if missing:
+        raise InputError(f"A table of exchanges lacks the column {missing[0]}.")
+    return table.select(SCHEMA.names).cast(SCHEMA)
+
+
+def moments_of(table: pa.Table) -> Microseconds:
+    """The column ``at`` as microseconds since 1970."""
+    found: Microseconds = table["at"].cast(pa.int64()).to_numpy()
+    return found
+
+
+def is_sorted(moments: Microseconds) -> bool:
+    """Whether moments come in order."""
+    return bool((moments[1:] >= moments[:-1]).all())
+
+
+def in_order(table: pa.Table) -> pa.Table:
+    """``table`` in order of ``at``; rows of one moment stay as they are."""
+    moments = moments_of(table)
+    return table if is_sorted(moments) else table.take(pa.array(np.argsort(moments, kind="stable")))
+
+
+def with_durations(table: pa.Table) -> pa.Table:
+    """``table`` with 0.0 for each duration that is none."""
+    durations = table["duration_s"].to_numpy()
+    good = (durations >= 0) & (durations <= LONGEST_S)
+    if good.all():
+        return table
+    return table.set_column(1, SCHEMA.field("duration_s"), pa.array(np.where(good, durations, 0.0)))
+
+
+def window_of(table: pa.Table) -> tuple[datetime, datetime] | None:
+    """From the first request to the last answer of a table; None where it is empty."""
+    if not table.num_rows:
+        return None
+    moments = moments_of(table)
+    ends = moments + (table["duration_s"].to_numpy() * 1e6).round().astype(np.int64)
+    return _moment(int(moments.min())), _moment(int(ends.max()))
+
+
+def hosts_of(table: pa.Table) -> set[str]:
+    """The hosts that a table names."""
+    return set(pc.unique(table["host"]).to_pylist())
+
+
+def bytes_of(exchange: Exchange) -> int:
+    """About how much memory an exchange takes."""
     request, response = exchange.request, exchange.response
-    return {
-        "at": exchange.at,
-        "duration_s": exchange.duration_s,
-        "client": exchange.client,
-        "connection": exchange.connection,
-        "method": request.method,
-        "host": request.host,
-        "path": request.path,
-        "query": request.query,
-        "request_headers": json.dumps(request.headers),
-        "request_body": request.body,
-        "status": response.status if response else None,
-        "response_headers": json.dumps(response.headers) if response else None,
-        "response_body": response.body if response else None,
-        "response_bytes": response.size_bytes if response else None,
-        "error": exchange.error,
-    }
+    size = 400 + len(request.path) + len(request.query) + len(request.body or b"") + _headers_bytes(request.headers)
+    return size + (len(response.body or b"") + _headers_bytes(response.headers) if response else 0)
 
 
-def to_exchange(row: Row) -> Exchange:
-    """The exchange of a row."""
-    request = Request(
-        method=row["method"],
-        host=row["host"],
-        path=row["path"],
-        query=row["query"],
-        headers=_headers(row["request_headers"]),
-        body=row["request_body"],
-    )
-    response = None
-    if row["status"] is not None:
-        response = Response(
-            row["status"], _headers(row["response_headers"]), row["response_body"], row["response_bytes"] or 0
-        )
-    at = row["at"].astimezone(UTC)
-    return Exchange(at, row["duration_s"], row["client"], row["connection"], request, response, row["error"])
+def row_bytes(table: pa.Table) -> npt.NDArray[np.int64]:
+    """About how many bytes each row takes."""
+    sizes = np.full(table.num_rows, _ROW_BYTES, np.int64)
+    for field in SCHEMA:
+        if pa.types.is_string(field.type) or pa.types.is_binary(field.type):
+            sizes += pc.binary_length(table[field.name]).fill_null(0).to_numpy()
+    return sizes
 
 
-def bytes_of(row: Row) -> int:
-    """About how much memory a row takes."""
-    texts = (row["request_headers"], row["request_body"], row["response_headers"], row["response_body"])
-    return 200 + sum(len(text) for text in texts if text)
+def find_groups(sizes: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Where to cut rows of such sizes into row groups: the first row of each, and the row after its last."""
+    ends = np.cumsum(sizes)
+    groups, start = [], 0
+    while start < sizes.size:
+        before = int(ends[start - 1]) if start else 0
+        end = int(np.searchsorted(ends, before + BYTES_IN_GROUP, side="right"))
+        end = min(max(end, start + 1), start + ROWS_IN_GROUP)
+        groups.append((start, end))
+        start = end
+    return groups
 
 
-def write_segment(rows: Iterable[Row], file: Path) -> None:
-    """Write rows, in groups that fit into memory, as one Parquet file that appears whole or not at all."""
-    partial = file.with_name(f".{file.name}.part")
-    with pq.ParquetWriter(partial, SCHEMA, compression="zstd") as writer:
-        group: list[Row] = []
+# Files
+
+
+class SegmentWriter:
+    """Writes one segment, a file that appears whole or not at all. A context manager."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._partial = file.with_name(f".{file.name}.part")
+        self._writer = pq.ParquetWriter(self._partial, SCHEMA, **_OPTIONS)
+
+    def write(self, table: pa.Table) -> None:
+        """Add ``table`` as a row group."""
+        self._writer.write_table(table)
+
+    def note(self, metadata: Mapping[str, str]) -> None:
+        """Write ``metadata`` into the file."""
+        self._writer.add_key_value_metadata(metadata)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._writer.close()
+            if kind is None:
+                self._partial.replace(self._file)
+        finally:
+            self._partial.unlink(missing_ok=True)
+
+
+def write_segment(tables: Iterable[pa.Table], file: Path, metadata: Mapping[str, str] | None = None) -> None:
+    """Write tables, which are joined to row groups, as one segment."""
+    with SegmentWriter(file) as segment:
+        waiting: list[pa.Table] = []
         size = 0
-        for row in rows:
-            group.append(row)
-            size += bytes_of(row)
-            if len(group) >= _ROWS_IN_GROUP or size >= _BYTES_IN_GROUP:
-                writer.write_table(pa.Table.from_pylist(group, schema=SCHEMA))
-                group, size = [], 0
-        if group:
-            writer.write_table(pa.Table.from_pylist(group, schema=SCHEMA))
-    partial.replace(file)
+        for table in tables:
+            waiting.append(table)
+            size += table.nbytes
+            if size >= BYTES_IN_GROUP:
+                _write_groups(segment, pa.concat_tables(waiting))
+                waiting, size = [], 0
+                give_back_memory()
+        if waiting:
+            _write_groups(segment, pa.concat_tables(waiting))
+        segment.note(metadata or {})
 
 
-def rows_in_order(files: Iterable[Path], on_damage: Callable[[InputError], None] | None = None) -> Iterator[Row]:
-    """The rows of all files by ``at``, where each file is in order itself.
+def _write_groups(segment: SegmentWriter, table: pa.Table) -> None:
+    for start, end in find_groups(row_bytes(table)):
+        segment.write(table.slice(start, end - start))
 
-    Opens a file only when the time has come to its first row, so that thousands of short segments are never open
-    together. A damaged file raises InputError, or is told to ``on_damage`` and what can be read of it is given.
-    """
-    starts: list[tuple[datetime, Path]] = []
-    for file in files:
+
+class Segment:
+    """A segment that is there. Raises InputError where its footer cannot be read or is not that of a segment."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
         try:
-            first = next(_rows(file), None)
-        except InputError as error:
-            if on_damage is None:
-                raise
-            on_damage(error)
-            continue
-        if first is not None:
-            starts.append((first["at"], file))
-    open_rows: list[tuple[datetime, int, Row, Iterator[Row]]] = []
-    numbers = itertools.count()  # a tie goes to the row that was opened or read first
+            with pq.ParquetFile(file) as parquet:
+                self._footer = parquet.metadata
+                names = parquet.schema_arrow.names
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise Damaged(file, error) from error
+        missing = [name for name in SCHEMA.names if name not in names]
+        if missing:
+            raise Damaged(file, ValueError(f"it lacks the column {missing[0]}"))
 
-    def advance(rows: Iterator[Row]) -> None:
+    @property
+    def rows(self) -> int:
+        """How many exchanges it holds."""
+        return int(self._footer.num_rows)
+
+    @property
+    def groups(self) -> int:
+        """How many row groups it has."""
+        return int(self._footer.num_row_groups)
+
+    def rows_in(self, group: int) -> int:
+        """How many exchanges a row group holds."""
+        return int(self._footer.row_group(group).num_rows)
+
+    def metadata(self, name: str) -> str:
+        """What was noted in the file under ``name``, or nothing."""
+        return str((self._footer.metadata or {}).get(name.encode(), b""), "utf-8", "replace")
+
+    def read(self, group: int, columns: Sequence[str] = SCHEMA.names) -> pa.Table:
+        """A row group, in order of ``at``. Raises InputError where it is damaged."""
         try:
-            row = next(rows, None)
-        except InputError as error:
-            if on_damage is None:
-                raise
-            on_damage(error)
-            return
-        if row is not None:
-            heapq.heappush(open_rows, (row["at"], next(numbers), row, rows))
-
-    for start, file in sorted(starts):
-        while open_rows and open_rows[0][0] < start:
-            _, _, row, rows = heapq.heappop(open_rows)
-            yield row
-            advance(rows)
-        advance(_rows(file))
-    while open_rows:
-        _, _, row, rows = heapq.heappop(open_rows)
-        yield row
-        advance(rows)
+            with pq.ParquetFile(self.file, metadata=self._footer, page_checksum_verification=True) as parquet:
+                table = parquet.read_row_group(group, columns=list(columns), use_threads=False)
+            schema = pa.schema([SCHEMA.field(name) for name in columns])
+            table = table.select(schema.names).replace_schema_metadata(None)
+            if not table.schema.equals(schema):
+                table = table.cast(schema)
+            _check(table, self.rows_in(group))
+            return in_order(table) if "at" in columns else table
+        except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+            raise Damaged(self.file, error) from error
 
 
-def _rows(file: Path) -> Iterator[Row]:
-    try:
-        with pq.ParquetFile(file) as parquet:
-            missing = [name for name in SCHEMA.names if name not in parquet.schema_arrow.names]
-            if missing:
-                raise InputError(f"The segment {file} lacks the column {missing[0]}.")
-            for batch in parquet.iter_batches(batch_size=_ROWS_READ, columns=SCHEMA.names):
-                yield from batch.to_pylist()
-    except (pa.ArrowException, OSError, ValueError) as error:
+def _check(table: pa.Table, rows: int) -> None:
+    table.validate(full=True)
+    if table.num_rows != rows:
+        raise ValueError("a row group has another number of rows than it says")
+    moments = moments_of(table) if "at" in table.schema.names else np.empty(0)
+    if moments.size and (moments.min() < _FIRST_US or moments.max() > _LAST_US):
+        raise ValueError("a moment is beyond the calendar")
+
+
+def give_back_memory() -> None:
+    """Let the system have what Arrow keeps of the memory that was freed; without it a process takes twice as much."""
+    pa.default_memory_pool().release_unused()
+
+
+class Damaged(InputError):
+    """A segment cannot be read, or not all of it."""
+
+    def __init__(self, file: Path, error: Exception) -> None:
         reason = (str(error).splitlines() or ["unknown"])[0].rstrip(".")
-        raise InputError(
+        super().__init__(
             f"The segment {file} is damaged: {reason}.", "`replay inspect` shows what can be saved of the capture."
-        ) from error
+        )
+        self.file = file
 
 
-def _headers(text: str) -> Headers:
-    return tuple((name, value) for name, value in json.loads(text))
+def _moment(us: int) -> datetime:
+    try:
+        return _EPOCH + timedelta(microseconds=us)
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC) if us > 0 else datetime.min.replace(tzinfo=UTC)
+
+
+def _duration(duration_s: float) -> float:
+    return duration_s if 0 <= duration_s <= LONGEST_S else 0.0
+
+
+def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
+    try:
+        return pa.array(values, kind)
+    except UnicodeEncodeError:
+        return pa.array([value and _SURROGATE.sub("\ufffd", value) for value in values], kind)
+    except (OverflowError, pa.ArrowInvalid):
+        if not pa.types.is_integer(kind):
+            raise
+        largest = 2 ** (kind.bit_width - 1) - 1
+        return pa.array([value if value is None else max(0, min(value, largest)) for value in values], kind)
+
+
+def _headers_text(headers: Headers) -> str:
+    text = json.dumps(headers)
+    if "\\ud" in text:  # a pair of them is one character, and one alone is none
+        headers = tuple((_SURROGATE.sub("\ufffd", name), _SURROGATE.sub("\ufffd", value)) for name, value in headers)
+        text = json.dumps(headers)
+    return text
+
+
+def _headers_bytes(headers: Headers) -> int:
+    return 200 * len(headers) + sum(map(len, itertools.chain.from_iterable(headers)))
+
+
+def _headers(text: str, known: dict[str, Headers]) -> Headers:
+    found = known.get(text)
+    if found is None:
+        found = tuple((str(name), str(value)) for name, value in json.loads(text))
+        if len(known) >= _HEADERS_REMEMBERED:
+            known.clear()
+        known[text] = found
+    return found

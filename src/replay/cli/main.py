@@ -1,6 +1,7 @@
 """The `replay` command: its subcommands, and what its exit codes mean."""
 
 import importlib
+import keyword
 import sys
 import traceback
 from typing import NoReturn
@@ -15,6 +16,7 @@ from replay.errors import ExitCode, ReplayError
 COMMANDS = {
     "demo": "all of it on an embedded Stage: rehearse a migration, see the report",
     "capture": "record traffic through mitmproxy",
+    "import": "turn files of any format into a capture",
     "inspect": "what a capture holds",
     "build": "turn a capture into a locust scenario",
     "run": "replay a scenario without a migration",
@@ -26,7 +28,7 @@ COMMANDS = {
 
 
 class Commands(click.Group):
-    """Subcommands by name, each in ``replay.cli.NAME`` as ``command``."""
+    """Subcommands by name, each in ``replay.cli.NAME`` as ``command`` (``import_``, as ``import`` is Python's)."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """All names, in the order of the work."""
@@ -36,13 +38,17 @@ class Commands(click.Group):
         """The command called ``cmd_name``, or None."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"replay.cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(f"replay.cli.{_module(cmd_name)}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """The list of commands, without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+
+def _module(name: str) -> str:
+    return f"{name}_" if keyword.iskeyword(name) else name
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

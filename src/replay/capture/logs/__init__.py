@@ -1,0 +1,1 @@
+"""Logs of lines, read in blocks: patterns of lines, and the columns that come of them."""
