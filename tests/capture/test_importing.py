@@ -2,7 +2,6 @@
 
 import bz2
 import gzip
-import itertools
 import re
 from pathlib import Path
 
@@ -82,10 +81,8 @@ def test_files_of_five_formats_in_order_of_time(mixed, tmp_path):
 
 
 def test_the_order_of_the_files_changes_nothing(mixed, tmp_path):
-    digests = {
-        imported(tmp_path / f"out{number}", *files).digest()
-        for number, files in enumerate(itertools.permutations(mixed[:4]))
-    }
+    orders = [mixed, mixed[::-1], mixed[2:] + mixed[:2]]
+    digests = {imported(tmp_path / f"out{number}", *files).digest() for number, files in enumerate(orders)}
     assert len(digests) == 1
 
 
@@ -145,6 +142,14 @@ def test_a_folder_that_exists_is_not_touched(tmp_path):
     with pytest.raises(InputError, match="exists already"):
         imported(tmp_path / "out", log)
     assert [one.name for one in (tmp_path / "out").iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize("name", ["a:b", "s3:bucket", "file:a", "wo ist %2F", "\udcfe"])
+def test_a_folder_may_be_called_anything(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    capture = imported(Path(name), write(tmp_path / "a.log", combined(1)))
+    assert targets(capture) == ["/v2/events/7"]
+    assert targets(imported(Path("again"), Path(name))) == ["/v2/events/7"]
 
 
 # Two passes

@@ -190,7 +190,9 @@ class SegmentWriter:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._partial = file.with_name(f".{file.name}.part")
-        self._writer = pq.ParquetWriter(self._partial, SCHEMA, **_OPTIONS)
+        # Opened here, as pyarrow takes a path with a colon for an address.
+        self._sink = self._partial.open("wb")
+        self._writer = pq.ParquetWriter(self._sink, SCHEMA, **_OPTIONS)
 
     def write(self, table: pa.Table) -> None:
         """Add ``table`` as a row group."""
@@ -207,7 +209,10 @@ class SegmentWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self._writer.close()
+            try:
+                self._writer.close()
+            finally:
+                self._sink.close()
             if kind is None:
                 self._partial.replace(self._file)
         finally:
@@ -242,7 +247,7 @@ class Segment:
     def __init__(self, file: Path) -> None:
         self.file = file
         try:
-            with pq.ParquetFile(file) as parquet:
+            with file.open("rb") as source, pq.ParquetFile(source) as parquet:
                 self._footer = parquet.metadata
                 names = parquet.schema_arrow.names
         except (pa.ArrowException, OSError, ValueError) as error:
@@ -272,7 +277,10 @@ class Segment:
     def read(self, group: int, columns: Sequence[str] = SCHEMA.names) -> pa.Table:
         """A row group, in order of ``at``. Raises InputError where it is damaged."""
         try:
-            with pq.ParquetFile(self.file, metadata=self._footer, page_checksum_verification=True) as parquet:
+            with (
+                self.file.open("rb") as source,
+                pq.ParquetFile(source, metadata=self._footer, page_checksum_verification=True) as parquet,
+            ):
                 table = parquet.read_row_group(group, columns=list(columns), use_threads=False)
             schema = pa.schema([SCHEMA.field(name) for name in columns])
             table = table.select(schema.names).replace_schema_metadata(None)

@@ -153,7 +153,8 @@ def command(
             manifest = _import(importing, out, bar.show)
             document, lines = {"path": str(out), **manifest.to_json()}, _lines(manifest, out)
     if as_json:
-        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        text = json.dumps(document, indent=2, ensure_ascii=False)
+        click.echo(text.encode("utf-8", "replace").decode())  # a file's name may be no text
         return
     output = Console(highlight=False, markup=False, soft_wrap=True)
     for line in lines:

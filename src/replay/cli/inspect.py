@@ -38,8 +38,9 @@ def command(capture: Path, *, repair: bool, as_json: bool) -> None:
     if repair:
         repair_capture(capture)
     manifest = read_manifest(capture, repair=True)
-    wrong, exchanges = _read(capture)
-    document = _document(capture, manifest, exchanges, wrong)
+    with Console(stderr=True).status(f"Reading {manifest.exchanges:,} exchanges"):
+        wrong, exchanges = _read(capture)
+        document = _document(capture, manifest, exchanges, wrong)
     if as_json:
         click.echo(json.dumps(document, indent=2, ensure_ascii=False))
     else:
@@ -98,14 +99,24 @@ def _show(console: Console, document: dict[str, Any]) -> None:
     facts.add_row("skipped", f"{sum(document['skipped'].values()):,}{plain(_counts(document['skipped']))}")
     if document["bodies_not_kept"]:
         facts.add_row("bodies not kept", _counts(document["bodies_not_kept"]).strip(" ()"))
+    if document.get("lacking"):
+        facts.add_row("LACKING", plain(_counts(document["lacking"])).strip(" ()"))
     facts.add_row("scrubbing", _scrubbing(document["scrubbing"]))
     facts.add_row("clients", f"{workload['clients']:,}")
     facts.add_row("visits", f"{workload['visits']:,}")
+    for note in document.get("notes", ()):
+        facts.add_row("note", plain(note))
     console.print(facts)
     _show_rows(
         console,
-        ("source", "read", "kept", "skipped"),
-        [(s["name"], s["read"], s["kept"], sum(s["skipped"].values())) for s in document["sources"]],
+        ("source", "format", "read", "kept", "skipped", "left out"),
+        [
+            (
+                *(source["name"], source.get("format", ""), source["read"], source["kept"]),
+                *(sum(source["skipped"].values()), sum(source.get("left_out", {}).values())),
+            )
+            for source in document["sources"]
+        ],
     )
     _show_rows(
         console,
@@ -153,7 +164,8 @@ def _window(document: dict[str, Any]) -> str:
 def _scrubbing(scrubbing: dict[str, Any]) -> str:
     if not scrubbing["on"]:
         return "off: the capture holds its secrets as they were"
-    return f"on, key {scrubbing['key_id']}{_counts(scrubbing['counts'])}"
+    key = f"key {scrubbing['key_id']}" if scrubbing["key_id"] else "several keys"
+    return f"on, {key}{_counts(scrubbing['counts'])}"
 
 
 def _counts(counts: dict[str, int]) -> str:

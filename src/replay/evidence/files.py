@@ -120,7 +120,8 @@ class Segments:
         name = f"{self._writer}-{self._number:06d}.parquet"
         table = pa.Table.from_pylist(dicts, schema=self._schema)
         partial = self._folder / f".{name}.part"
-        pq.write_table(table, partial, compression="zstd")
+        with partial.open("wb") as sink:  # pyarrow takes a path with a colon for an address
+            pq.write_table(table, sink, compression="zstd")
         partial.replace(self._folder / name)
 
 

@@ -93,7 +93,8 @@ def _read_segments(folder: Path, schema: pa.Schema, damaged: list[str]) -> pd.Da
     tables = [schema.empty_table()]
     for file in sorted(folder.glob("*.parquet")):
         try:
-            table = pq.read_table(file).select(schema.names).cast(schema)
+            with file.open("rb") as source:  # pyarrow takes a path with a colon for an address
+                table = pq.read_table(source).select(schema.names).cast(schema)
             table.validate(full=True)
             _check_finite(table)
             tables.append(table)

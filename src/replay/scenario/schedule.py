@@ -113,14 +113,16 @@ def write_schedule(schedule: Schedule, file: Path) -> None:
         rows.append(row)
     schema = SCHEDULE_SCHEMA.with_metadata({"duration_s": repr(schedule.duration_s)})
     partial = file.with_name(f".{file.name}.part")
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), partial, compression="zstd")
+    with partial.open("wb") as sink:  # pyarrow takes a path with a colon for an address
+        pq.write_table(pa.Table.from_pylist(rows, schema=schema), sink, compression="zstd")
     partial.replace(file)
 
 
 def read_schedule(file: Path) -> Schedule:
     """Read what ``write_schedule`` wrote. Raises InputError where it cannot be read."""
     try:
-        table = pq.read_table(file)
+        with file.open("rb") as source:
+            table = pq.read_table(source)
         duration_s = float((table.schema.metadata or {})[b"duration_s"])
         requests = tuple(_planned(row) for row in table.to_pylist())
     except (OSError, pa.ArrowException, KeyError, ValueError, TypeError) as error:
