@@ -12,13 +12,14 @@ from pathlib import Path
 
 SEPARATOR = "\n🐵🙈🙉\n".encode()
 START_NS = 1_767_225_600_000_000_000
+_REPEATED = 0.5  # how many of the answers were given before
 
 
 def write_gor(path: Path, size_bytes: int, seed: int = 1) -> int:
     """Write a recording of about ``size_bytes``, piece by piece; how many requests, each with its response, it holds.
 
-    An API's traffic: three of four requests read, responses of 1 to 20 kB, a third of them gzip in chunks, that come
-    up to 40 requests after theirs.
+    An API's traffic: three of four requests read, responses of 1 to 20 kB, half of them given before, a third of them
+    gzip in chunks, that come up to 40 requests after theirs.
     """
     chance = random.Random(seed)  # noqa: S311 - a benchmark's traffic, not a key
     bodies = [_body(chance) for _ in range(200)]
@@ -53,7 +54,7 @@ def _exchange(chance: random.Random, bodies: list[bytes], number: int) -> tuple[
     answer = f"2 {identity} {at_ns + 30_000_000} {chance.randrange(10**6)}\nHTTP/1.1 200 OK\r\n".encode()
     return (
         f"1 {identity} {at_ns} 0\n{message}".encode() + SEPARATOR,
-        answer + chance.choice(bodies) + SEPARATOR,
+        answer + (chance.choice(bodies) if chance.random() < _REPEATED else _body(chance)) + SEPARATOR,
     )
 
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 _START = datetime(2026, 3, 1, tzinfo=UTC)
+_REPEATED = 0.5  # how many of the answers were given before
 
 
 def write_har(path: Path, size_bytes: int, seed: int = 1) -> int:
@@ -31,7 +32,7 @@ def write_har(path: Path, size_bytes: int, seed: int = 1) -> int:
 
 def _entry(chance: random.Random, bodies: list[str], number: int) -> dict[str, object]:
     client = chance.randrange(2000)
-    body = chance.choice(bodies)
+    body = chance.choice(bodies) if chance.random() < _REPEATED else _body(chance)
     request: dict[str, object] = {
         "method": "GET",
         "url": f"https://api.example.com/v2/events/{chance.randrange(10**5)}?page={chance.randrange(9)}",

@@ -224,6 +224,20 @@ def test_rules_of_a_user(tmp_path):
     assert sum(capture.manifest.scrubbing.counts.values()) == 4
 
 
+@pytest.mark.parametrize(
+    ("log", "options", "why"),
+    [
+        ("\x16\x03\x01\n" + combined(1), {"hosts": ["other.example.com"]}, "left out by --only-host \\(1\\)"),
+        ("\n".join(["no line", "of a log"]), {}, "the line is not of this format \\(2\\)"),
+    ],
+)
+def test_nothing_that_is_left_is_no_capture(log, options, why, tmp_path):
+    everything = importing(write(tmp_path / "a.log", log), format="combined", selection=Selection.parse(**options))
+    with pytest.raises(InputError, match=f"No request is left to import: .*{why}"):
+        import_files(everything, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 # Counts of what is left out, and the dry run
 
 
@@ -234,7 +248,13 @@ def facts(source) -> tuple:
 @pytest.mark.parametrize("scrub", [True, False])
 @pytest.mark.parametrize(
     "selection",
-    [{}, {"since": "3s", "until": "9s"}, {"hosts": ["shop.example.com"]}, {"client_share": 0.5}, {"clients": ["none"]}],
+    [
+        {},
+        {"since": "3s", "until": "9s"},
+        {"hosts": ["shop.example.com"]},
+        {"client_share": 0.5},
+        {"endpoints": ["GET /c/{n}"]},
+    ],
 )
 def test_a_dry_run_counts_what_the_import_keeps(selection, scrub, mixed, tmp_path):
     captures = [

@@ -156,7 +156,7 @@ FIELDS = st.sampled_from(
 
 @SOURCES
 @settings(MANY, max_examples=20)
-@given(data=mutated(), columns=st.dictionaries(FIELDS | st.text(max_size=5), FIELDS, max_size=4))
+@given(data=mutated(), columns=st.dictionaries(FIELDS, FIELDS | st.text(max_size=5), max_size=4))
 def test_any_map_of_fields(source, data, columns):
     check(source, data, ReadOptions(columns=columns, host="a\0b:99999"))
 

@@ -156,7 +156,7 @@ def test_what_is_too_plain_is_not_replaced_elsewhere(value):
 @settings(max_examples=600, deadline=None)
 def test_what_is_not_suspicious_is_not_changed(value, kind):
     scrubber = Scrubber(fresh_key())
-    if not re.search(SUSPICIOUS, value):
+    if not any(re.search(pattern, value) for pattern in SUSPICIOUS):
         scrubbed = scrubber.header("x-thing", value) if kind == "header" else getattr(scrubber, kind)(value)
         assert scrubbed == value
         assert not scrubber.counts

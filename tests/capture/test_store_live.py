@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from replay.capture.pseudonyms import Key
+from replay.capture.repair import BROKE_OFF
 from replay.capture.scrub import Scrubber
 from replay.capture.store import CaptureWriter, open_capture, read_exchanges, read_manifest, repair_capture
 from replay.traffic import Exchange, Request, Response
@@ -128,13 +129,13 @@ def test_after_a_crash_what_was_not_judged_stays_a_pseudonym_and_the_manifest_sa
     writer.flush()
     writer._lock.close()  # as the end of its process would
     manifest = read_manifest(tmp_path / "a", repair=True)
-    assert manifest.notes == repair_capture(tmp_path / "a").notes
+    assert (*manifest.notes, BROKE_OFF) == repair_capture(tmp_path / "a").notes
     assert manifest.notes[0].startswith("In 1 exchange, values stayed pseudonyms,")
     assert not list(tmp_path.rglob("*.sealed"))
     saved = list(open_capture(tmp_path / "a").exchanges())
     assert len(saved) == 2
     assert token(1) not in repr(saved)
-    assert open_capture(tmp_path / "a").manifest.notes == manifest.notes
+    assert open_capture(tmp_path / "a").manifest.notes == (*manifest.notes, BROKE_OFF)
 
 
 @pytest.mark.parametrize("damage", ["gone", "damaged"])

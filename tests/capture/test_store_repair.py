@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from replay.capture.manifest import Manifest, Scrubbing, Source, load_manifest
+from replay.capture.repair import BROKE_OFF
 from replay.capture.segments import SCHEMA, Segment, SegmentWriter, to_exchanges, to_table
 from replay.capture.sources.capture import is_capture, notes_of, read_capture
 from replay.capture.store import CaptureWriter, open_capture, read_exchanges, read_manifest, repair_capture
@@ -99,7 +100,7 @@ def test_a_lost_manifest_is_found_again_with_all_counts(tmp_path):
     broken_off(tmp_path / "a")
     (tmp_path / "a" / "capture.json").write_text("{")
     found = repair_capture(tmp_path / "a")
-    assert (counts(found), found.environment, found.notes) == (WHOLE, "stage", ("Something to know.",))
+    assert (counts(found), found.environment, found.notes) == (WHOLE, "stage", ("Something to know.", BROKE_OFF))
 
 
 def test_damage_costs_only_the_row_group_that_it_is_in(tmp_path):
@@ -110,7 +111,7 @@ def test_damage_costs_only_the_row_group_that_it_is_in(tmp_path):
     lost = numbers(to_exchanges(segment.read(0)))
     flip(file, 1000)
     manifest = repair_capture(tmp_path / "a")
-    assert manifest.notes[-1] == "1 damaged segment could not be read, or only in part."
+    assert manifest.notes[-2:] == ("1 damaged segment could not be read, or only in part.", BROKE_OFF)
     kept = [number for number in range(30) if number not in lost]
     assert {source.name: source.kept for source in manifest.sources} == Counter(
         "one.log" if number % 3 else "two.har" for number in kept

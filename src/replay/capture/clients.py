@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from collections.abc import Iterable
 
 from replay.capture.fields import is_opaque, is_secret, is_secret_name
 from replay.capture.pseudonyms import Key
@@ -25,7 +26,12 @@ def client_of(request: Request, address: str, key: Key, *, user: str = "") -> st
 
 def client_name(kind: str, identity: str, key: Key) -> str:
     """The name of a client by what it is known by; ``address`` with a space and the user agent is one text."""
-    return f"{kind}-{key.digest('client ' + kind, identity, 5).hex()}"
+    return client_names(kind, [identity], key)[0]
+
+
+def client_names(kind: str, identities: Iterable[str], key: Key) -> list[str]:
+    """``client_name`` of each."""
+    return [f"{kind}-{digits}" for digits in key.hex_digests(f"client {kind}", identities, 5)]
 
 
 def _identity(request: Request, address: str, user: str) -> tuple[str, str]:

@@ -31,6 +31,7 @@ def import_files(importing: Importing, out: Path, on_progress: OnProgress = lamb
     try:
         with writer:
             reading.keep(writer)
+            reading.check_kept()
             reading.tell("putting in order")
     except InputError:
         shutil.rmtree(out, ignore_errors=True)  # it was made here, and all that is in it is in the inputs still

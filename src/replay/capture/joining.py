@@ -39,6 +39,7 @@ class Matched:
     requests: int = 0
     by_id: int = 0
     by_time: int = 0
+    with_id: int = 0
 
     @property
     def sentence(self) -> str:
@@ -49,6 +50,15 @@ class Matched:
             f"{joined:,} of the mirror's {self.requests:,} requests{share} were joined with an answer of the log: "
             f"{self.by_id:,} by X-Request-Id, {self.by_time:,} by time, client and request line."
         )
+
+    @property
+    def hint(self) -> str:
+        """What is to be done where few were joined, empty where that is well."""
+        if self.requests and not self.by_id + self.by_time:
+            return "Is it the log of the same time and server, and are its times in the zone that --timezone says?"
+        if self.with_id and not self.by_id:
+            return "The mirror's requests have an X-Request-Id, the log shows none: give its format with --log-format."
+        return ""
 
 
 class Join:
@@ -92,12 +102,14 @@ class Join:
 
     def _with_answers(self, table: pa.Table) -> pa.Table:
         window = self._window
-        found = _match_ids(_extracted(table, _ID, "id"), window)
+        ids = _extracted(table, _ID, "id")
+        found = _match_ids(ids, window)
         by_id = int((found >= 0).sum())
         _match_times(table, found, window)
         joined = found >= 0
         window.free[found[joined]] = False
         self.matched.requests += table.num_rows
+        self.matched.with_id += len(ids) - ids.null_count
         self.matched.by_id += by_id
         self.matched.by_time += int(joined.sum()) - by_id
         for number, count in enumerate(np.bincount(window.logs[found[joined]], minlength=len(self.used)).tolist()):

@@ -55,7 +55,7 @@ class Ledger:
     def widen(self, window: Window, hosts: Iterable[str]) -> None:
         """Take in when exchanges were, and at which hosts."""
         self.window = widened(self.window, window)
-        self.hosts.update(hosts)
+        self.hosts.update(filter(None, hosts))
 
     def manifest(self, scrubbing: Scrubbing, bodies_not_kept: Mapping[str, int] | None = None) -> Manifest:
         """All of it, as a manifest of a capture that is not complete."""

@@ -13,6 +13,7 @@ import json
 import os
 import re
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -35,6 +36,7 @@ _HEX = re.compile(r"(?=.*[a-f])[0-9a-f]+(?:-[0-9a-f]+)*")
 _UPPER_HEX = re.compile(r"(?=.*[A-F])[0-9A-F]+(?:-[0-9A-F]+)*")
 _LOWER, _UPPER, _DIGITS = "abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "0123456789"
 _ALPHABETS = {character: letters for letters in (_LOWER, _UPPER, _DIGITS) for character in letters}
+_NUMBER = re.compile(r"[0-9]{0,10}")
 _CACHED = 32768
 _ATTEMPTS = 50
 _BLOCK = 64
@@ -66,6 +68,16 @@ class Key:
         """``size`` (up to 64) bytes of keyed BLAKE2b over ``text``, unrelated for each ``purpose`` (up to 16 bytes)."""
         data = text.encode("utf-8", "surrogatepass")
         return hashlib.blake2b(data, key=self.value, digest_size=size, person=purpose.encode()).digest()
+
+    def hex_digests(self, purpose: str, texts: Iterable[str], size: int) -> list[str]:
+        """``digest(...).hex()`` of each text, in less time."""
+        begun = hashlib.blake2b(key=self.value, digest_size=size, person=purpose.encode())
+        digests = []
+        for text in texts:
+            digest = begun.copy()
+            digest.update(text.encode("utf-8", "surrogatepass"))
+            digests.append(digest.hexdigest())
+        return digests
 
 
 def fresh_key() -> Key:
@@ -126,6 +138,10 @@ class Pseudonyms:
         if version == 4:
             return str(ipaddress.IPv4Address(b"\x0a" + made[:3]))
         return str(ipaddress.IPv6Address(b"\xfd" + made[:15]))
+
+    def connection(self, name: str) -> str:
+        """Another name for a connection, which may be an address and a port; what is a number already stays."""
+        return name if _NUMBER.fullmatch(name) else self._key.digest("connection", name, 8).hex()
 
     def _made(self, secret: str) -> str:
         for attempt in range(_ATTEMPTS):

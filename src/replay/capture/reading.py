@@ -4,6 +4,7 @@ The first learns what is secret anywhere, so that the second replaces it everywh
 showed itself to be a secret. Captures that were scrubbed when they were written are read once, and stay as they are.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from replay.capture.clients import client_of
+from replay.capture.environments import PRODUCTION
 from replay.capture.folder import iter_skipped
 from replay.capture.inputs import Input
 from replay.capture.joining import Join
@@ -25,19 +27,21 @@ from replay.capture.pseudonyms import Key, fresh_key
 from replay.capture.scrub import NO_RULES, Rules, Scrubber
 from replay.capture.segments import to_exchanges, to_table
 from replay.capture.selection import EVERYTHING, Selection
-from replay.capture.sources import find_source
+from replay.capture.sources import find_source, reads_columns
 from replay.capture.sources.capture import is_mirror, notes_of, read_capture
 from replay.capture.sources.log_format import LogFormatSource
+from replay.capture.sources.roles import check_columns
 from replay.capture.sources.source import Lines, ReadOptions, Record, Source
 from replay.capture.store import CaptureWriter, read_manifest, read_tables
 from replay.errors import InputError
 from replay.traffic import Exchange, Skipped
 
-PRODUCTION = "production"
+_REFUSED_SHOWN = 5
 # Why a line of a log is no exchange of its own, where a mirror's requests are imported with it.
 JOINED, NOT_JOINED = "--join, as part of a request of the mirror", "--join, as no request of the mirror"
 OTHER_KEY = (
-    "The mirror was recorded with another --scrub-key, so that only X-Request-Id could join what has secrets in it."
+    "The mirror was recorded with another --scrub-key, so that only X-Request-Id could join what has secrets in it: "
+    "give the key of the recording."
 )
 
 
@@ -113,7 +117,7 @@ class Reading:
         self._importing = importing
         self._on_progress = on_progress
         self._selection = importing.selection
-        self._sources = [(file, find_source(file, _format(importing))) for file in importing.inputs]
+        self._sources = _find_sources(importing)
         self._captures = [(path, read_manifest(path, repair=True)) for path in importing.captures]
         manifests = [manifest for _, manifest in self._captures]
         plain = [path for path, manifest in self._captures if importing.scrub and not manifest.scrubbing.on]
@@ -132,8 +136,22 @@ class Reading:
         self._read_bytes = 0
         self._total_bytes = sum(file.size_bytes for file in importing.inputs) * (1 + self._is_learning)
         self._exchanges = 0
+        self._lost: Counter[str] = Counter()
         for file in importing.inputs:
             file.on_read = self._count_read
+
+    def check_kept(self) -> None:
+        """Raises InputError, which says what became of them, where of all records none was kept."""
+        if not self._exchanges:
+            why = ", ".join(f"{reason} ({count:,})" for reason, count in self._lost.most_common(3))
+            raise InputError(f"No request is left to import: {why or 'nothing is in it'}.", self._hint_for_none())
+
+    def _hint_for_none(self) -> str:
+        if any(reason.startswith("left out by") for reason in self._lost):
+            return "Without --out and with --dry-run, it shows what each option leaves out."
+        if self._importing.options.log_format:
+            return "Does --log-format say how the lines are written, from their first sign to their last?"
+        return "Name another --format, or give a log's own with --log-format."
 
     def tell(self, doing: str) -> None:
         """Tell how far it is."""
@@ -210,16 +228,24 @@ class Reading:
                 self._keep_record(item, file.name, keeper, selection)
             elif isinstance(item, Lines):
                 for skipped in item.skipped:
-                    keeper.skip(skipped)
+                    self._skip(skipped, keeper)
                 self._keep_table(columns.rows(item.table), file.name, keeper, selection)
             else:
-                keeper.skip(item)
+                self._skip(item, keeper)
+
+    def _skip(self, skipped: Skipped, keeper: Keeper) -> None:
+        self._lost[skipped.reason] += 1
+        keeper.skip(skipped)
+
+    def _leave_out(self, source: str, option: str, count: int, keeper: Keeper) -> None:
+        self._lost[f"left out by {option}"] += count
+        keeper.leave_out(source, option, count)
 
     def _keep_record(self, record: Record, source: str, keeper: Keeper, selection: Selection) -> None:
         exchange = self._named(record)
         option = selection.reason_to_leave_out(exchange)
         if option:
-            keeper.leave_out(source, option)
+            self._leave_out(source, option, 1, keeper)
             return
         for reason in record.bodies_not_kept:
             keeper.body_not_kept(reason)
@@ -229,7 +255,7 @@ class Reading:
     def _keep_table(self, table: pa.Table, source: str, keeper: Keeper, selection: Selection) -> None:
         table, left_out = selection.leave_out(table)
         for option, count in left_out.items():
-            keeper.leave_out(source, option, count)
+            self._leave_out(source, option, count, keeper)
         self._exchanges += table.num_rows
         keeper.add_table(table, source)
 
@@ -246,7 +272,7 @@ class Reading:
         """The exchanges of a capture, scrubbed."""
         for item in read_capture(path):
             if isinstance(item, Skipped):
-                keeper.skip(item)
+                self._skip(item, keeper)
             elif self.scrubber and path in self._to_scrub:
                 yield to_table([self.scrubber.exchange(exchange) for exchange in to_exchanges(item)])
             else:
@@ -270,6 +296,8 @@ class Reading:
         keeper.note(join.matched.sentence)
         if any(manifest.scrubbing.key_id not in {None, self._importing.key.id} for _, manifest in mirrors):
             keeper.note(OTHER_KEY)
+        elif join.matched.hint:
+            keeper.note(join.matched.hint)
 
     def _named(self, record: Record) -> Exchange:
         exchange = record.exchange
@@ -297,9 +325,29 @@ class _Answers:
         self.note_format = keeper.note_format
 
 
-def _format(importing: Importing) -> str | None:
-    """A log's own format needs no other name."""
-    return "log-format" if importing.options.log_format and not importing.format else importing.format
+def _find_sources(importing: Importing) -> list[tuple[Input, Source]]:
+    """The format of each file. Raises InputError, which names all files that have none."""
+    check_columns(importing.options.columns)
+    # A log's own format needs no other name.
+    name = "log-format" if importing.options.log_format and not importing.format else importing.format
+    found: list[tuple[Input, Source]] = []
+    refused: list[InputError] = []
+    for file in importing.inputs:
+        try:
+            found.append((file, find_source(file, name)))
+        except InputError as error:
+            refused.append(error)
+    if len(refused) > 1:
+        more = f" And {len(refused) - _REFUSED_SHOWN} more." if len(refused) > _REFUSED_SHOWN else ""
+        raise InputError(" ".join(error.message for error in refused[:_REFUSED_SHOWN]) + more, "Leave these out.")
+    if refused:
+        raise refused[0]
+    if importing.options.columns and found and not any(reads_columns(source) for _, source in found):
+        raise InputError(
+            f"--map has no use here: {found[0][0].name} is {found[0][1].title}.",
+            "It says what the fields of JSON logs, LTSV and tables hold.",
+        )
+    return found
 
 
 def _environment_of(manifests: Sequence[Manifest]) -> str:

@@ -28,6 +28,9 @@ from replay.errors import InputError
 _UNKNOWN = "unknown"
 
 
+BROKE_OFF = "It broke off while it was written, and was completed with what had reached the disk."
+
+
 @dataclass(slots=True)
 class Survey:
     """What the segments hold that can be read.
@@ -113,6 +116,7 @@ def repair(path: Path) -> Manifest:
             manifest = None
         found = survey(path)
         true = _counted(path, manifest, found)
+        true = dataclasses.replace(true, notes=(*true.notes, BROKE_OFF))
         for file in exchanges_folder(path).glob("*.sealed"):  # its key is gone
             file.unlink()
         for file in found.damaged:

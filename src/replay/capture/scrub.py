@@ -26,22 +26,25 @@ from replay.traffic import Exchange, Headers, Request, Response, Skipped
 
 __all__ = ["NO_RULES", "SUSPICIOUS", "Rules", "Scrubber", "load_rules", "words"]
 
-# Matches every path, query and header that the scrubber could change for a reason in the value itself (RE2's syntax).
-# The other reasons are the user's rules about names and values, and what is known from elsewhere: see ``words``.
-SUSPICIOUS: Final = (
+# One of these matches every path, query and header that the scrubber could change for a reason in the value itself
+# (RE2's syntax; two, since as one they take it ten times as long). The other reasons are the user's rules about names
+# and values, and what is known from elsewhere: see ``words``.
+_RANDOM = r"[A-Za-z0-9_-]{20}|[A-Za-z0-9+/_-]{4}[a-z0-9+/_-][A-Z]|[a-z0-9+/_-][A-Z][A-Za-z0-9+/_-]{4}"
+_TELLING = (
     r"(?i:token|secret|passw|passp|passc|pwd|pass|kennwort|key|jwt|otp|auth|bearer|credential|assertion|sess|sid|csrf|xsrf|"
     r"sig|hmac|mnemonic|cvv|cvc|pin|tan|saml|dsn|phrase|ssn|sas|code|verif|magic|state|nonce|salt|ticket|relay|challenge|"
     r"reset|confirm|activat|invit|unsubscribe|share|phone|mobile|cell|fax|msisdn|tel|handy|whatsapp|card|cc|pan|ip|forwarded|"
     r"addr|cookie|iban|pw|psw|mdp|geheim|contrase|motdepasse|mot[-_.]de|motpasse|senha|wachtwoord|heslo|hasl|salasana|"
     r"losenord|adgangskode|kodeord|jelszo|parol|parool|geslo|lozinka|sifre|sandi|sms:)|H4sI|"
     r"(?:%[C-Fc-f][0-9A-Fa-f]|[^\x00-\x7f])[^=&]{0,60}=|"
-    r"@|%[2-7][0-9A-Fa-f]|://[^/?#]*:|\$|-----BEGIN|[A-Za-z0-9_-]{20}|[0-9](?:[ -]?[0-9]){12}|\+[1-9]|"
-    r"[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2}|[A-Za-z0-9+/_-]{4}[a-z0-9+/_-][A-Z]|[a-z0-9+/_-][A-Z][A-Za-z0-9+/_-]{4}|"
-    r"[A-Z]{4}[0-9]|[A-Za-z0-9+/]{8}="
+    r"@|%[2-7][0-9A-Fa-f]|://[^/?#]*:|\$|-----BEGIN|[0-9](?:[ -]?[0-9]){12}|\+[1-9]|"
+    r"[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2}|[A-Z]{4}[0-9]|[A-Za-z0-9+/]{8}="
 )
+SUSPICIOUS: Final = (_RANDOM, _TELLING)
 _PIECES = re.compile(r"[^\s\"'<>(){}\[\],;|\\&=?#/:@%]{8,}")
 _RUNS = re.compile(r"[\w.~+-]{8,}={0,2}|[A-Za-z0-9_-]{8,}={0,2}")
 _CHUNKS = re.compile(r"[^\s\"'<>(){}\[\],|\\`;&?#]{8,}")
+_HOST = re.compile(r"[\w.:\[\]-]*")
 _LONG_NAME = 24
 _STALE_UNPACKED = frozenset({"content-encoding", "content-length"})
 _STALE_RESIZED = frozenset({"content-length"})
@@ -103,9 +106,10 @@ class Scrubber:
         self.dropped.update(dropped)
         return scrubbed, False
 
-    def skipped(self, skipped: Skipped) -> Skipped:
-        """``skipped`` without the secrets that its text may quote."""
-        return Skipped(skipped.source, self.text(skipped.where), self.text(skipped.reason))
+    def skipped(self, skipped: Skipped, *, cautiously: bool = False) -> Skipped:
+        """``skipped`` without the secrets that its text may quote; ``cautiously`` also without what may become one."""
+        where = self._cautious.addresses(skipped.where) if cautiously else self.message(skipped.where)
+        return Skipped(skipped.source, where, self.message(skipped.reason))
 
     # Columns of logs
 
@@ -130,6 +134,14 @@ class Scrubber:
         self._count()
         return scrubbed
 
+    def connection(self, value: str) -> str:
+        """Another name for a connection, since one may hold a client's IP address."""
+        return self._replacing.pseudonyms.connection(value)
+
+    def host(self, value: str) -> str:
+        """A host as it is; what can be none without its secrets."""
+        return _host(self._replacing, value)
+
     def address(self, value: str) -> str:
         """The pseudonym of a client's IP address."""
         self._begin()
@@ -137,8 +149,15 @@ class Scrubber:
         self._count()
         return scrubbed
 
+    def message(self, value: str) -> str:
+        """What a program says, such as why there is no response, without its secrets and without IP addresses."""
+        self._begin()
+        scrubbed = self._replacing.addresses(value)
+        self._count()
+        return scrubbed
+
     def text(self, value: str) -> str:
-        """Any text, such as an error message, without its secrets."""
+        """Any text without its secrets."""
         self._begin()
         scrubbed = self._replacing.text(value)
         self._count()
@@ -179,13 +198,19 @@ def _scrubbed(exchange: Exchange, texts: Replacing, dropped: Counter[str]) -> Ex
     path = texts.whole_path(request.path)
     texts.refresh()
     body, stale = _body(texts, request, dropped, ruled)
-    request = Request(request.method, request.host, path, query, _without(stale, request_headers), body)
+    method, host = texts.text(request.method), _host(texts, request.host)
+    request = Request(method, host, path, query, _without(stale, request_headers), body)
     if response:
         texts.refresh()
         body, stale = _body(texts, response, dropped, ruled)
         response = Response(response.status, _without(stale, response_headers), body, response.size_bytes)
-    error = texts.text(exchange.error) if exchange.error else ""
-    return replace(exchange, request=request, response=response, error=error)
+    error = texts.addresses(exchange.error) if exchange.error else ""
+    connection = texts.pseudonyms.connection(exchange.connection)
+    return replace(exchange, connection=connection, request=request, response=response, error=error)
+
+
+def _host(texts: Replacing, host: str) -> str:
+    return host if _HOST.fullmatch(host) else texts.text(host)
 
 
 def _headers(texts: Replacing, headers: Headers) -> Headers:

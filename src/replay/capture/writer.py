@@ -105,7 +105,7 @@ class CaptureWriter:
     def skip(self, skipped: Skipped) -> None:
         """Note a record that could not become an exchange."""
         if self._scrubber:
-            skipped = self._scrubber.skipped(skipped)
+            skipped = self._scrubber.skipped(skipped, cautiously=self._live)
         self._ledger.skip(skipped.source, skipped.reason)
         self._skipped_file.write(json.dumps(dataclasses.asdict(skipped), ensure_ascii=False) + "\n")
         self._flush_where_due()

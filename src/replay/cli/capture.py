@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 from rich.status import Status
 
+from replay.capture.environments import parse_environment
 from replay.capture.live.recording import Mirror, Progress, Proxy, Recording, parse_listen, parse_upstream
 from replay.capture.sources.moments import parse_duration_s
 from replay.cli.text import plain
@@ -120,7 +121,7 @@ def command(
         front=front,
         listen=address,
         out=out,
-        environment=environment.strip().lower(),
+        environment=parse_environment(environment),
         name=name,
         scrub=scrub == "on",
         key=load_key(scrub_key) if scrub_key else fresh_key(),

@@ -3,14 +3,17 @@
 import dataclasses
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from replay.capture.environments import parse_environment
 from replay.capture.importing import DryRun, Importing, OnProgress, import_files, try_import
 from replay.capture.importing import Progress as Step
 from replay.capture.inputs import find_paths, input_of
@@ -131,10 +134,10 @@ def command(
     importing = Importing(
         inputs=tuple(input_of(path) for path in paths if path not in captures),
         captures=captures,
-        environment=environment.strip().lower() if environment else None,
+        environment=parse_environment(environment) if environment else None,
         name=name,
         format=format_name,
-        options=ReadOptions(log_format, _columns(columns), host, _zone(timezone)),
+        options=ReadOptions(log_format, _columns(columns), _host(host), _zone(timezone)),
         scrub=scrub == "on",
         key=load_key(scrub_key) if scrub_key else fresh_key(),
         rules=load_rules(scrub_rules) if scrub_rules else NO_RULES,
@@ -143,7 +146,7 @@ def command(
         ),
         join=join,
     )
-    if scrub == "off":
+    if scrub == "off" and importing.inputs:
         console.print("Scrubbing is OFF: the capture will hold its passwords, tokens and addresses as they are.")
     with _Bar(console) as bar:
         if dry_run or out is None:
@@ -185,6 +188,21 @@ def _columns(pairs: tuple[str, ...]) -> dict[str, str]:
             raise InputError(f"--map {pair!r} is not NAME=FIELD.", "Such as --map at=timestamp --map path=req.uri.")
         columns[name] = found
     return columns
+
+
+def _host(text: str) -> str:
+    """A host as requests name it; that of a URL where one is given."""
+    if not text:
+        return ""
+    try:
+        parts = urlsplit(text if "://" in text else f"//{text}")
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        host, port = "", None
+    if not re.fullmatch(r"[\w.-]+|[0-9a-f:.]+", host):
+        raise InputError(f"--host {text!r} is no host.", "Such as api.example.com or api.example.com:8080.")
+    host = f"[{host}]" if ":" in host else host.removesuffix(".")
+    return host if port in {None, 80, 443} else f"{host}:{port}"
 
 
 def _zone(name: str) -> ZoneInfo:

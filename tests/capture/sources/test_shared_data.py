@@ -12,7 +12,7 @@ import pytest
 from mitmproxy.exceptions import FlowReadException
 from mitmproxy.io import FlowReader
 
-from replay.capture.importing import Importing, import_files
+from replay.capture.importing import Importing, import_files, try_import
 from replay.capture.inputs import input_of
 from replay.capture.sources import find_source
 from replay.capture.sources.source import ReadOptions, Record
@@ -95,8 +95,16 @@ def test_a_file_is_imported_whole_or_refused(name, tmp_path):
         assert refused.value.message.endswith(".")
         assert not out.exists()
         return
+    (tally,) = try_import(Importing((input_of(FOLDER / name),))).tallies
+    if not tally.kept:
+        assert sum(tally.skipped.values()) == records_in(name)
+        with pytest.raises(InputError, match="No request is left to import: "):
+            import_files(Importing((input_of(FOLDER / name),)), out)
+        assert not out.exists()
+        return
     capture = import_files(Importing((input_of(FOLDER / name),)), out)
     (source,) = capture.manifest.sources
+    assert (source.kept, source.skipped) == (tally.kept, tally.skipped)
     assert source.format
     assert source.read == records_in(name)
     assert source.read == source.kept + sum(source.skipped.values())

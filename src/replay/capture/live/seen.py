@@ -94,7 +94,10 @@ def original_of(exchange: Exchange) -> Exchange:
 
 def place_of(method: str, target: bytes) -> str:
     """Where something stood that is not recorded. Without its query, in which one-time tickets are handed in."""
-    return f"{method} {target.partition(b'?')[0][:_PLACE_BYTES].decode('latin-1')}".strip()
+    path = target.partition(b"?")[0]
+    if len(path) > _PLACE_BYTES:  # the beginning of a secret would not be known as one
+        path = path[:_PLACE_BYTES].rpartition(b"/")[0]
+    return f"{method} {path.decode('latin-1')}".strip()
 
 
 def authority(host: str, scheme: str) -> str:

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from replay.capture.clients import client_name, client_of
+from replay.capture.clients import client_names, client_of
 from replay.capture.logs.cutting import Mask, Positions, amend
 from replay.capture.pseudonyms import Key
 from replay.traffic import Request
@@ -57,14 +57,16 @@ class Clients:
         found = pc.index_in(different, self._identities)
         if found.null_count:
             fresh = different.filter(pc.is_null(found))
-            named = pa.array([client_name("address", text, self._key) for text in fresh.to_pylist()], pa.string())
+            named = pa.array(client_names("address", fresh.to_pylist(), self._key), pa.string())
+            names = pc.replace_with_mask(self._names.take(found), pc.is_null(found), named)
             if len(self._identities) > _REMEMBERED_MOST:
-                self._identities, self._names = different.slice(0, 0), named.slice(0, 0)
-                return self._by_address(identities)
-            self._identities = pa.concat_arrays([self._identities, fresh])
-            self._names = pa.concat_arrays([self._names, named])
-            found = pc.index_in(different, self._identities)
-        return self._names.take(found).take(encoded.indices)
+                self._identities, self._names = fresh, named
+            else:
+                self._identities = pa.concat_arrays([self._identities, fresh])
+                self._names = pa.concat_arrays([self._names, named])
+        else:
+            names = self._names.take(found)
+        return names.take(encoded.indices)
 
     def _by_all(self, headers: list[str], columns: list[pa.Array]) -> pa.Array:
         first, which = _distinct(columns)

@@ -34,6 +34,11 @@ _ID = r"^(?:Root=)?[0-9A-Fa-f.:;-]{0,80}$"
 _UUID = r"(^|[/=&,:])[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}([/&?,]|$)"
 # What JSON writes with an escape, when all that is not ASCII is escaped.
 _ESCAPED = r"[^ !#-\[\]-~]"
+_NUMBER = r"^[0-9]{0,10}$"
+# The columns of texts, and what of the scrubber's changes them.
+_CHANGES = {"method": "text", "host": "host", "path": "path", "query": "query", "error": "message"}
+# What is looked at of columns that are hardly ever anything but a few short words.
+_SELDOM = {"method": r"^.{8}", "host": r"[^0-9A-Za-z_.:\[\]-]", "error": r"(?s)^.{7}"}
 _REMEMBERED_MOST = 50_000
 
 # A value changed, and what was found in it, by kind.
@@ -77,8 +82,8 @@ class Columns:
         columns = {
             **{name: table[name] for name in table.column_names if name in SCHEMA.names},
             "client": self._clients.names(table, self._suspicious("query", one(table["query"]))),
-            "path": self._without_secrets("path", one(table["path"])),
-            "query": self._without_secrets("query", one(table["query"])),
+            "connection": self._connections(one(table["connection"])),
+            **{name: self._without_secrets(name, one(table[name])) for name in _CHANGES},
             "request_headers": self._headers(table, REQUEST),
             "request_body": pa.nulls(count, pa.binary()),
             "response_headers": answers,
@@ -86,16 +91,20 @@ class Columns:
         }
         return pa.table([columns[name] for name in SCHEMA.names], schema=SCHEMA)
 
+    def _connections(self, column: pa.Array) -> pa.Array:
+        if self._scrubber is None:
+            return column
+        return amend(column, pc.invert(pc.match_substring_regex(column, _NUMBER)), self._scrubber.connection)
+
     def _headers(self, table: pa.Table, kind: str) -> pa.Array:
         """The headers of each row as JSON: ``[[name, value], ...]``."""
         pairs = []
         for name in table.column_names:
             if name.startswith(kind):
-                encoded = self._without_secrets(name, one(table[name])).dictionary_encode()
-                values = encoded.dictionary
+                values, indices = self._values_without_secrets(name, one(table[name]))
                 values = amend(values, pc.match_substring_regex(values, _ESCAPED), _escaped)
                 pair = pc.binary_join_element_wise(f', [{json.dumps(name.removeprefix(kind))}, "', values, '"]', "")
-                pairs.append(pair.take(encoded.indices))
+                pairs.append(pair.take(indices))
         if not pairs:
             return pa.array(["[]"]).take(pa.array(np.zeros(table.num_rows, np.int32)))
         # Not with null_handling="skip", which loses rows where all are null.
@@ -103,24 +112,30 @@ class Columns:
         return pc.binary_join_element_wise("[", pc.utf8_slice_codeunits(joined, len(", ")), "]", "")
 
     def _without_secrets(self, name: str, column: pa.Array) -> pa.Array:
-        scrubber = self._scrubber
-        if scrubber is None:
+        if self._scrubber is None:
             return column
+        values, indices = self._values_without_secrets(name, column)
+        return values.take(indices)
+
+    def _values_without_secrets(self, name: str, column: pa.Array) -> tuple[pa.Array, pa.Array]:
+        """The column's different values without their secrets, and which of them stands in each row."""
+        encoded = column.dictionary_encode()
+        values, scrubber = encoded.dictionary, self._scrubber
+        if scrubber is None:
+            return values, encoded.indices
         if self._version != scrubber.known.version:
             self._changes.clear()
             self._version = scrubber.known.version
-        encoded = column.dictionary_encode()
-        values = encoded.dictionary
         chosen = self._suspicious(name, values)
         chosen |= self._holds_known(values, ~chosen)
         if not chosen.any():
-            return column
+            return values, encoded.indices
         counts = np.bincount(encoded.indices.drop_null().to_numpy(), minlength=len(values))
         chosen_values = values.filter(pa.array(chosen)).to_pylist()
         changed = [
             self._changed(name, value, int(count)) for value, count in zip(chosen_values, counts[chosen], strict=True)
         ]
-        return pc.replace_with_mask(values, pa.array(chosen), pa.array(changed, pa.string())).take(encoded.indices)
+        return pc.replace_with_mask(values, pa.array(chosen), pa.array(changed, pa.string())), encoded.indices
 
     def _changed(self, name: str, value: str, times: int) -> str:
         """``value`` without its secrets, and what was found in it counted as often as it stands there."""
@@ -144,8 +159,7 @@ class Columns:
             kind, _, header = name.partition(":")
             if header:
                 return scrubber.header(header, value), tuple(scrubber.counts.items())
-            changed = scrubber.path(value) if kind == "path" else scrubber.query(value)
-            return changed, tuple(scrubber.counts.items())
+            return getattr(scrubber, _CHANGES[kind])(value), tuple(scrubber.counts.items())
         finally:
             scrubber.counts = kept
 
@@ -156,12 +170,14 @@ class Columns:
             return lambda _: None
         if header:
             return lambda value: scrubber.learn_header(header, value)
-        return scrubber.learn_path if kind == "path" else scrubber.learn_query
+        return {"path": scrubber.learn_path, "query": scrubber.learn_query}.get(kind, scrubber.learn_text)
 
     def _suspicious(self, name: str, values: pa.Array) -> Mask:
         """Which values the scrubber could change for a reason in themselves, or in their header's name."""
         if (self._scrubber and self._scrubber.rules != NO_RULES) or (":" in name and not is_plain(name)):
             return _mask(pc.is_valid(values))
+        if name in _SELDOM:
+            return _mask(pc.match_substring_regex(values, _SELDOM[name]))
         header = name.partition(":")[2].lower()
         if header in _IDS:
             return _mask(pc.invert(pc.match_substring_regex(values, _ID)))
@@ -169,7 +185,7 @@ class Columns:
             ids = pc.match_substring_regex(values, _UUID)
             plain = pc.replace_substring_regex(values.filter(ids), _UUID, r"\1~\2")
             values = pc.replace_with_mask(values, ids, plain)
-        return _mask(pc.match_substring_regex(values, SUSPICIOUS))
+        return _matched(values, SUSPICIOUS)
 
     def _holds_known(self, values: pa.Array, among: Mask) -> Mask:
         """Which of the values hold a word that was seen to be a secret elsewhere."""
@@ -207,11 +223,21 @@ def _columns(scrubber: Scrubber | None, key: Key) -> Columns:
 
 
 def _scrubbed_columns(table: pa.Table) -> list[str]:
-    return [name for name in table.column_names if name in {"path", "query"} or name.startswith((REQUEST, RESPONSE))]
+    texts = {"path", "query", "error"}
+    return [name for name in table.column_names if name in texts or name.startswith((REQUEST, RESPONSE))]
 
 
 def _escaped(value: str) -> str:
     return json.dumps(value)[1:-1]
+
+
+def _matched(values: pa.Array, patterns: tuple[str, ...]) -> Mask:
+    """Which values one of the patterns matches."""
+    found = _mask(pc.match_substring_regex(values, patterns[0]))
+    for pattern in patterns[1:]:
+        rest = np.flatnonzero(~found)
+        found[rest] = _mask(pc.match_substring_regex(values.take(pa.array(rest)), pattern))
+    return found
 
 
 def _mask(array: pa.Array) -> Mask:

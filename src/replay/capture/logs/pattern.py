@@ -101,7 +101,7 @@ class Variable:
     @property
     def is_text(self) -> bool:
         """Whether it may hold a secret."""
-        return self.role in {"request", "method", "target", "path", "query"} or self.role in _NAMED
+        return self.role in {"request", "method", "target", "path", "query", "error"} or self.role in _NAMED
 
     @property
     def is_loose(self) -> bool:

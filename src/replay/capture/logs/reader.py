@@ -28,9 +28,10 @@ Patterns = tuple[LinePattern, ...]
 Directive = Callable[[bytes, Patterns], "Patterns | None"]
 Decoder = Callable[[pa.Table], pa.Table]
 
-_BLOCK_BYTES = 4 << 20
+_BLOCK_BYTES = 3 << 20
 _PART_BYTES = 1 << 20
-_WORKERS = os.cpu_count() or 1
+# One processor is for what becomes of the lines; each block that is in work takes some 40 MB.
+_WORKERS = min(max((os.cpu_count() or 1) - 1, 1), 3)
 _LONGEST_DIRECTIVE = 65536
 _BACKSLASH = ord("\\")
 _MARK = b"\xef\xbb\xbf"

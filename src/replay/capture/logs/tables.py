@@ -79,7 +79,7 @@ def extract(
 
 
 def extract_texts(pattern: LinePattern, values: list[pa.Array | None], count: int) -> pa.Table:
-    """What may hold a secret: ``path``, ``query`` and the headers of lines that were cut by ``pattern``."""
+    """What may hold a secret: ``path``, ``query``, ``error`` and headers of lines that were cut by ``pattern``."""
     found = _Values(pattern, values, count, ReadOptions(), escapes=pattern.escaped)
     return pa.table(found.texts())
 
@@ -130,7 +130,8 @@ class _Values:
     def texts(self) -> dict[str, pa.Array]:
         """Those of the columns that may hold secrets."""
         _, _, _, path, query = self._request()
-        return {"path": path, "query": query} | self._headers()
+        error = {"error": self._text("error")} if self._pattern.has("error") else {}
+        return {"path": path, "query": query} | error | self._headers()
 
     def _headers(self) -> dict[str, pa.Array]:
         headers = {variable.header: _text(_known(value)) for variable, value in self._found if variable.header}

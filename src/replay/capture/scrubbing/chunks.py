@@ -16,6 +16,7 @@ _USER_INFO = re.compile(
 _SEPARATORS = re.compile(r"([&?#;])")
 _PATH = re.compile(r"([^?#]*)(.*)", re.DOTALL)
 _PERCENT = re.compile(r"%[0-9A-Fa-f]{2}")
+_PHONE = re.compile(forms.PHONE)
 _DIALLED = re.compile(r"(?i)(?:tel|sms|fax):(?=[0-9(])")
 _PICTURE = "/9j/"  # a JPEG in base64
 _AS_IT_WAS = "-._~"
@@ -150,6 +151,8 @@ class Chunks(Words):
         if "%" not in raw and "+" not in raw:
             value = self.field(unquote_plus(name), raw, kind, beside)
             return raw if value == raw else quote(value, safe=_AS_IT_WAS + _SPECIAL)
+        if raw[0] == "+" and _PHONE.fullmatch(dialled := "+" + unquote_plus(raw[1:])):  # a plus that nobody encoded
+            return quote(self.secret(dialled, "phone"), safe="+()/ ").replace(" ", "+")
         if "+" in raw and "%" not in raw and (known := self.maybe(raw)) is not None:
             return quote(known, safe=_AS_IT_WAS + _SPECIAL)
         plus = not forms.IS_DIGEST.match(raw)

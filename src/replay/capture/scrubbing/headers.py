@@ -16,12 +16,13 @@ _PLAIN = frozenset(
     "content-type date dnt expires host keep-alive last-modified pragma priority range retry-after te trailer "
     "transfer-encoding upgrade upgrade-insecure-requests vary".split()
 )
+_MISPLACED = re.compile(f"://|@|%[2-7][0-9A-Fa-f]|{forms.MAKERS.pattern}|{forms.JWT.pattern}")
 # Headers that hold digests, traces or products, which look random and are no secrets.
 _NO_GUESSING = frozenset(
     "alt-svc baggage cf-ray content-digest content-disposition content-md5 content-range content-security-policy "
     "content-security-policy-report-only digest etag forwarded if-match if-modified-since if-none-match if-range nel "
     "permissions-policy public-key-pins public-key-pins-report-only repr-digest report-to sec-websocket-accept "
-    "sec-websocket-key server server-timing traceparent tracestate uber-trace-id user-agent via x-amz-cf-id "
+    "sec-websocket-key server server-timing traceparent tracestate uber-trace-id via x-amz-cf-id "
     "x-amz-cf-pop x-amz-id-2 x-amz-request-id x-amzn-requestid x-amzn-trace-id x-b3-parentspanid x-b3-spanid "
     "x-b3-traceid x-cache x-cdn-backend x-cloud-trace-context x-correlation-id x-datadog-parent-id "
     "x-datadog-trace-id x-fb-debug x-github-request-id x-goog-generation x-goog-hash x-guploader-uploadid x-msedge-ref "
@@ -32,6 +33,7 @@ _PARAMETER = re.compile(r"([A-Za-z][\w-]*)(\s*=\s*)(\"[^\"]*+\"|[^\s,;\"]++)")
 _PARAMETERS = re.compile(r"\s*[A-Za-z][\w-]*\s*=\s*(?:\"[^\"]*\"|[^\s,;\"=]+)\s*(?:[,;]|$)")
 # Between several cookies that a program joined: a comma in `Expires=Mon, 02 Mar 2026` is none of these.
 _SEVERAL = re.compile(r"([\r\n]+\s*|,\s*(?=[\w!#$%&'*+.^`|~-]+=))")
+_COOKIE_NAME = re.compile(r"[ \w!#$%&'*+.^`|~-]*")
 _SESSION = re.compile(r"(?i:sess|sid\b|sid$|auth|token|jwt|login|logged|remember|identity)")
 # What Digest, OAuth 1 and AWS say beside the secret.
 _OPEN_PARAMETERS = frozenset(
@@ -49,7 +51,7 @@ def scrub_header(texts: Texts, name: str, value: str) -> str:
     """The value of a header without its secrets."""
     lower = name.lower()
     if not value or lower in _PLAIN:
-        return value
+        return texts.text(value) if _MISPLACED.search(value) else value
     if lower in _AUTHORIZATION:
         return _authorization(texts, value)
     if lower in _COOKIES:
@@ -96,9 +98,12 @@ def _cookies(texts: Texts, value: str, *, only_first: bool) -> str:
         name, equals, secret = piece.partition("=")
         bare = secret.strip().strip('"')
         if equals and bare and not _is_setting(texts, name.strip(), bare):
-            pieces[number] = name + equals + secret.replace(bare, _cookie(texts, name.strip(), bare), 1)
-        elif not equals and len(piece) >= 8 and not only_first:
+            value = secret.replace(bare, _cookie(texts, name.strip(), bare), 1)
+            pieces[number] = texts.text(name, guessing=not _COOKIE_NAME.fullmatch(name)) + equals + value
+        elif not equals and len(piece) >= 8:
             pieces[number] = texts.text(piece)
+    if only_first:  # `Path=/reset/...`
+        pieces[1:] = [texts.text(piece) for piece in pieces[1:]]
     return ";".join(pieces)
 
 

@@ -65,9 +65,13 @@ def in_base64_like(word: str, text: str) -> str:
 
 def is_one_token(word: str) -> bool:
     """Whether a word with slashes or pluses is one token in base64, rather than a path."""
-    if not forms.looks_random(word.replace("/", "").replace("+", "")) or word.startswith("/"):
+    if word.startswith("/"):
         return False
-    return not any(
-        len(part) >= 4 and (part.isdigit() or (part.isalpha() and (part.islower() or part.istitle())))
-        for part in re.split("[/+]", word)
-    )
+    parts = re.split("[/+]", word)
+    rest = [part for part in parts if not _is_like_a_word(part)]
+    # Pluses hardly stand in paths, and a token may have a few letters by chance that look like a word.
+    return (len(rest) == len(parts) or "+" in word) and forms.looks_random("".join(rest))
+
+
+def _is_like_a_word(part: str) -> bool:
+    return len(part) >= 4 and (part.isdigit() or (part.isalpha() and (part.islower() or part.istitle())))

@@ -24,7 +24,7 @@ def scrub_table(texts: Texts, text: str) -> str | None:
         nonlocal is_first
         if is_first:
             is_first = False
-            return match[0]
+            return texts.text(match[0])
         number = 0
         pieces: list[str] = []
         at = 0

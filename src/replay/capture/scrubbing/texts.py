@@ -80,7 +80,11 @@ _SAID = frozenset(
 )
 _SCHEME = re.compile(r"(?i:bearer|basic|token|apikey|digest|negotiate)\s+(?=\S)")
 _CHUNKS = re.compile(r"[^\s\"'<>(){}\[\],|\\`]+")
-_IP = re.compile(r"[0-9A-Fa-f:.]{2,}")
+# IP addresses, without the port behind them; what only looks like one is found out later.
+_IP = re.compile(
+    r"(?<![\w.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?!\w|\.[0-9])|"
+    r"(?<![\w:])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?!\w|\.[0-9]|:[0-9]{1,3}\.)"
+)
 _HIDDEN = frozenset("true false null none undefined yes no on off 0 1 nil redacted filtered hidden masked".split())
 _COUNT_LENGTH = 7
 _OAUTH_SIGNS = ("grant_type", "redirect_uri", "code_verifier", "session_state")
@@ -157,19 +161,15 @@ class Texts(Chunks):
         return value[:start] + self.secret(value[start:], kind)
 
     def addresses(self, value: str) -> str:
-        """A text of IP addresses, such as X-Forwarded-For has."""
-        return _IP.sub(lambda match: self.address(match[0]), value)
+        """A text with IP addresses in it, such as X-Forwarded-For has, without these and its secrets."""
+        return around(_IP, value, lambda match: self.address(match[0]), self.text)
 
     def address(self, address: str) -> str:
-        """An IP address, perhaps with a port."""
-        host, port = address, ""
-        if "." in address and address.count(":") == 1:
-            host, _, port = address.partition(":")
-        pseudonym = self.pseudonyms.address(host)
-        if pseudonym == host:
-            return address
-        self.notes.append("address")
-        return f"{pseudonym}:{port}" if port else pseudonym
+        """An IP address; what is none stays as it is."""
+        pseudonym = self.pseudonyms.address(address)
+        if pseudonym != address:
+            self.notes.append("address")
+        return pseudonym
 
     # Texts of any kind
 

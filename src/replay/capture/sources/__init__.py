@@ -1,6 +1,6 @@
 """The formats that traffic can be imported from, one file each."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -9,8 +9,9 @@ from typing import Never, cast
 
 from replay.capture.inputs import Head, Input
 from replay.capture.sources.envelopes import best
-from replay.capture.sources.source import ReadOptions, Source
-from replay.errors import InputError
+from replay.capture.sources.source import Lines, ReadOptions, Record, Source
+from replay.errors import InputError, ReplayError, ToolError
+from replay.traffic import Skipped
 
 # Each module has SOURCES, a tuple of one or more. Where two formats are alike, the first of the most alike is taken.
 _MODULES: tuple[str, ...] = (
@@ -20,6 +21,17 @@ _MODULES: tuple[str, ...] = (
     *("caddy", "traefik_json", "envoy_json", "cloudflare", "ecs", "nginx_json", "json_lines"),
     "table",
 )
+# Formats in which everything has its place.
+_FIXED = frozenset(
+    "har mitmproxy gor otlp combined log-format haproxy squid envoy traefik w3c aws-alb aws-elb cloudfront s3".split()
+)
+# What people give that has to be opened first.
+_CONTAINERS = {
+    b"PK\x03\x04": ("a zip archive", "unzip -p {} | replay import - reads what is in it."),
+    b"\xfd7zXZ\x00": ("compressed with xz", "xz -dc {} | replay import - reads it."),
+    b"7z\xbc\xaf": ("a 7z archive", "Unpack it first."),
+    b"%PDF-": ("a PDF", "Give what it was made from."),
+}
 _ENTRY_POINTS = "replay.sources"
 _LIKELY = 0.5
 
@@ -49,17 +61,41 @@ def find_source(file: Input, name: str | None = None, sources: Sequence[Source] 
         return best(file, [found])[0]
     if file.head.is_empty:
         raise InputError(f"{file.name} is empty.")
+    _refuse_archive(file)
     likely, likeness = best(file, known)
     if likeness < _LIKELY:
         broken = [source.error.message for source in known if isinstance(source, _Broken)]
-        hint = "Name it with --format, or give the log's own format with --log-format."
-        raise InputError(f"{file.name} is in no format that is known by its contents.", " ".join([hint, *broken]))
+        raise InputError(
+            f"{file.name} is in no format that is known by its contents.", " ".join([_hint(file), *broken])
+        )
     return likely
+
+
+def reads_columns(source: Source) -> bool:
+    """Whether ``--map`` can say what the fields of a source hold."""
+    return source.name not in _FIXED
+
+
+def _refuse_archive(file: Input) -> None:
+    data = file.head.data
+    if data[257:262] == b"ustar":
+        raise InputError(
+            f"{file.name} is a tar archive.", f"tar -xOf {file.name} | replay import - reads what is in it."
+        )
+    for start, (what, hint) in _CONTAINERS.items():
+        if data.startswith(start):
+            raise InputError(f"{file.name} is {what}.", hint.format(file.name))
+
+
+def _hint(file: Input) -> str:
+    if file.head.text.lstrip().startswith("["):
+        return f"It looks like one JSON array; records are read one a line: jq -c '.[]' {file.name} | replay import -"
+    return "Name it with --format, or give the log's own format with --log-format."
 
 
 def _load(entry: EntryPoint) -> Source:
     try:
-        return _checked(entry.load())
+        return cast("Source", _Foreign(_checked(entry.load())))
     except Exception as error:  # noqa: BLE001 - whatever breaks in another package must not break our own formats
         why = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".")
         return cast("Source", _Broken(entry.name, InputError(f"The format {entry.name!r} cannot be loaded: {why}.")))
@@ -70,6 +106,40 @@ def _checked(source: Source) -> Source:
     if not (isinstance(source.name, str) and isinstance(source.title, str) and callable(source.read)):
         raise TypeError("it is no Source")
     return source
+
+
+@dataclass(frozen=True)
+class _Foreign:
+    """A format that an installed package adds."""
+
+    source: Source
+
+    @property
+    def name(self) -> str:
+        """See Source."""
+        return self.source.name
+
+    @property
+    def title(self) -> str:
+        """See Source."""
+        return self.source.title
+
+    def likeness(self, head: Head) -> float:
+        """See Source: whatever breaks in another package, it is like no file then."""
+        try:
+            return self.source.likeness(head)
+        except Exception:  # noqa: BLE001 - it must not break our own formats
+            return 0.0
+
+    def read(self, file: Input, options: ReadOptions) -> Iterator[Record | Lines | Skipped]:
+        """See Source. Raises ToolError, with the format's name, where it breaks."""
+        try:
+            yield from self.source.read(file, options)
+        except (ReplayError, OSError):
+            raise
+        except Exception as error:
+            why = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".")
+            raise ToolError(f"The importer {self.name!r} broke at {file.name}: {why}.", "Ask who wrote it.") from error
 
 
 @dataclass(frozen=True)

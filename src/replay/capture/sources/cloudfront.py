@@ -42,11 +42,15 @@ def _url(text: str) -> str:
     return _TWICE.sub("%", text)
 
 
+def _referer(text: str) -> str:
+    return _url(text.replace("%23", "#"))
+
+
 def _header(text: str) -> str:
     return unquote(text).replace("%20", " ")
 
 
-_DECODERS = {"path": _url, "query": _url, "request_header:referer": _url, "header": _header}
+_DECODERS = {"path": _url, "query": _url, "error": _header, "request_header:referer": _referer, "header": _header}
 
 
 def _decode(table: pa.Table) -> pa.Table:

@@ -31,6 +31,7 @@ from replay.capture.sources.json_values import (
     address_in,
     object_in,
     one_line,
+    shortened,
     split_url,
     text_in,
 )
@@ -298,7 +299,7 @@ def _status(value: object) -> int | None:
 
 def _error(received: dict[str, Any]) -> str:
     said = (text_in(received.get(name)) for name in ("_error", "_failureText", "statusText", "comment"))
-    return one_line(next(filter(None, said), "no response"))[:_LONGEST_ERROR]
+    return shortened(one_line(next(filter(None, said), "no response")), _LONGEST_ERROR)
 
 
 def _headers(value: object) -> Headers:

@@ -42,6 +42,11 @@ def one_line(text: str) -> str:
     return text if text.isprintable() else " ".join(text.split())
 
 
+def shortened(text: str, size: int) -> str:
+    """The first words of ``text``, at most ``size`` characters: the beginning of a secret is not known as one."""
+    return text if len(text) <= size else text[:size].rpartition(" ")[0]
+
+
 def split_url(url: str) -> tuple[str, str, str] | None:
     """Host, path and query of an HTTP URL, or of one without scheme and host; None where it cannot be read."""
     try:

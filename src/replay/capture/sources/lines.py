@@ -1,5 +1,6 @@
 """A file's lines one by one, never more than a line in memory."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO, NamedTuple, TypeVar
@@ -17,6 +18,8 @@ _PIECE_BYTES = 1 << 20
 _HELD_BACK = 10_000
 _NAMES_SHOWN = 40
 _LONGEST_NAME = 60
+# Words, with few numbers behind the shorter ones: no token, and no address.
+_NAME = re.compile(r"[@:$_]?(?:(?:[A-Za-z]{1,20}|[A-Za-z]{1,8}[0-9]{1,2})(?:[-_.:()/ ]+|$))+")
 
 
 class Line(NamedTuple):
@@ -63,7 +66,7 @@ def read_lines(file: Input) -> Iterator[Line | Skipped]:
 
 
 class FieldNames:
-    """The names of the fields that were seen, the first of them."""
+    """The names of the fields that were seen, the first of them. What may be a value in a name's place is left out."""
 
     def __init__(self) -> None:
         self._names: dict[str, None] = {}
@@ -74,7 +77,7 @@ class FieldNames:
             self._names.update(dict.fromkeys(names))
 
     def __str__(self) -> str:
-        names = [name for name in self._names if len(name) <= _LONGEST_NAME and name.isprintable()]
+        names = [name for name in self._names if len(name) <= _LONGEST_NAME and _NAME.fullmatch(name)]
         return ", ".join(names[:_NAMES_SHOWN]) + (", ..." if len(names) > _NAMES_SHOWN else "")
 
 

@@ -16,6 +16,7 @@ from replay.capture.sources.json_values import (
     address_in,
     object_in,
     one_line,
+    shortened,
     split_url,
     text_in,
 )
@@ -136,7 +137,7 @@ def _error(span: dict[str, Any], attributes: Attributes) -> str:
     if text_in(status.get("code")) not in {"2", "STATUS_CODE_ERROR"}:
         return ""
     said = text_in(status.get("message")) or _first(attributes, "error.type", "exception.message")
-    return one_line(said)[:_LONGEST_ERROR] or "no reason given"
+    return shortened(one_line(said), _LONGEST_ERROR) or "no reason given"
 
 
 def _headers(attributes: Attributes, prefix: str) -> Headers:

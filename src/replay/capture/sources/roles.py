@@ -162,6 +162,12 @@ class Reading:
         return found
 
 
+def check_columns(columns: Mapping[str, str]) -> None:
+    """Raises InputError where ``columns`` names a role that there is not."""
+    for text in columns:
+        _told_role(text)
+
+
 def _told_role(text: str) -> Role:
     name, _, detail = _NAMED_ALIKE.get(text, text).partition(":")
     good = name in ROLES

@@ -49,11 +49,13 @@ _DEFAULTS = tuple(
 _OF_CLOUDFRONT = ("x-edge-", "x-host-header", "DistributionId")
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _EVENTS = "Microsoft-Windows-IIS-Logging"
-# A plus sign before an address is most often one, as in (+http://example.com/bot).
-_BLANK = re.compile(r"(?<![(+])\+|\+(?!https?:)")
+# A plus sign before an address is most often one, as in (+http://example.com/bot), and so is one before a number that
+# nothing stands before: no value begins with a blank.
+_BLANK = re.compile(r"(?!^\+[1-9])(?:(?<![(+])\+|\+(?!https?:))")
+_PLUS_IN_PATH = re.compile(r"(?<=[/;=])\+(?=[1-9])")
 _BLANK_IN_LIST = re.compile(r"(?<=[,;])\+")
 _DECODERS = {
-    "path": lambda text: text.replace("+", "%20"),
+    "path": lambda text: _PLUS_IN_PATH.sub("%2B", text).replace("+", "%20"),
     "request_header:user-agent": lambda text: text if " " in text else _BLANK.sub(" ", text),
     "request_header:referer": lambda text: text,
     "header": lambda text: text if " " in text else _BLANK_IN_LIST.sub(" ", text),
