@@ -1,6 +1,6 @@
 """Writes a Combined log as a busy API has it: clients that come back, hot and rare paths, searches, tokens in queries.
 
-python bench/combined_log.py LINES FILE
+python bench/combined_log.py LINES FILE [CLIENTS]
 """
 
 import itertools
@@ -25,11 +25,11 @@ _LINES_A_SECOND = 50
 _BUFFERED = 10_000
 
 
-def write(lines: int, file: Path) -> None:
-    """Write so many lines; the same each time."""
+def write(lines: int, file: Path, count: int = _CLIENTS) -> None:
+    """Write so many lines of so many clients; the same each time."""
     chance = random.Random(1)  # noqa: S311 - made-up traffic
-    clients = [_client(chance) for _ in range(_CLIENTS)]
-    weights = list(itertools.accumulate(1 / (rank + 20) for rank in range(_CLIENTS)))
+    clients = [_client(chance) for _ in range(count)]
+    weights = list(itertools.accumulate(1 / (rank + 20) if count == _CLIENTS else 1 for rank in range(count)))
     seconds = 0.0
     with file.open("w", encoding="ascii") as out:
         for start in range(0, lines, _BUFFERED):
@@ -68,4 +68,4 @@ def _target(chance: random.Random, token: str) -> str:
 
 
 if __name__ == "__main__":
-    write(int(sys.argv[1]), Path(sys.argv[2]))
+    write(int(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:]))
