@@ -16,8 +16,8 @@ _NO_NAMES = frozenset(
     "traceparent user-agent via x-amzn-trace-id x-correlation-id x-forwarded-for x-forwarded-host x-forwarded-port "
     "x-forwarded-proto x-request-id x-requested-with x-trace-id".split()
 )
-_REMEMBERED_MOST = 100_000
-_KEYED_MOST = 30_000
+_REMEMBERED_MOST = 40_000
+_KEYED_MOST = 15_000
 
 
 class Clients:

@@ -39,7 +39,7 @@ _NUMBER = r"^[0-9]{0,10}$"
 _CHANGES = {"method": "text", "host": "host", "path": "path", "query": "query", "error": "message"}
 # What is looked at of columns that are hardly ever anything but a few short words.
 _SELDOM = {"method": r"^.{8}", "host": r"[^0-9A-Za-z_.:\[\]-]", "error": r"(?s)^.{7}"}
-_REMEMBERED_MOST = 50_000
+_REMEMBERED_MOST = 20_000
 
 # A value changed, and what was found in it, by kind.
 _Change = tuple[str, tuple[tuple[str, int], ...]]
