@@ -194,12 +194,13 @@ def _host(text: str) -> str:
     """A host as requests name it; that of a URL where one is given."""
     if not text:
         return ""
+    is_url = "://" in text
     try:
-        parts = urlsplit(text if "://" in text else f"//{text}")
+        parts = urlsplit(text if is_url else f"//{text}")
         host, port = parts.hostname or "", parts.port
     except ValueError:
         host, port = "", None
-    if not re.fullmatch(r"[\w.-]+|[0-9a-f:.]+", host):
+    if not re.fullmatch(r"[\w.-]+|[0-9a-f:.]+", host) or (not is_url and re.search("[/@?#]", text)):
         raise InputError(f"--host {text!r} is no host.", "Such as api.example.com or api.example.com:8080.")
     host = f"[{host}]" if ":" in host else host.removesuffix(".")
     return host if port in {None, 80, 443} else f"{host}:{port}"

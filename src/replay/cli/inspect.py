@@ -17,6 +17,7 @@ from replay.traffic import Exchange
 from replay.workload import model_workload
 
 _SHOWN = 40
+_CLIENTS_SHOWN = 5
 _WIDTH_IN_A_FILE = 120
 
 
@@ -75,6 +76,7 @@ def _document(capture: Path, manifest: Manifest, exchanges: list[Exchange], wron
         "problems": [error.message for error in wrong],
         "skipped": dict(skipped),
         "status_classes": _status_classes(exchanges),
+        "exchanges_of": dict(Counter(exchange.client for exchange in exchanges).most_common(_SHOWN)),
         "workload": workload.to_json(),
     }
 
@@ -132,6 +134,7 @@ def _show(console: Console, document: dict[str, Any]) -> None:
             for endpoint in workload["endpoints"]
         ],
     )
+    _show_rows(console, ("client", "exchanges"), list(document["exchanges_of"].items())[:_CLIENTS_SHOWN])
     _show_rows(
         console,
         ("handed out by", "at", "sent to", "as", "count"),
