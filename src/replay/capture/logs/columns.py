@@ -7,7 +7,6 @@ could hold a secret is found in all of them together, and the scrubber sees only
 import json
 from collections import Counter
 from collections.abc import Callable
-from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
@@ -202,24 +201,9 @@ class Columns:
         return holds
 
 
-def learn(table: pa.Table, scrubber: Scrubber) -> None:
-    """``Columns.learn``."""
-    _columns(scrubber, scrubber.key).learn(table)
-
-
-def scrubbed(table: pa.Table, scrubber: Scrubber | None, key: Key) -> pa.Table:
-    """``Columns.rows``."""
-    return _columns(scrubber, key).rows(table)
-
-
 def is_plain(column: str) -> bool:
     """Whether a header's column holds secrets only for a reason in their values."""
     return column.partition(":")[2].lower() in _PLAIN
-
-
-@lru_cache(maxsize=1)
-def _columns(scrubber: Scrubber | None, key: Key) -> Columns:
-    return Columns(scrubber, key)
 
 
 def _scrubbed_columns(table: pa.Table) -> list[str]:
