@@ -20,6 +20,7 @@ from replay.capture.inputs import find_paths, input_of
 from replay.capture.manifest import Manifest
 from replay.capture.pseudonyms import fresh_key, load_key
 from replay.capture.scrub import NO_RULES, load_rules
+from replay.capture.segments import spare_memory
 from replay.capture.selection import Selection
 from replay.capture.sources.capture import is_capture
 from replay.capture.sources.source import ReadOptions
@@ -129,6 +130,7 @@ def command(
     if scrub == "off" and (scrub_key or scrub_rules):
         raise InputError("--scrub-key and --scrub-rules are of no use with --scrub off.", "Leave them out.")
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    spare_memory()
     paths = find_paths(sources)
     captures = tuple(path for path in paths if is_capture(path))
     importing = Importing(

@@ -30,8 +30,8 @@ Decoder = Callable[[pa.Table], pa.Table]
 
 _BLOCK_BYTES = 3 << 20
 _PART_BYTES = 1 << 20
-# One processor is for what becomes of the lines; each block that is in work takes some 40 MB.
-_WORKERS = min(max((os.cpu_count() or 1) - 1, 1), 3)
+# Each block that is in work takes some 40 MB.
+_WORKERS = min(os.cpu_count() or 1, 2)
 _LONGEST_DIRECTIVE = 65536
 _BACKSLASH = ord("\\")
 _MARK = b"\xef\xbb\xbf"
