@@ -13,7 +13,7 @@ import planted_places
 import pytest
 import zstandard
 
-from replay.capture.pseudonyms import fresh_key
+from replay.capture.pseudonyms import Key
 from replay.capture.scrub import Scrubber
 from replay.traffic import Exchange, Headers, Request, Response
 
@@ -22,6 +22,10 @@ S = "Kx7mQ2pL9wRt"
 MAIL = "ada.lovelace+shop@firma-7.example.org"
 CARD = "4111111111111111"
 IBAN = "DE89370400440532013000"
+
+
+# Always the same, since three digits (a card's code) may stand in any longer pseudonym by chance.
+KEY = Key(b"shipped " * 4)
 
 
 def sent(
@@ -267,7 +271,7 @@ HIDDEN = (
 @pytest.mark.parametrize("way", SHIPPED)
 def test_what_it_carries_is_found_nowhere(way):
     before = SHIPPED[way]
-    scrubber = Scrubber(fresh_key())
+    scrubber = Scrubber(KEY)
     scrubber.learn(before)
     after = scrubber.exchange(before)
     assert _left(after) == []
@@ -277,7 +281,7 @@ def test_what_it_carries_is_found_nowhere(way):
 
 @pytest.mark.parametrize("way", SHIPPED)
 def test_nor_where_nothing_was_learned(way):
-    scrubber = Scrubber(fresh_key())
+    scrubber = Scrubber(KEY)
     assert _left(scrubber.exchange(SHIPPED[way])) == []
     assert _left(scrubber.cautious(SHIPPED[way])[0]) == []
 
