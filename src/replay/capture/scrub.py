@@ -13,9 +13,9 @@ characters, or a plain word) is replaced under its name alone, since the same te
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Final
+from typing import Final, ParamSpec, TypeVar
 
 from replay.capture.pseudonyms import Key
 from replay.capture.scrubbing.forms import is_recognisable
@@ -41,6 +41,8 @@ _TELLING = (
     r"[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2}|[A-Z]{4}[0-9]|[A-Za-z0-9+/]{8}="
 )
 SUSPICIOUS: Final = (_RANDOM, _TELLING)
+_What = ParamSpec("_What")
+_Changed = TypeVar("_Changed")
 _PIECES = re.compile(r"[^\s\"'<>(){}\[\],;|\\&=?#/:@%]{8,}")
 _RUNS = re.compile(r"[\w.~+-]{8,}={0,2}|[A-Za-z0-9_-]{8,}={0,2}")
 _CHUNKS = re.compile(r"[^\s\"'<>(){}\[\],|\\`;&?#]{8,}")
@@ -85,10 +87,7 @@ class Scrubber:
 
     def exchange(self, exchange: Exchange) -> Exchange:
         """``exchange`` without its secrets: the second of two passes, or the only one."""
-        self._begin()
-        scrubbed = _scrubbed(exchange, self._replacing, self.dropped)
-        self._count()
-        return scrubbed
+        return self._counted(_scrubbed, exchange, self._replacing, self.dropped)
 
     def cautious(self, exchange: Exchange) -> tuple[Exchange, bool]:
         """``exchange`` without its secrets and without whatever may yet turn out to be one, and whether there was such.
@@ -115,24 +114,15 @@ class Scrubber:
 
     def path(self, value: str) -> str:
         """A path without its secrets."""
-        self._begin()
-        scrubbed = self._replacing.whole_path(value)
-        self._count()
-        return scrubbed
+        return self._counted(self._replacing.whole_path, value)
 
     def query(self, value: str) -> str:
         """A query without its secrets."""
-        self._begin()
-        scrubbed = self._replacing.query(value)
-        self._count()
-        return scrubbed
+        return self._counted(self._replacing.query, value)
 
     def header(self, name: str, value: str) -> str:
         """A header's value without its secrets."""
-        self._begin()
-        scrubbed = self._replacing.header(name, value)
-        self._count()
-        return scrubbed
+        return self._counted(self._replacing.header, name, value)
 
     def connection(self, value: str) -> str:
         """Another name for a connection, since one may hold a client's IP address."""
@@ -140,28 +130,19 @@ class Scrubber:
 
     def host(self, value: str) -> str:
         """A host as it is; what can be none without its secrets."""
-        return _host(self._replacing, value)
+        return self._counted(_host, self._replacing, value)
 
     def address(self, value: str) -> str:
         """The pseudonym of a client's IP address."""
-        self._begin()
-        scrubbed = self._replacing.address(value)
-        self._count()
-        return scrubbed
+        return self._counted(self._replacing.address, value)
 
     def message(self, value: str) -> str:
         """What a program says, such as why there is no response, without its secrets and without IP addresses."""
-        self._begin()
-        scrubbed = self._replacing.addresses(value)
-        self._count()
-        return scrubbed
+        return self._counted(self._replacing.addresses, value)
 
     def text(self, value: str) -> str:
         """Any text without its secrets."""
-        self._begin()
-        scrubbed = self._replacing.text(value)
-        self._count()
-        return scrubbed
+        return self._counted(self._replacing.text, value)
 
     def learn_path(self, value: str) -> None:
         """Note the secrets in a path."""
@@ -179,13 +160,14 @@ class Scrubber:
         """Note the secrets in a text."""
         self._learning.text(value)
 
-    def _begin(self) -> None:
+    def _counted(self, change: Callable[_What, _Changed], *what: _What.args, **more: _What.kwargs) -> _Changed:
+        """What ``change`` makes, with all that is known by now; what it replaced is counted."""
         self._replacing.refresh()
         self._replacing.notes.clear()
-
-    def _count(self) -> None:
+        changed = change(*what, **more)
         if self._replacing.notes:
             self.counts.update(self._replacing.notes)
+        return changed
 
 
 def _scrubbed(exchange: Exchange, texts: Replacing, dropped: Counter[str]) -> Exchange:

@@ -7,17 +7,10 @@ over, and so are ``http-request capture``'s.
 """
 
 import re
-from collections.abc import Iterator
-from dataclasses import replace
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from replay.capture.inputs import Head, Input
+from replay.capture.inputs import Head
 from replay.capture.logs.pattern import LinePattern
 from replay.capture.logs.reader import LogSource
-from replay.capture.sources.source import Lines, ReadOptions
-from replay.traffic import Skipped
 
 _IN_FRONT = (
     "{*}: ",  # Feb  6 12:14:14 host haproxy[14389]: and its kin
@@ -50,23 +43,14 @@ class HaproxyLog(LogSource):
         entries = "\n".join(line for line in head.lines if _ENTRY.search(line))
         return super().likeness(Head(head.name, entries.encode("utf-8", "replace")))
 
-    def read(self, file: Input, options: ReadOptions) -> Iterator[Lines | Skipped]:
-        """See Source."""
-        for item in super().read(file, options):
-            yield replace(item, table=_without_ports(item.table)) if isinstance(item, Lines) else item
-
-
-def _without_ports(table: pa.Table) -> pa.Table:
-    """IPv6 addresses too: HAProxy writes a port behind every address, and brackets around none."""
-    addresses = pc.replace_substring_regex(table["address"], r"^([0-9A-Fa-f:]+):[0-9]+$", r"\1")
-    return table.set_column(table.column_names.index("address"), "address", addresses)
-
 
 HAPROXY = HaproxyLog(
     "haproxy",
     "HAProxy HTTP log",
     tuple(
-        LinePattern(f"{front}{{address}} [{{at:any}}] {{-}} {{-}} {timers} {{-}} {{-}} {{-}} {_CONNECTIONS}{request}")
+        LinePattern(
+            f"{front}{{address:port}} [{{at:any}}] {{-}} {{-}} {timers} {{-}} {{-}} {{-}} {_CONNECTIONS}{request}"
+        )
         for timers in _TIMERS
         for front in _IN_FRONT
         for request in _REQUESTS
