@@ -179,6 +179,15 @@ class _Watched(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
+    def seekable(self) -> bool:
+        return self._file.seekable()
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
     def readinto(self, buffer: "bytearray | memoryview") -> int:  # type: ignore[override]
         count = self._file.readinto(buffer) or 0
         self._on_read(count)

@@ -156,7 +156,8 @@ class Reading:
     def tell(self, doing: str) -> None:
         """Tell how far it is."""
         self._doing = doing
-        self._on_progress(Progress(doing, self._read_bytes, self._total_bytes, self._exchanges))
+        read_bytes = min(self._read_bytes, self._total_bytes)  # a table's parts may be read more than once
+        self._on_progress(Progress(doing, read_bytes, self._total_bytes, self._exchanges))
 
     # The first pass
 
