@@ -12,6 +12,7 @@ from rich.status import Status
 from replay.capture.environments import parse_environment
 from replay.capture.live.recording import Mirror, Progress, Proxy, Recording, parse_listen, parse_upstream
 from replay.capture.sources.moments import parse_duration_s
+from replay.cli.scrubbing import check_scrubbing, key_and_rules, scrubbing_options
 from replay.cli.text import plain
 from replay.errors import InputError
 
@@ -57,21 +58,7 @@ from replay.errors import InputError
     help="Where the traffic belongs: production, pre-production, stage... Load never goes to a host of production.",
 )
 @click.option("--name", default="", help="The capture's name; its folder's by default.")
-@click.option(
-    "--scrub",
-    type=click.Choice(["on", "off"]),
-    default="on",
-    show_default=True,
-    help="Replace secrets with pseudonyms before anything is written.",
-)
-@click.option(
-    "--scrub-key",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="A key file, made if missing: captures with one key have the same pseudonyms. Without: a key in memory only.",
-)
-@click.option(
-    "--scrub-rules", type=click.Path(path_type=Path, dir_okay=False), help="A TOML file of more names and patterns."
-)
+@scrubbing_options
 @click.option("--duration", metavar="TIME", help="End by itself after so long: 90, 90s, 10m, 1h.")
 @click.option("--json", "as_json", is_flag=True, help="At the end, the capture's manifest as JSON.")
 def command(
@@ -108,15 +95,13 @@ def command(
     a busier API, mirror its traffic. docs/capturing.md has the configuration of servers for that.
     """
     from replay.capture.live.record import record  # noqa: PLC0415 - --help need not wait for pyarrow
-    from replay.capture.pseudonyms import fresh_key, load_key  # noqa: PLC0415
-    from replay.capture.scrubbing.rules import NO_RULES, load_rules  # noqa: PLC0415
 
-    if scrub == "off" and (scrub_key or scrub_rules):
-        raise InputError("--scrub-key and --scrub-rules are of no use with --scrub off.", "Leave them out.")
+    check_scrubbing(scrub, scrub_key, scrub_rules)
     front = _front(upstream, mirror=mirror, mode=mode, ca=upstream_ca, insecure=insecure, certificates=certificates)
     address, duration_s = parse_listen(listen), _duration_s(duration)
     if out.exists():
         raise InputError(f"{out} exists already.", "Give the capture another folder, or move that one away.")
+    key, rules = key_and_rules(scrub_key, scrub_rules)
     recording = Recording(
         front=front,
         listen=address,
@@ -124,8 +109,8 @@ def command(
         environment=parse_environment(environment),
         name=name,
         scrub=scrub == "on",
-        key=load_key(scrub_key) if scrub_key else fresh_key(),
-        rules=load_rules(scrub_rules) if scrub_rules else NO_RULES,
+        key=key,
+        rules=rules,
         client_share=client_share,
     )
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)

@@ -18,12 +18,11 @@ from replay.capture.importing import DryRun, Importing, OnProgress, import_files
 from replay.capture.importing import Progress as Step
 from replay.capture.inputs import find_paths, input_of
 from replay.capture.manifest import Manifest
-from replay.capture.pseudonyms import fresh_key, load_key
-from replay.capture.scrub import NO_RULES, load_rules
 from replay.capture.segments import spare_memory
 from replay.capture.selection import Selection
 from replay.capture.sources.capture import is_capture
 from replay.capture.sources.source import ReadOptions
+from replay.cli.scrubbing import check_scrubbing, key_and_rules, scrubbing_options
 from replay.cli.text import plain
 from replay.errors import InputError, Interrupted, ToolError
 
@@ -50,21 +49,7 @@ _REASONS_SHOWN = 8
     "never sends to a host of production.",
 )
 @click.option("--name", default="", help="The capture's name; its folder's by default.")
-@click.option(
-    "--scrub",
-    type=click.Choice(["on", "off"]),
-    default="on",
-    show_default=True,
-    help="Replace secrets with pseudonyms before anything is written. Off is for captures of test environments.",
-)
-@click.option(
-    "--scrub-key",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="A key file, made if missing: captures with one key have the same pseudonyms. Without: a key in memory only.",
-)
-@click.option(
-    "--scrub-rules", type=click.Path(path_type=Path, dir_okay=False), help="A TOML file of more names and patterns."
-)
+@scrubbing_options
 @click.option("--since", metavar="TIME", help="Only from then on: 2026-03-01T12:00Z, or 10m from the start.")
 @click.option("--until", metavar="TIME", help="Only what began before then.")
 @click.option("--only-host", "hosts", multiple=True, metavar="HOST", help="Only this host. Can be given several times.")
@@ -127,22 +112,24 @@ def command(
     """
     if out is None and not dry_run:
         raise InputError("Missing option '--out'.", "Name the capture's folder, such as --out captures/production.")
-    if scrub == "off" and (scrub_key or scrub_rules):
-        raise InputError("--scrub-key and --scrub-rules are of no use with --scrub off.", "Leave them out.")
+    check_scrubbing(scrub, scrub_key, scrub_rules)
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     spare_memory()
     paths = find_paths(sources)
     captures = tuple(path for path in paths if is_capture(path))
+    inputs = tuple(input_of(path) for path in paths if path not in captures)
+    options = ReadOptions(log_format, _columns(columns), _host(host), _zone(timezone))
+    key, rules = key_and_rules(scrub_key, scrub_rules)  # not before, since a key that is missing is made
     importing = Importing(
-        inputs=tuple(input_of(path) for path in paths if path not in captures),
+        inputs=inputs,
         captures=captures,
         environment=parse_environment(environment) if environment else None,
         name=name,
         format=format_name,
-        options=ReadOptions(log_format, _columns(columns), _host(host), _zone(timezone)),
+        options=options,
         scrub=scrub == "on",
-        key=load_key(scrub_key) if scrub_key else fresh_key(),
-        rules=load_rules(scrub_rules) if scrub_rules else NO_RULES,
+        key=key,
+        rules=rules,
         selection=Selection.parse(
             since=since, until=until, hosts=hosts, endpoints=endpoints, clients=clients, client_share=client_share
         ),
