@@ -1,7 +1,7 @@
 import pytest
 
 from replay.errors import InputError, Refused
-from replay.target import check_allowed, check_not_production, parse_target
+from replay.target import PRODUCTION, check_allowed, check_not_production, parse_environment, parse_target
 
 
 def test_a_target_knows_its_port_and_authority() -> None:
@@ -88,3 +88,13 @@ def test_a_production_capture_that_names_no_host_lets_nothing_pass() -> None:
 def test_another_port_of_a_shared_address_is_not_production() -> None:
     check_not_production(parse_target("http://127.0.0.1:8001"), ["127.0.0.1:8000"])
     check_not_production(parse_target("http://stage.test"), ["api.test"])
+
+
+@pytest.mark.parametrize("text", ["production", " Production ", "prod", "PRD", "live"])
+def test_production_by_any_of_its_names(text: str) -> None:
+    assert parse_environment(text) == PRODUCTION
+
+
+@pytest.mark.parametrize("text", ["pre-production", "stage", "", "prod-like", "liverpool"])
+def test_what_is_not_production(text: str) -> None:
+    assert parse_environment(text) != PRODUCTION

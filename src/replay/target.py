@@ -14,6 +14,16 @@ _NOT_IN_A_HOST = re.compile(r"[^\w.:-]")  # a zone of IPv6 and percent escapes a
 _OLD_IPV4 = re.compile(r"[0-9a-fx.]+")
 
 
+PRODUCTION = "production"
+_ALSO_PRODUCTION = frozenset({"prod", "prd", "live", PRODUCTION})
+
+
+def parse_environment(text: str) -> str:
+    """Where traffic was recorded, in small letters; ``prod``, ``prd`` and ``live`` are production."""
+    name = text.strip().lower()
+    return PRODUCTION if name in _ALSO_PRODUCTION else name
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """The Stage that requests are sent to. ``base_path`` has no slash at its end."""

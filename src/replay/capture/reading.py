@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from replay.capture.clients import client_of
-from replay.capture.environments import PRODUCTION
 from replay.capture.folder import iter_skipped
 from replay.capture.inputs import Input
 from replay.capture.joining import Join
@@ -34,6 +33,7 @@ from replay.capture.sources.roles import check_columns
 from replay.capture.sources.source import Lines, ReadOptions, Record, Source
 from replay.capture.store import CaptureWriter, read_manifest, read_tables
 from replay.errors import InputError
+from replay.target import PRODUCTION
 from replay.traffic import Exchange, Skipped
 
 _REFUSED_SHOWN = 5

@@ -304,7 +304,7 @@ def _check(table: pa.Table, rows: int) -> None:
 
 def spare_memory() -> None:
     """Let this process take memory for Arrow from jemalloc, where there is one: an import takes an eighth less."""
-    with contextlib.suppress(NotImplementedError):
+    with contextlib.suppress(NotImplementedError):  # what Arrow raises where it was built without
         pa.set_memory_pool(pa.jemalloc_memory_pool())
 
 

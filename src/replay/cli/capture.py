@@ -9,12 +9,12 @@ import click
 from rich.console import Console
 from rich.status import Status
 
-from replay.capture.environments import parse_environment
 from replay.capture.live.recording import Mirror, Progress, Proxy, Recording, parse_listen, parse_upstream
 from replay.capture.sources.moments import parse_duration_s
 from replay.cli.scrubbing import check_scrubbing, key_and_rules, scrubbing_options
 from replay.cli.text import plain
 from replay.errors import InputError
+from replay.target import parse_environment
 
 
 @click.command(name="capture")

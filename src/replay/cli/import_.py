@@ -13,7 +13,6 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from replay.capture.environments import parse_environment
 from replay.capture.importing import DryRun, Importing, OnProgress, import_files, try_import
 from replay.capture.importing import Progress as Step
 from replay.capture.inputs import find_paths, input_of
@@ -25,6 +24,7 @@ from replay.capture.sources.source import ReadOptions
 from replay.cli.scrubbing import check_scrubbing, key_and_rules, scrubbing_options
 from replay.cli.text import plain
 from replay.errors import InputError, Interrupted, ToolError
+from replay.target import parse_environment
 
 _REASONS_SHOWN = 8
 

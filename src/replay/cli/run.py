@@ -26,7 +26,7 @@ from replay.evidence.values import ArmInfo, Mark, Outcome
 from replay.scenario.locustfile import Scenario, read_scenario
 from replay.scenario.process import LocustProcess, locust_command
 from replay.scenario.schedule import Schedule, pace
-from replay.target import Target, check_allowed, check_not_production, parse_target
+from replay.target import PRODUCTION, Target, check_allowed, check_not_production, parse_environment, parse_target
 
 _ANSWERS_WITHIN_S = 5.0
 _LOOKS_EVERY_S = 0.5
@@ -157,7 +157,7 @@ def _checked_target(url: str, allow: Sequence[str], scenario: Scenario) -> Targe
     target = parse_target(url)
     check_allowed(target.host, allow, "Load")
     capture = scenario.meta.get("capture") or {}
-    if str(capture.get("environment", "")).strip().lower() == "production":
+    if parse_environment(str(capture.get("environment", ""))) == PRODUCTION:
         check_not_production(target, capture.get("hosts") or ())
     return target
 

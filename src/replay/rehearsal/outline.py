@@ -20,7 +20,7 @@ from replay.scenario.identities import read_identities
 from replay.scenario.locustfile import read_scenario
 from replay.scenario.planning import schedule_of
 from replay.scenario.schedule import pace
-from replay.target import check_allowed, check_not_production
+from replay.target import PRODUCTION, check_allowed, check_not_production, parse_environment
 from replay.workload import Workload, read_workload
 
 # For the estimates alone: how long a reset takes as a rule, or else locust's boot, and what evidence weighs.
@@ -127,7 +127,7 @@ def check_plan(plan: Plan, out: Path) -> Outline:
         _check_database(user, dsn, target.allow)
     workloads = tuple(_outline(workload, plan) for workload in plan.workloads)
     for workload in workloads:
-        if workload.capture.environment.strip().lower() == "production":
+        if parse_environment(workload.capture.environment) == PRODUCTION:
             check_not_production(target.target, workload.capture.hosts)
     _check_files(plan)
     steps = prepare_steps(plan.steps)

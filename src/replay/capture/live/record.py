@@ -10,6 +10,7 @@ from collections.abc import Callable
 from replay.capture.live import mirror
 from replay.capture.live.feed import Feed, Order
 from replay.capture.live.recording import Mirror, Progress, Recording
+from replay.capture.sources.capture import MIRROR
 from replay.capture.store import Capture, open_capture
 from replay.errors import ToolError
 
@@ -44,7 +45,7 @@ def record(
 
 def _order(recording: Recording) -> Order:
     if isinstance(recording.front, Mirror):
-        return Order(recording, "mirror")
+        return Order(recording, MIRROR)
     from replay.capture.live import proxy  # noqa: PLC0415 - mitmproxy takes a second that a mirror need not wait for
 
     spec = proxy.mode_spec(recording.front)

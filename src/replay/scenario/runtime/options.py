@@ -10,7 +10,7 @@ from typing import Any
 from locust.argument_parser import LocustArgumentParser
 
 from replay.errors import InputError
-from replay.target import Target, check_allowed, check_not_production, parse_target
+from replay.target import PRODUCTION, Target, check_allowed, check_not_production, parse_environment, parse_target
 
 DEFAULT_TIMEOUT_S = 30.0
 
@@ -73,7 +73,7 @@ def checked_target(host: str | None, options: Options, scenario: Mapping[str, An
     if options.allow:
         check_allowed(target.host, options.allow, "Load")
     capture = scenario.get("capture") or {}
-    if str(capture.get("environment", "")).strip().lower() == "production":
+    if parse_environment(str(capture.get("environment", ""))) == PRODUCTION:
         check_not_production(target, capture.get("hosts") or ())
     return target
 
