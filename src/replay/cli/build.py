@@ -1,10 +1,10 @@
 """``replay build``: turn a capture into a locust scenario."""
 
-import json
 from pathlib import Path
 
 import click
 
+from replay.cli.text import print_json
 from replay.scenario.locustfile import Scenario, build_scenario
 
 _CLIENTS_SHOWN = 10
@@ -31,7 +31,7 @@ def command(capture: Path, out: Path, *, force: bool, as_json: bool) -> None:
     scenario = build_scenario(capture, out, force=force)
     if as_json:
         document = scenario.meta | {"locustfile": str(scenario.path), "data": str(scenario.data)}
-        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        print_json(document)
     else:
         click.echo(_told(scenario))
 

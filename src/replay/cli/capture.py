@@ -1,6 +1,5 @@
 """`replay capture`: record traffic while it flows."""
 
-import json
 import signal
 import threading
 from pathlib import Path
@@ -12,7 +11,7 @@ from rich.status import Status
 from replay.capture.live.recording import Mirror, Progress, Proxy, Recording, parse_listen, parse_upstream
 from replay.capture.sources.moments import parse_duration_s
 from replay.cli.scrubbing import check_scrubbing, key_and_rules, scrubbing_options
-from replay.cli.text import plain
+from replay.cli.text import plain, print_json
 from replay.errors import InputError
 from replay.target import parse_environment
 
@@ -125,7 +124,7 @@ def command(
             signal.signal(number, handler)
     manifest = capture.manifest
     if as_json:
-        click.echo(json.dumps(manifest.to_json(), indent=2, sort_keys=True))
+        print_json(manifest.to_json(), sort_keys=True)
     console.print(f"{manifest.exchanges} exchanges in {out}")
     counted = [("skipped", source.skipped) for source in manifest.sources]
     counted += [("bodies not kept", manifest.bodies_not_kept), ("LACKING", manifest.lacking)]

@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 
 from replay.cli.rehearse import Rehearsed, outline_of, rehearse, show_verdict
+from replay.cli.text import print_json
 from replay.errors import ExitCode, InputError
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def _conclude(done: Rehearsed, deserved: str, console: Console, as_json: bool) -
     worked = done.verdict == deserved
     if as_json:
         document = {**done.document, "run": str(done.run), "report": str(done.report), "deserved": deserved}
-        click.echo(json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False))
+        print_json(document, sort_keys=True)
     else:
         click.echo(
             f"The migration deserves {deserved}: the demonstration {'worked' if worked else 'did NOT work'}. "

@@ -1,7 +1,6 @@
 """`replay import`: turn files of any format into a capture."""
 
 import dataclasses
-import json
 import os
 import re
 from pathlib import Path
@@ -22,7 +21,7 @@ from replay.capture.selection import Selection
 from replay.capture.sources.capture import is_capture
 from replay.capture.sources.source import ReadOptions
 from replay.cli.scrubbing import check_scrubbing, key_and_rules, scrubbing_options
-from replay.cli.text import plain
+from replay.cli.text import plain, print_json
 from replay.errors import InputError, Interrupted, ToolError
 from replay.target import parse_environment
 
@@ -145,8 +144,7 @@ def command(
             manifest = _import(importing, out, bar.show)
             document, lines = {"path": str(out), **manifest.to_json()}, _lines(manifest, out)
     if as_json:
-        text = json.dumps(document, indent=2, ensure_ascii=False)
-        click.echo(text.encode("utf-8", "replace").decode())  # a file's name may be no text
+        print_json(document)
         return
     output = Console(highlight=False, markup=False, soft_wrap=True)
     for line in lines:

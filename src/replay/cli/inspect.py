@@ -1,6 +1,5 @@
 """`replay inspect`: what a capture holds, and what can be saved of a broken one."""
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from rich.table import Table
 
 from replay.capture.manifest import COMPLETE, Manifest
 from replay.capture.store import Capture, read_exchanges, read_manifest, repair_capture
-from replay.cli.text import plain
+from replay.cli.text import plain, print_json
 from replay.errors import InputError
 from replay.traffic import Exchange
 from replay.workload import model_workload
@@ -43,7 +42,7 @@ def command(capture: Path, *, repair: bool, as_json: bool) -> None:
         wrong, exchanges = _read(capture)
         document = _document(capture, manifest, exchanges, wrong)
     if as_json:
-        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        print_json(document)
     else:
         console = Console(highlight=False, markup=False)
         if not console.is_terminal:

@@ -1,11 +1,10 @@
 """``replay judge``: the verdict again, from a run's evidence."""
 
-import json
 from pathlib import Path
 
 import click
 
-from replay.cli.text import plain
+from replay.cli.text import plain, print_json
 from replay.errors import ExitCode
 from replay.judge.verdict import judge_run
 
@@ -29,7 +28,7 @@ def command(run: Path, as_json: bool) -> int:
     """
     verdict = judge_run(run)
     if as_json:
-        click.echo(json.dumps(verdict.to_json(), indent=2, sort_keys=True, ensure_ascii=False))
+        print_json(verdict.to_json(), sort_keys=True)
         return _EXIT_CODES[verdict.verdict]
     colour = {"GO": "green", "NO_GO": "red"}.get(verdict.verdict, "yellow")
     click.secho(verdict.verdict, fg=colour, bold=True)

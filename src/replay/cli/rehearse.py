@@ -1,6 +1,5 @@
 """``replay rehearse``: the experiment, the verdict and the report."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ import click
 from rich.console import Console
 
 from replay.cli.display import Display, minutes
-from replay.cli.text import plain
+from replay.cli.text import plain, print_json
 from replay.errors import ExitCode
 from replay.judge.criteria import parse_criteria
 from replay.rehearsal.conductor import conduct
@@ -95,7 +94,7 @@ def command(plan: Path, out: Path | None, dry_run: bool, as_json: bool) -> int:
     done = rehearse(outline, folder, Console(stderr=True))
     if as_json:
         document = {**done.document, "run": str(done.run), "report": str(done.report)}
-        click.echo(json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False))
+        print_json(document, sort_keys=True)
     else:
         show_verdict(done)
     return done.exit_code
@@ -112,7 +111,7 @@ def show_verdict(done: Rehearsed) -> None:
 
 def _show_outline(outline: Outline, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(_outline_json(outline), indent=2, sort_keys=True, ensure_ascii=False))
+        print_json(_outline_json(outline), sort_keys=True)
         return
     plan = outline.plan
     scrub = plan.scrubber()

@@ -1,11 +1,10 @@
 """``replay report``: the report again, from a run's evidence and verdict."""
 
-import json
 from pathlib import Path
 
 import click
 
-from replay.cli.text import plain
+from replay.cli.text import plain, print_json
 from replay.report.story import read_story
 from replay.report.write import write_page, write_reports
 
@@ -43,7 +42,7 @@ def command(run: Path, out: Path | None, as_json: bool) -> None:
             "report": str(page),
             "written": [str(path) for path in written],
         }
-        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        print_json(document)
         return
     click.echo(plain(f"{story.word}: {story.name}"))
     for path in written:

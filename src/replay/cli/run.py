@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from replay import __version__
-from replay.cli.text import plain
+from replay.cli.text import plain, print_json
 from replay.errors import ExitCode, InputError, Interrupted, ReplayError, StageError, ToolError
 from replay.evidence.files import ArmFolder, write_json
 from replay.evidence.run import read_run
@@ -121,7 +121,7 @@ def command(
     arm.end("complete")
     summary = _summary(run, arm.info.arm)
     if as_json:
-        click.echo(json.dumps(summary, indent=2, ensure_ascii=False))
+        print_json(summary)
     else:
         _show(summary)
     outcomes = {name for endpoint in summary["endpoints"] for name in endpoint["outcomes"]}

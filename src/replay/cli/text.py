@@ -1,6 +1,17 @@
-"""Text of others on the way to a terminal."""
+"""Text of others on the way to a terminal, and documents for programs."""
+
+import json
+from typing import Any
+
+import click
 
 
 def plain(text: str) -> str:
     """``text`` for a terminal: what Stage, a capture or a plan says cannot move its cursor or rename its window."""
     return "".join(letter if letter.isprintable() or letter in "\n\t" else repr(letter)[1:-1] for letter in text)
+
+
+def print_json(document: Any, *, sort_keys: bool = False) -> None:
+    """Print one JSON document; what is no text in it (the name of a file may be none) is replaced."""
+    text = json.dumps(document, indent=2, sort_keys=sort_keys, ensure_ascii=False)
+    click.echo(text.encode("utf-8", "replace").decode())
