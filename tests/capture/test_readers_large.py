@@ -77,7 +77,10 @@ LONG_LINES = {
     "combined": (LINE, LINE[:60]),
     "json": (json_line(1).encode(), b'{"time": "2026-03-01T08:00:00Z", "method": "GET", "path": "/'),
     "ltsv": (SEEDS["ltsv"], b"time:[01/Mar/2026:08:00:01 +0000]\treq:GET /"),
-    "squid": (SEEDS["squid.log"][:110], b"1790000000.603    310 192.0.2.1 TCP_MISS/200 1234 GET http://a/"),
+    "squid": (
+        SEEDS["squid.log"].partition(b"\n")[0] + b"\n",
+        b"1790000000.603    310 192.0.2.1 TCP_MISS/200 1234 GET http://a/",
+    ),
     "haproxy": (SEEDS["haproxy_2_6_stdout.log"], b"127.0.0.1:59234 [24/Nov/2026:06:05:02.737] web app/one "),
     "w3c": (SEEDS["w3c"], b"2026-03-01 08:00:01 192.0.2.7 GET /"),
     "csv": (SEEDS["csv"], b"2026-03-01T08:00:00Z,GET,/"),
