@@ -22,6 +22,9 @@ bench: $(VENV)/.dev ## measure speed and memory beside peers (about 20 minutes; 
 	$(BIN)/python bench/import_files.py
 	$(BIN)/python bench/proxy.py
 	$(BIN)/python bench/mirror.py
+	$(BIN)/python bench/model.py
+	$(BIN)/python bench/round_trip.py
+	$(BIN)/python bench/model_quality.py
 
 lint: $(VENV)/.dev ## check style and types
 	$(BIN)/ruff check

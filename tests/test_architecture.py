@@ -8,7 +8,7 @@ import pytest
 import replay
 
 SOURCE = Path(replay.__file__).parent
-VALUES = {"errors", "traffic", "shapes", "target"}
+VALUES = {"errors", "traffic", "shapes", "target", "documents"}
 
 # A room may import itself, the plain values, and these.
 ROOMS = {
@@ -16,6 +16,7 @@ ROOMS = {
     "traffic": set(),
     "shapes": set(),
     "target": {"errors"},
+    "documents": set(),
     "capture": set(),
     "workload": {"capture"},
     "scenario": {"workload", "capture"},
@@ -38,6 +39,8 @@ RESERVED = {
     "uvicorn": ("demo/",),
     "altair": ("report/",),
     "vl_convert": ("report/",),
+    "ibis": ("workload/",),
+    "pyspark": ("workload/engine.py",),
 }
 
 

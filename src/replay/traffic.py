@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Self
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -56,13 +57,24 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Endpoint:
-    """A method and a path template: ``GET /v2/events/{event_id}``."""
+    """A method and a path template: ``GET /v2/events/{event_id}``.
+
+    Where one path serves many operations (GraphQL, JSON-RPC, SOAP), ``operation`` names one: ``POST /graphql#GetUser``.
+    """
 
     method: str
     template: str
+    operation: str = ""
 
     def __str__(self) -> str:
-        return f"{self.method} {self.template}"
+        return f"{self.method} {self.template}" + (f"#{self.operation}" if self.operation else "")
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The endpoint that ``text`` is the name of."""
+        method, _, rest = text.partition(" ")
+        template, _, operation = rest.partition("#")
+        return cls(method, template, operation)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -15,7 +16,7 @@ from threading import Thread
 import pytest
 
 from replay.evidence.run import read_run
-from replay.scenario.schedule import PlannedRequest, Schedule, write_schedule
+from replay.scenario.schedule import PlannedRequest, Schedule, read_schedule, write_schedule
 
 LOCUSTFILE = """
 from replay.scenario.runtime import Replay
@@ -100,6 +101,28 @@ def test_a_run_is_summarised_and_its_evidence_kept(api: str, locustfile: Path, t
     assert (arm.info.state, arm.info.planned, arm.damaged) == ("complete", 40, ())
     assert [mark.event for mark in arm.marks] == ["started", "ended"]
     assert run(locustfile, "--target", api, "--allow", "127.0.0.1", "--out", out).returncode == 2
+
+
+def test_a_pool_is_bound_and_told(api: str, locustfile: Path, tmp_path: Path) -> None:
+    schedule = tmp_path / "production.data" / "schedule.parquet"
+    read = read_schedule(schedule)
+    changed = tuple(replace(one, endpoint="GET /{word}") for one in read if one.path == "/ok")
+    numbered = tuple(replace(one, request=number) for number, one in enumerate(changed))
+    write_schedule(Schedule(numbered, 1.0), schedule)
+    ids = tmp_path / "ids.csv"
+    ids.write_text("broken\n")
+    asked = (locustfile, "--target", api, "--allow", "127.0.0.1", "--json", "--out")
+    ended = run(*asked, tmp_path / "one", "--pool", f"word={ids}")
+    assert ended.returncode == 0, ended.stderr
+    summary = json.loads(ended.stdout)
+    assert [row["outcomes"] for row in summary["endpoints"]] == [{"server error": 10}]
+    assert "1 captured values of word (sent 10 times) get Stage's 1" in summary["notes"][0]
+    assert summary["notes"][0] in ended.stderr
+    for pool, said in (("word", "does not name a pool"), ("word=nowhere.csv", "cannot be read")):
+        ended = run(*asked, tmp_path / "two", "--pool", pool)
+        assert ended.returncode == 2
+        assert said in ended.stderr
+        assert not (tmp_path / "two").exists()
 
 
 def test_a_run_that_is_interrupted_keeps_its_evidence(api: str, locustfile: Path, tmp_path: Path) -> None:

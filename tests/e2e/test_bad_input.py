@@ -159,7 +159,7 @@ def step_after_the_end(plan: Plan) -> None:
         (probe_outside_allow, "The probe 'database' would go to replica.example.test, which the plan does not allow"),
         (variable_not_set, "needs the environment variable NO_SUCH_STAGE, which is not set."),
         (identities_missing, "There is no identities file"),
-        (identities_empty, "clients.csv has no rows with a column client."),
+        (identities_empty, "clients.csv has no rows."),
         (sql_missing, "There is no SQL file"),
         (reset_missing, "The reset runs ./reset, which is not a program."),
         (locustfile_missing, "There is no locustfile"),

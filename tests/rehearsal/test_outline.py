@@ -124,8 +124,12 @@ def test_the_identities_that_are_lacking(setting) -> None:
     assert f"1 of 2 clients (clients.csv has no x-api-key for {clients[1]}" in check(setting).warnings[0]
     file.write_text(f"client,x-api-key\n{clients[0]},stage-key\n{clients[1]},stage-key-2\n")
     assert check(setting).warnings == ()
-    file.write_text("name,x-api-key\na,b\n")
-    refusal(setting, InputError, "no rows with a column client")
+    file.write_text("x-api-key,name\nstage-key,a\n")
+    assert "and 1 rows where 2 are needed" in check(setting).warnings[0]
+    file.write_text("x-api-key,name\nstage-key,a\nstage-key-2,b\n")
+    assert check(setting).warnings == ()
+    file.write_text("")
+    refusal(setting, InputError, "no rows")
 
 
 def test_sql_that_only_psql_reads(setting) -> None:

@@ -1,14 +1,19 @@
 """Traffic written by hand: one line for an exchange."""
 
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 
 from replay.traffic import Exchange, Request, Response
+from replay.workload.engine import Engine
+
+sys.path.insert(0, str(Path(__file__).parent))  # for engines
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
@@ -66,3 +71,19 @@ class Recording:
 @pytest.fixture
 def recording() -> Recording:
     return Recording()
+
+
+@pytest.fixture(scope="session")
+def duckdb() -> Iterator[Engine]:
+    """One for many tests: their tables must not get in each other's way."""
+    with Engine() as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[Engine]:
+    """One for all tests, as it takes long to start."""
+    from engines import spark_or_skip  # noqa: PLC0415 - found from here on
+
+    with spark_or_skip() as engine:
+        yield engine

@@ -107,3 +107,17 @@ def test_the_connections_of_a_browser_are_one_strand(recording: Any) -> None:
         recording.add(number, "GET /v1/events", headers={"Cookie": "sid=abcabcabc"})
     own = [dataclasses.replace(one, connection=str(number)) for number, one in enumerate(recording.exchanges)]
     assert model_workload(own).after == (None, 0, 1, 2)
+
+
+def test_an_authorization_code_joins_who_was_given_it(recording: Any) -> None:
+    for user in ("ada", "bea"):
+        code = f"code-of-{user}-x1y2"
+        form = {"username": user, "password": f"hidden-{user}"}
+        answered = {"Location": f"https://api.test/back?code={code}&state=s1"}
+        recording.add(0, "POST /login", form=form, status=302, answered=answered)
+        form = {"grant_type": "authorization_code", "code": code, "code_verifier": "made-by-the-client"}
+        basic = {"Authorization": "Basic " + base64.b64encode(b"site:hidden").decode()}
+        answer = {"access_token": f"token-of-{user}"}
+        recording.add(1, "POST /oauth/token", form=form, headers=basic, answer=answer, client="address-9")
+        recording.add(2, "GET /me", bearer=f"token-of-{user}", client="address-9")
+    assert sorted(names(recording)) == ["ada"] * 3 + ["bea"] * 3

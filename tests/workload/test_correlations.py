@@ -207,3 +207,27 @@ def test_signatures_are_left_to_the_scenario(recording: Any) -> None:
     signed = "AWS4-HMAC-SHA256 Credential=a/b, SignedHeaders=host, Signature=0f0f0f"
     recording.add(0, "GET /v1/events", headers={"Authorization": signed})
     assert credentials(recording) == set()
+
+
+def test_what_a_client_computes_is_no_credential(recording: Any) -> None:
+    form = {"grant_type": "authorization_code", "code": "c1", "code_verifier": "made-by-the-client"}
+    recording.add(0, "POST /oauth/token", form=form, headers={"X-Signature": "0f0f0f0f"})
+    assert credentials(recording) == set()
+
+
+def test_amounts_flags_and_dates_are_no_links(recording: Any) -> None:
+    for number in range(6):
+        at = f"2026-03-02T09:00:{number:02}Z"
+        answer = {
+            "total": 1200 + number,
+            "status": f"state{number}",
+            "version": 300 + number,
+            "at": at,
+            "price": "12.50",
+        }
+        recording.add(number, "POST /v1/quotes", body={"a": number}, answer=answer)
+        target = (
+            f"GET /v1/pages?page={1200 + number}&status=state{number}&version={300 + number}&since={at}&price=12.50"
+        )
+        recording.add(number + 0.5, target)
+    assert links(recording) == set()

@@ -1,10 +1,13 @@
+import math
+from collections import Counter
 from collections.abc import Sequence
 
+import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
 from replay.traffic import Client
-from replay.workload.visits import find_visits
+from replay.workload.visits import USUAL_GAP_S, find_gap, find_visits, idle_histogram
 
 ADA, BEA = Client("ada", "user"), Client("bea", "user")
 
@@ -78,3 +81,58 @@ def test_every_exchange_is_in_one_visit_and_follows_what_was_over(rows: list[tup
                 assert earlier in visit.exchanges
                 assert ends_s[earlier] <= starts_s[number]
                 assert all(ends_s[one] <= ends_s[earlier] for one in over)
+
+
+# The gap
+
+
+def histogram(*pauses: tuple[float, int]) -> pd.DataFrame:
+    """So many pauses of so many seconds, spread over the half octaves beside."""
+    counts: Counter[int] = Counter()
+    for seconds, count in pauses:
+        middle = round(2 * math.log2(seconds))
+        for away, share in ((-2, 0.1), (-1, 0.2), (0, 0.4), (1, 0.2), (2, 0.1)):
+            counts[middle + away] += round(count * share)
+    return pd.DataFrame({"octave": list(counts), "count": list(counts.values())}).astype("int64")
+
+
+def test_the_gap_is_in_the_valley_between_two_hills() -> None:
+    found = find_gap(histogram((4, 50_000), (4 * 3600, 3_000)))
+    assert 60 <= found.gap_s < 4 * 3600
+    assert "rare here" in found.reason
+    longer = find_gap(histogram((240, 50_000), (86_400, 3_000)))
+    assert 600 < longer.gap_s <= 6 * 3600
+
+
+def test_one_hill_has_no_valley() -> None:
+    for seconds in (1, 5, 60, 600, 7200, 86_400):
+        assert find_gap(histogram((seconds, 50_000))).gap_s == USUAL_GAP_S
+
+
+def test_few_pauses_tell_nothing() -> None:
+    assert find_gap(histogram((4, 50_000), (4 * 3600, 150))).gap_s == USUAL_GAP_S
+    assert find_gap(histogram()).gap_s == USUAL_GAP_S
+
+
+def test_a_shallow_valley_is_none() -> None:
+    level = pd.DataFrame({"octave": range(40), "count": [10_000 - 100 * octave for octave in range(40)]})
+    assert find_gap(level).gap_s == USUAL_GAP_S
+
+
+@given(st.dictionaries(st.integers(-3, 60), st.integers(0, 10**7), max_size=60))
+def test_any_pauses_give_a_gap_within_bounds(counts: dict[int, int]) -> None:
+    found = find_gap(pd.DataFrame({"octave": list(counts), "count": list(counts.values())}))
+    assert found.gap_s == USUAL_GAP_S or 60 <= found.gap_s <= 6 * 3600
+    assert found.reason
+
+
+@given(st.lists(st.none() | st.integers(0, 10**13), max_size=50))
+def test_a_histogram_counts_every_pause(pauses: list[int | None]) -> None:
+    found = idle_histogram(pd.DataFrame({"idle_us": pd.array(pauses, dtype="Int64")}))
+    assert found["count"].sum() == sum(pause is not None for pause in pauses)
+    assert (found["octave"] >= 0).all()
+
+
+def test_years_between_two_exchanges() -> None:
+    year_s = 365 * 86_400.0
+    assert parts([0, 1, 3 * year_s, 3 * year_s + 5]) == [(0, 1), (2, 3)]

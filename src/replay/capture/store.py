@@ -1,17 +1,17 @@
 """A capture, to be read: whole, or what can be saved of it. See ``folder`` for its files and ``writer`` for writing."""
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
+from replay.capture.digest import digest_of
 from replay.capture.folder import MANIFEST, clear, is_recording, iter_skipped, segment_files
 from replay.capture.manifest import COMPLETE, Manifest, load_manifest
 from replay.capture.merge import Span, find_runs, merged, span_of
 from replay.capture.repair import counted, repair
-from replay.capture.segments import SCHEMA, Damaged, Segment, moments_of, to_exchanges
+from replay.capture.segments import Damaged, Segment, to_exchanges
 from replay.capture.writer import CaptureWriter
 from replay.errors import InputError
 from replay.traffic import Exchange, Headers, Skipped
@@ -44,13 +44,7 @@ class Capture:
 
     def digest(self) -> str:
         """32 hex digits over the exchanges in order, the same however they are divided into files or compressed."""
-        digest = hashlib.blake2b(digest_size=16)
-        for table in _all_tables(self.path, self.manifest):
-            columns = [table[name].to_pylist() for name in SCHEMA.names[1:]]
-            moments = [us / 1_000_000 for us in moments_of(table).tolist()]
-            text = "".join(map(repr, zip(moments, *columns, strict=True)))
-            digest.update(text.encode("utf-8", "surrogatepass"))
-        return digest.hexdigest()
+        return digest_of(_all_tables(self.path, self.manifest))
 
 
 def open_capture(path: Path) -> Capture:

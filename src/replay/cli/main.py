@@ -18,6 +18,7 @@ COMMANDS = {
     "capture": "record traffic through mitmproxy",
     "import": "turn files of any format into a capture",
     "inspect": "what a capture holds",
+    "compare": "what production does that another capture never tries",
     "build": "turn a capture into a locust scenario",
     "run": "replay a scenario without a migration",
     "init": "write a plan to start from",

@@ -125,6 +125,7 @@ def _show_outline(outline: Outline, as_json: bool) -> None:
             f"  {number}. {arm.name:24} {arm.workload.plan.role}, {steps}: "
             f"{arm.workload.planned:,} requests in {minutes(arm.duration_s)}"
         )
+    _show_pools(outline)
     click.echo("\nSteps:" if outline.steps else "\nSteps: none")
     for step in outline.steps:
         when = f"at {step.plan.at_s:g} s" if step.plan.at_s is not None else f"{step.plan.after_s:g} s after that"
@@ -143,6 +144,14 @@ def _show_outline(outline: Outline, as_json: bool) -> None:
         f"\nAbout {minutes(outline.estimate_s)} and {outline.estimate_bytes / 1e6:.0f} MB. "
         f"{order} that can be checked beforehand is in order; nothing was sent."
     )
+
+
+def _show_pools(outline: Outline) -> None:
+    for workload in outline.workloads:
+        if workload.pools:
+            click.echo(f"\nStage's own values in {workload.plan.name}:")
+        for pool in workload.pools:
+            click.echo(f"  {plain(pool.told)}")
 
 
 def _outline_json(outline: Outline) -> dict[str, Any]:
@@ -173,6 +182,20 @@ def _outline_json(outline: Outline) -> dict[str, Any]:
             }
             for step in outline.steps
         ],
+        "pools": {
+            workload.plan.name: [
+                {
+                    "pool": pool.name,
+                    "captured": pool.captured,
+                    "sent": pool.sent,
+                    "values": None if pool.binding is None else len(pool.binding.pool.values),
+                    "shared": None if pool.binding is None else pool.binding.shared,
+                }
+                for pool in workload.pools
+            ]
+            for workload in outline.workloads
+        },
+        "left_out": {workload.plan.name: workload.left_out for workload in outline.workloads},
         "probes": [probe.name for probe in outline.plan.probes],
         "reset": scrub(outline.plan.target.reset.written) if outline.plan.target.reset else None,
         "estimate_s": outline.estimate_s,

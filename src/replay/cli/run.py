@@ -23,9 +23,14 @@ from replay.errors import ExitCode, InputError, Interrupted, ReplayError, StageE
 from replay.evidence.files import ArmFolder, write_json
 from replay.evidence.run import read_run
 from replay.evidence.values import ArmInfo, Mark, Outcome
+from replay.scenario.copies import lend
+from replay.scenario.identities import needed_credentials, rank_clients, read_identities, tell_lack
 from replay.scenario.locustfile import Scenario, read_scenario
+from replay.scenario.pace import pace
+from replay.scenario.payloads import PAYLOADS, check_pools, read_payloads
+from replay.scenario.pools import bindings_of, parse_pools
 from replay.scenario.process import LocustProcess, locust_command
-from replay.scenario.schedule import Schedule, pace
+from replay.scenario.schedule import Schedule
 from replay.target import PRODUCTION, Target, check_allowed, check_not_production, parse_environment, parse_target
 
 _ANSWERS_WITHIN_S = 5.0
@@ -60,6 +65,13 @@ def _seconds(text: str) -> float:
 @click.option("--scale", type=click.FloatRange(0, min_open=True), default=1.0, help="Multiply visits.  [default: 1]")
 @click.option("--identities", type=click.Path(path_type=Path), help="The target's credentials for the clients, as CSV.")
 @click.option(
+    "--pool",
+    "pools",
+    multiple=True,
+    metavar="PARAMETER=FILE",
+    help="The target's own values for a parameter, hottest first, as CSV; repeatable.",
+)
+@click.option(
     "--timeout", "timeout_s", type=_seconds, metavar="TIME", help="Give up an answer that takes longer.  [default: 30s]"
 )
 @click.option(
@@ -78,6 +90,7 @@ def command(
     speed: float,
     scale: float,
     identities: Path | None,
+    pools: Sequence[str],
     timeout_s: float | None,
     out: Path | None,
     as_json: bool,
@@ -92,12 +105,20 @@ def command(
       replay run locustfiles/production.py --target http://127.0.0.1:8000 --allow 127.0.0.1
       replay run locustfiles/production.py --target http://127.0.0.1:8000 --allow 127.0.0.1 \\
           --duration 60s --speed 2 --identities secrets/clients.csv --out runs/soak
+      replay run locustfiles/production.py --target http://127.0.0.1:8000 --allow 127.0.0.1 \\
+          --pool event_id=events.csv --pool user_id,owner_id=users.csv
     """
     scenario = read_scenario(locustfile)
     target = _checked_target(target_url, allow, scenario)
     if identities is not None and not identities.is_file():
         raise InputError(f"There is no identities file at {identities}.")
+    notes = _notes(scenario, identities, pools)
+    for note in notes:
+        click.echo(f"Note: {plain(note)}", err=True)
     schedule = pace(scenario.schedule, speed=speed, scale=scale, duration_s=duration_s)
+    if identities is not None and (sharing := lend(schedule, read_identities(identities, rank_clients(schedule))).note):
+        notes.append(sharing)
+        click.echo(f"Note: {plain(sharing)}", err=True)
     run = out or Path("runs") / f"{locustfile.stem}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     _check_answers(target)
     arm = _create(run, scenario, schedule, target.url)
@@ -112,6 +133,7 @@ def command(
         identities=identities,
         allow=allow,
         timeout_s=timeout_s,
+        pools=pools,
     )
     try:
         _play(LocustProcess(asked, run / "locust.log"), arm)
@@ -119,7 +141,7 @@ def command(
         arm.end("interrupted" if isinstance(error, (Interrupted, KeyboardInterrupt)) else "failed", str(error))
         raise
     arm.end("complete")
-    summary = _summary(run, arm.info.arm)
+    summary = _summary(run, arm.info.arm) | {"notes": notes}
     if as_json:
         print_json(summary)
     else:
@@ -150,6 +172,21 @@ class _Arm:
         self.folder.write_info(self.info)
         self.rehearsal |= {"state": state, "reason": reason, "ended_at": datetime.now(UTC).isoformat()}
         write_json(self.run / "rehearsal.json", self.rehearsal)
+
+
+def _notes(scenario: Scenario, identities: Path | None, pools: Sequence[str]) -> list[str]:
+    """What to know of the target's own values. Raises InputError where they cannot be used."""
+    parsed = parse_pools(pools)
+    templates = scenario.data / PAYLOADS
+    check_pools(
+        read_payloads(templates) if templates.exists() else {}, {name for pool in parsed for name in pool.parameters}
+    )
+    notes = [binding.told for binding in bindings_of(scenario.schedule, parsed)]
+    if identities is not None:
+        given = read_identities(identities, rank_clients(scenario.schedule))
+        lack = tell_lack(needed_credentials(scenario.schedule), given, identities.name)
+        notes += [f"Credentials are lacking for {lack}: requests that need them are not sent."] if lack else []
+    return notes
 
 
 def _checked_target(url: str, allow: Sequence[str], scenario: Scenario) -> Target:

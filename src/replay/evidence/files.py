@@ -5,7 +5,7 @@
     runs/NAME/rehearsal.json               the plan as resolved, versions, digests, seed, Stage, and the run's state
     runs/NAME/workloads/WORKLOAD.json      the models, for coverage and expectations
     runs/NAME/arms/ARM/arm.json            ArmInfo
-    runs/NAME/arms/ARM/observations/*.parquet   readings/*.parquet   log/*.parquet
+    runs/NAME/arms/ARM/observations/*.parquet   retries/*.parquet   readings/*.parquet   log/*.parquet
     runs/NAME/arms/ARM/marks.jsonl         samples.jsonl
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from replay.evidence.values import ArmInfo, LogEvent, Mark, Observation, Reading, Sample
+from replay.evidence.values import ArmInfo, Attempt, LogEvent, Mark, Observation, Reading, Sample
 
 # Half a character out of a broken body has no UTF-8; as a JSON escape (\ud800) it comes back as it was.
 LONE_SURROGATES = "backslashreplace"
@@ -43,6 +43,20 @@ OBSERVATION_SCHEMA = pa.schema(
         pa.field("outcome", pa.string(), nullable=False),
         pa.field("error", pa.string()),
         pa.field("caused_by", pa.int64()),
+        pa.field("worker", pa.string(), nullable=False),
+    ]
+)
+RETRY_SCHEMA = pa.schema(
+    [
+        pa.field("request", pa.int64(), nullable=False),
+        pa.field("attempt", pa.int64(), nullable=False),
+        pa.field("why", pa.string(), nullable=False),
+        pa.field("caused_by", pa.int64()),
+        pa.field("sent_s", pa.float64()),
+        pa.field("done_s", pa.float64()),
+        pa.field("status", pa.int32()),
+        pa.field("outcome", pa.string(), nullable=False),
+        pa.field("error", pa.string()),
         pa.field("worker", pa.string(), nullable=False),
     ]
 )
@@ -74,7 +88,7 @@ class ArmFolder:
 
     def create(self) -> None:
         """Make the folder and those within it."""
-        for name in ("observations", "readings", "log"):
+        for name in ("observations", "retries", "readings", "log"):
             (self.path / name).mkdir(parents=True, exist_ok=True)
 
     def write_info(self, info: ArmInfo) -> None:
@@ -84,6 +98,10 @@ class ArmFolder:
     def observations(self, writer: str) -> "Segments":
         """Segments of observations from one writer."""
         return Segments(self.path / "observations", writer, OBSERVATION_SCHEMA)
+
+    def retries(self, writer: str) -> "Segments":
+        """Segments of attempts, those after the first, from one writer."""
+        return Segments(self.path / "retries", writer, RETRY_SCHEMA)
 
     def readings(self, writer: str) -> "Segments":
         """Segments of readings from one probe."""
@@ -111,7 +129,7 @@ class Segments:
         self._schema = schema
         self._number = 0
 
-    def write(self, rows: Iterable[Observation | Reading | LogEvent]) -> None:
+    def write(self, rows: Iterable[Observation | Attempt | Reading | LogEvent]) -> None:
         """Close ``rows`` as one segment. No rows, no segment."""
         dicts = [_row(row) for row in rows]
         if not dicts:
@@ -125,7 +143,7 @@ class Segments:
         partial.replace(self._folder / name)
 
 
-def _row(row: Observation | Reading | LogEvent) -> dict[str, Any]:
+def _row(row: Observation | Attempt | Reading | LogEvent) -> dict[str, Any]:
     # Not asdict, which copies deeply: this runs beside the dispatch of requests, once for each.
     values = {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}
     if isinstance(row, Reading):

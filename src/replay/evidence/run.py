@@ -94,7 +94,8 @@ def _read_segments(folder: Path, schema: pa.Schema, damaged: list[str]) -> pd.Da
     for file in sorted(folder.glob("*.parquet")):
         try:
             with file.open("rb") as source:  # pyarrow takes a path with a colon for an address
-                table = pq.read_table(source).select(schema.names).cast(schema)
+                # Arrow's threads can abort a process that ends soon after.
+                table = pq.read_table(source, use_threads=False, pre_buffer=False).select(schema.names).cast(schema)
             table.validate(full=True)
             _check_finite(table)
             tables.append(table)

@@ -70,6 +70,27 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """A planned request sent once more, because of a failure that the capture did not have.
+
+    ``request`` is its number; its Observation is attempt 1, so ``attempt`` counts from 2. ``why`` is the failure of the
+    attempt before (``503``, ``timeout``); a login that is played again says ``login``, and ``caused_by`` is then the
+    number of the request that was refused.
+    """
+
+    request: int
+    attempt: int
+    why: str
+    caused_by: int | None
+    sent_s: float | None
+    done_s: float | None
+    status: int | None
+    outcome: str
+    error: str | None
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """One sample of a probe: one number, named by ``metric`` with its unit at the end (``replica_lag_s``).
 
@@ -150,6 +171,7 @@ class ArmInfo:
 __all__ = [
     "EMPTY",
     "ArmInfo",
+    "Attempt",
     "LogEvent",
     "Mark",
     "Observation",

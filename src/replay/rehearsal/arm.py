@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -27,6 +28,7 @@ from replay.rehearsal.record import Record
 from replay.rehearsal.secrets import Scrubber
 from replay.rehearsal.stage import fingerprint, reset_stage, wait_until_ready
 from replay.rehearsal.steps import Step, StepRunner
+from replay.rehearsal.supplies import Supplies, asks_stage, gather
 from replay.scenario.process import LocustProcess, locust_command
 
 _TICK_S = 0.2
@@ -62,11 +64,32 @@ class ArmPlayer:
     def play(self) -> None:
         """Play it. Raises StageError, ToolError or InputError where it could not be played to its end."""
         self._folder.create()
-        # The load boots while Stage is put back, and says when it is ready to start.
-        with LocustProcess(self._command(), self._folder.path / "locust.log") as locust:
-            self._put_back()
-            self._await_boot(locust)
-            self._play(locust)
+        asks = asks_stage(self._plan, self._arm.workload.plan)
+        with tempfile.TemporaryDirectory(prefix="replay-") as private:
+            if asks:
+                self._put_back()
+            command = self._command(self._gather(Path(private)))
+            # Else the load boots while Stage is put back, and says when it is ready to start.
+            with LocustProcess(command, self._folder.path / "locust.log") as locust:
+                if not asks:
+                    self._put_back()
+                self._await_boot(locust)
+                self._play(locust)
+
+    def _gather(self, private: Path) -> Supplies:
+        workload = self._arm.workload
+        supplies = gather(
+            self._plan,
+            workload.plan,
+            captured=[pool.captured for pool in workload.pools],
+            needed=workload.credentials,
+            ranked=workload.ranked,
+            folder=self._folder.path / "pools",
+            private=private,
+        )
+        self._scrub = self._plan.scrubber(supplies.secrets)
+        self._record.pools(self._arm.name, workload.plan.name, supplies.digests)
+        return supplies
 
     def _play(self, locust: LocustProcess) -> None:
         clock = ArmClock(time.time() + _LEAD_S)
@@ -152,7 +175,7 @@ class ArmPlayer:
             if steps.broke is not None:
                 raise ToolError(f"The steps broke: {type(steps.broke).__name__}: {steps.broke}.") from steps.broke
 
-    def _command(self) -> list[str]:
+    def _command(self, supplies: Supplies) -> list[str]:
         workload = self._arm.workload.plan
         command = locust_command(
             self._locustfile,
@@ -162,9 +185,10 @@ class ArmPlayer:
             duration_s=workload.duration_s,
             speed=workload.speed,
             scale=workload.scale,
-            identities=workload.identities,
+            identities=supplies.identities,
             allow=self._plan.target.allow,
             timeout_s=workload.timeout_s,
+            pools=supplies.pools,
         )
         return [*command, "--start-file", str(self._start_file.absolute())]
 

@@ -68,7 +68,8 @@ def _prepare(outline: Outline, out: Path) -> dict[str, Path]:
             locustfiles[name] = workload.plan.locustfile.absolute()
         elif workload.plan.capture is not None:
             (out / "scenarios").mkdir(exist_ok=True)
-            locustfiles[name] = build_scenario(workload.plan.capture, out.absolute() / "scenarios" / f"{name}.py").path
+            file = out.absolute() / "scenarios" / f"{name}.py"
+            locustfiles[name] = build_scenario(workload.plan.capture, file, payloads=workload.plan.payloads).path
     return locustfiles
 
 

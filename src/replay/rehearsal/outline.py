@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,13 @@ from replay.errors import InputError, PlanError, Refused
 from replay.rehearsal.plan import LogProbePlan, Plan, WorkloadPlan
 from replay.rehearsal.steps import Step, prepare_steps
 from replay.rehearsal.table import Command, Dsn
-from replay.scenario.identities import read_identities
+from replay.scenario.identities import needed_credentials, rank_clients, read_identities, tell_lack
 from replay.scenario.locustfile import read_scenario
-from replay.scenario.planning import schedule_of
-from replay.scenario.schedule import pace
+from replay.scenario.pace import pace
+from replay.scenario.payloads import PAYLOADS, check_payloads, check_pools, read_payloads
+from replay.scenario.planning import left_out, schedule_of
+from replay.scenario.pools import Binding, Pool, count_values, read_values
+from replay.scenario.schedule import Schedule
 from replay.target import PRODUCTION, check_allowed, check_not_production, parse_environment
 from replay.workload import Workload, read_workload
 
@@ -54,11 +57,38 @@ class CaptureFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class PoolOutline:
+    """How a pool is bound to a workload: how many different values it has, sent how often.
+
+    ``binding`` is None where only Stage's database knows the pool's values.
+    """
+
+    name: str
+    captured: int
+    sent: int
+    binding: Binding | None
+
+    @property
+    def told(self) -> str:
+        """A sentence for people."""
+        if self.binding is not None:
+            return self.binding.told
+        if not self.captured:
+            return f"Pool {self.name}: no request sends its parameters, so nothing is bound."
+        return (
+            f"Pool {self.name}: {self.captured:,} captured values (sent {self.sent:,} times) get Stage's own, "
+            "which its database is asked for before each arm."
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class WorkloadOutline:
     """A workload as its arms play it.
 
     ``model`` is None where only a locustfile is known, not its capture; ``described`` is what is known of it then too.
-    ``credentials`` are the clients and the columns of the identities file that their requests need.
+    ``credentials`` are the clients and the columns of the identities that their requests need, ``ranked`` those clients
+    by how many requests they send. ``pools`` are those of the plan, in its order; ``left_out`` counts the requests
+    whose bodies nobody knows, by endpoint.
     """
 
     plan: WorkloadPlan
@@ -68,6 +98,9 @@ class WorkloadOutline:
     planned: int
     duration_s: float
     credentials: tuple[tuple[str, str], ...]
+    ranked: tuple[str, ...] = ()
+    pools: tuple[PoolOutline, ...] = ()
+    left_out: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +184,18 @@ def _in_order(plan: Plan, workloads: Iterable[WorkloadOutline]) -> tuple[ArmOutl
 def _outline(workload: WorkloadPlan, plan: Plan) -> WorkloadOutline:
     model = None if workload.capture is None else read_workload(workload.capture)
     meta: dict[str, Any] = {}
+    payloads = read_payloads(workload.payloads) if workload.payloads else {}
     if workload.locustfile is not None:
         scenario = read_scenario(workload.locustfile)
         schedule, meta = scenario.schedule, scenario.meta
+        templates = scenario.data / PAYLOADS
+        payloads = read_payloads(templates) if templates.exists() else {}
+        missing = {str(endpoint): int(count) for endpoint, count in (meta.get("left_out") or {}).items()}
     else:
         assert model is not None  # noqa: S101 - a plan has one of the two
-        schedule = schedule_of(model)
+        check_payloads(payloads, map(str, model.endpoints))
+        schedule, missing = schedule_of(model, payloads), left_out(model, payloads)
+    check_pools(payloads, {parameter for pool in plan.pools for parameter in pool.parameters})
     recorded = meta.get("capture") or {}
     if workload.capture is not None:
         capture = open_capture(workload.capture)
@@ -187,9 +226,30 @@ def _outline(workload: WorkloadPlan, plan: Plan) -> WorkloadOutline:
         known = ("duration_s", "clients", "visits", "endpoints", "correlations")
         described = {"name": workload.name, "role": workload.role, "environment": facts.environment}
         described |= {"exchanges": facts.exchanges, **{key: meta[key] for key in known if key in meta}}
-    credentials = {(one.client, inject.credential) for one in played.requests for inject in one.injects}
-    needed = tuple(sorted((client, column) for client, column in credentials if column))
-    return WorkloadOutline(workload, facts, model, described, len(played), played.duration_s, needed)
+    clients = {played.copies.get(one.client, one.client) for one in played}  # a copy has its original's at least
+    return WorkloadOutline(
+        workload,
+        facts,
+        model,
+        described,
+        len(played),
+        played.duration_s,
+        credentials=tuple(one for one in needed_credentials(schedule) if one[0] in clients),
+        ranked=rank_clients(schedule),
+        pools=_pools(plan, schedule),
+        left_out=missing,
+    )
+
+
+def _pools(plan: Plan, schedule: Schedule) -> tuple[PoolOutline, ...]:
+    found = []
+    for plan_, counts in zip(plan.pools, count_values(schedule, [one.parameters for one in plan.pools]), strict=True):
+        binding = None
+        if plan_.csv is not None:
+            values = read_values(plan_.csv, plan_.name, plan_.parameters, plan_.column)
+            binding = Binding(Pool(plan_.name, plan_.parameters, values), counts)
+        found.append(PoolOutline(plan_.name, len(counts), sum(counts.values()), binding))
+    return tuple(found)
 
 
 def _as_written(plan: Plan, workload: WorkloadPlan, key: str) -> str:
@@ -279,22 +339,27 @@ def _warnings(plan: Plan, workloads: Iterable[WorkloadOutline]) -> Iterable[str]
         yield "No workload has the role production: nothing will be known about the release."
     for workload in workloads:
         yield from _lacking(workload)
+        missing = sum(workload.left_out.values())
+        if missing:
+            yield (
+                f"The workload {workload.plan.name!r} leaves out {missing:,} requests of its capture's "
+                f"{workload.capture.exchanges:,} ({missing / max(1, workload.capture.exchanges):.1%}), as it does not "
+                f"hold their bodies, the most of {next(iter(workload.left_out))}: give them with payloads."
+            )
+    for number, pool in enumerate(plan.pools):
+        if not any(workload.pools[number].captured for workload in workloads):
+            yield f"The pool {pool.name!r} is bound to nothing: no request sends {', '.join(pool.parameters)}."
 
 
 def _lacking(workload: WorkloadOutline) -> Iterable[str]:
     """What the identities file does not have. Requests that need it are not sent, so some of it may be left out."""
     file = workload.plan.identities
-    given = {} if file is None else read_identities(file)
-    lacking = [(client, column) for client, column in workload.credentials if column not in given.get(client, {})]
-    if not lacking:
-        return
-    clients = len({client for client, _ in lacking})
-    of_all = len({client for client, _ in workload.credentials})
-    client, column = lacking[0]
-    where = (
-        "the plan names no identities" if file is None else f"{file.name} has no {column} for {client}, first of all"
-    )
-    yield (
-        f"The workload {workload.plan.name!r} lacks Stage's credentials for {clients} of {of_all} clients ({where}): "
-        "their requests will not be sent. `replay build` writes a file to fill in."
-    )
+    if workload.plan.credentials is not None:
+        return  # checked when Stage's database was asked
+    given = {} if file is None else read_identities(file, workload.ranked)
+    lack = tell_lack(workload.credentials, given, "" if file is None else file.name)
+    if lack:
+        yield (
+            f"The workload {workload.plan.name!r} lacks Stage's credentials for {lack}: "
+            "their requests will not be sent. `replay build` writes a file to fill in."
+        )

@@ -4,7 +4,8 @@
 
     [rehearsal]            name, seed, settle, drain
     [target]               url, allow, ready, ready_timeout, reset, reset_timeout
-    [workloads.NAME]       capture | locustfile, role, speed, scale, duration, identities, pacing, timeout
+    [workloads.NAME]       capture | locustfile, role, speed, scale, duration, identities, payloads, pacing, timeout
+    [pools.NAME]           csv, column | sql + dsn, parameters
     [[steps]]              name, kind, at | after, sql + dsn | run, timeout, on_failure
     [probes.NAME]          kind = "postgres": dsn, replicas, interval;  kind = "log": path
     [criteria]             the judge's own; kept as it is written
@@ -16,19 +17,21 @@ are hidden.
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from replay.errors import PlanError
+from replay.errors import InputError, PlanError
+from replay.rehearsal.queries import PoolPlan, Query, read_pool, read_query
 from replay.rehearsal.secrets import Scrubber, identity_words, passwords_in
 from replay.rehearsal.table import Command, Dsn, Surroundings, Table, suggest
+from replay.scenario.pools import check_parameters
 from replay.target import Target, parse_target
 
 ROLES = ("production", "pre-production")
 STEP_KINDS = ("migrate", "rollback", "revert", "deploy", "restart", "command")
-_TABLES = ("rehearsal", "target", "workloads", "steps", "probes", "criteria")
+_TABLES = ("rehearsal", "target", "workloads", "pools", "steps", "probes", "criteria")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _SESSION_NAME_BYTES = 63  # PostgreSQL cuts application_name there
 
@@ -47,7 +50,10 @@ class TargetPlan:
 
 @dataclass(frozen=True, slots=True)
 class WorkloadPlan:
-    """A workload to play: from a capture, or a locustfile (whose capture may be named beside it, for its model)."""
+    """A workload to play: from a capture, or a locustfile (whose capture may be named beside it, for its model).
+
+    Stage's credentials are in the file ``identities``, or ``credentials`` asks Stage's database for them.
+    """
 
     name: str
     role: str
@@ -57,6 +63,8 @@ class WorkloadPlan:
     scale: float
     duration_s: float | None
     identities: Path | None
+    credentials: Query | None
+    payloads: Path | None
     timeout_s: float | None
 
     @property
@@ -121,6 +129,7 @@ class Plan:
     drain_s: float
     target: TargetPlan
     workloads: tuple[WorkloadPlan, ...]
+    pools: tuple[PoolPlan, ...]
     steps: tuple[StepPlan, ...]
     probes: tuple[ProbePlan, ...]
     criteria: dict[str, Any]
@@ -139,13 +148,16 @@ class Plan:
         for probe in self.probes:
             if isinstance(probe, PostgresProbePlan):
                 found += [(f"The probe {probe.name!r}", dsn) for dsn in (probe.dsn, *probe.replicas)]
+        found += [(f"The pool {pool.name!r}", pool.query.dsn) for pool in self.pools if pool.query]
+        found += [(f"The identities of {one.name!r}", one.credentials.dsn) for one in self.workloads if one.credentials]
         return tuple(found)
 
-    def scrubber(self) -> Scrubber:
-        """What takes this plan's secrets out of a text."""
+    def scrubber(self, words: Iterable[str] = ()) -> Scrubber:
+        """What takes this plan's secrets out of a text, and the words that are given too."""
         passwords = [word for _, dsn in self.dsns for word in passwords_in(dsn.value)]
         files = {workload.identities for workload in self.workloads if workload.identities}
-        return Scrubber(self.environment, passwords, {word for file in files for word in identity_words(file)})
+        known = {word for file in files for word in identity_words(file)}
+        return Scrubber(self.environment, passwords, known.union(words))
 
 
 def read_plan(file: Path, environment: Mapping[str, str] | None = None) -> Plan:
@@ -184,6 +196,16 @@ def _plan(values: dict[str, Any], around: Surroundings) -> Plan:
     if not workloads:
         raise around.error("No workload to play.", 'Add [workloads.production] with capture = "captures/NAME".')
 
+    pools = []
+    resolved["pools"] = {}
+    for key, table in _named("pools", values, around):
+        resolved["pools"][key] = table.resolved
+        pools.append(read_pool(key, table))
+    try:
+        check_parameters((pool.name, pool.parameters) for pool in pools)
+    except InputError as error:
+        raise around.error(error.message, error.hint) from error
+
     tables = values.get("steps", [])
     if not isinstance(tables, list):
         raise around.error("steps must be a list of tables.", "Write [[steps]] with two brackets.")
@@ -206,6 +228,8 @@ def _plan(values: dict[str, Any], around: Surroundings) -> Plan:
     for probe in probes:
         if isinstance(probe, PostgresProbePlan):
             dsns += [probe.dsn, *probe.replicas]
+    queries = [*(pool.query for pool in pools), *(workload.credentials for workload in workloads)]
+    dsns += [query.dsn for query in queries if query]
     # Only what the plan itself spells out is hidden; a name from the environment stays as ${NAME}.
     hide = Scrubber({}, [word for dsn in dsns for word in passwords_in(dsn.written)])
     return Plan(
@@ -216,6 +240,7 @@ def _plan(values: dict[str, Any], around: Surroundings) -> Plan:
         drain_s=drain_s,
         target=target,
         workloads=tuple(sorted(workloads, key=lambda workload: workload.role == "production")),
+        pools=tuple(pools),
         steps=steps,
         probes=tuple(probes),
         criteria=criteria,
@@ -244,6 +269,7 @@ def _target(table: Table) -> TargetPlan:
 
 
 def _workload(name: str, table: Table) -> WorkloadPlan:
+    asked = table.table("identities")
     plan = WorkloadPlan(
         name=name,
         role=table.text("role", "production", ROLES) or "",
@@ -252,11 +278,15 @@ def _workload(name: str, table: Table) -> WorkloadPlan:
         speed=table.number("speed", 1.0),
         scale=table.number("scale", 1.0),
         duration_s=table.duration_s("duration"),
-        identities=table.path("identities"),
+        identities=None if asked else table.path("identities"),
+        credentials=None if asked is None else read_query(asked),
+        payloads=table.path("payloads"),
         timeout_s=table.duration_s("timeout"),
     )
     pacing = table.text("pacing", "visits", ("visits", "strict"))
     table.done()
+    if asked is not None:
+        asked.done()
     if pacing == "strict":
         raise table.error(
             "pacing",
@@ -265,6 +295,8 @@ def _workload(name: str, table: Table) -> WorkloadPlan:
         )
     if plan.capture is None and plan.locustfile is None:
         raise table.error("capture", "is missing", f"{table.name} needs a capture or a locustfile.")
+    if plan.payloads is not None and plan.locustfile is not None:
+        raise table.error("payloads", "is for a capture", "Give the locustfile's with `replay build --payloads`.")
     return plan
 
 

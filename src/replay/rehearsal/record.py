@@ -23,6 +23,7 @@ class Record:
         self._file = folder / "rehearsal.json"
         self._stage: dict[str, Any] = {"database version": "", "fingerprints": {}, "rows": {}, "differences": {}}
         self._first: Fingerprint | None = None
+        self._pools: dict[tuple[str, str], tuple[str, str]] = {}  # the first arm with a pool, and what it got
         self._values: dict[str, Any] = {
             "format": 1,
             "name": plan.name,
@@ -59,6 +60,19 @@ class Record:
         differences = found.differences(first)
         if differences:
             self._stage["differences"][arm] = differences
+        self._write()
+
+    def pools(self, arm: str, workload: str, digests: dict[str, str]) -> None:
+        """Note which values of its pools an arm got, as digests; a warning where another of the workload got others."""
+        if not digests:
+            return
+        self._stage.setdefault("pools", {})[arm] = digests
+        for pool, digest in digests.items():
+            first, had = self._pools.setdefault((workload, pool), (arm, digest))
+            if had != digest:
+                self._values["warnings"].append(
+                    f"The pool {pool} gave {arm} other values than {first}: each arm was bound to its own."
+                )
         self._write()
 
     @property

@@ -139,6 +139,16 @@ class Table:
         value = self.text(key)
         return None if value is None else self._around.file.parent / Path(value).expanduser()
 
+    def table(self, key: str) -> "Table | None":
+        """A table in this one, or None where the key is not there or something else."""
+        value = self._values.get(key)
+        if not isinstance(value, Mapping):
+            return None
+        inner = Table(f'"{key}" in {self.name}', value, self._around)
+        self._asked.append(key)
+        self.resolved[key] = inner.resolved
+        return inner
+
     def command(self, key: str) -> Command | None:
         """A command line, split into words as a shell would; variables are put in afterwards, and stay whole.
 

@@ -1,23 +1,9 @@
-"""``report.html``: one file that opens offline, for the person who decides about a release.
+"""``report.html``: one file that opens offline, for the person who decides about a release. See ``page``."""
 
-Everything from the evidence is escaped by Jinja, in text as in the JSON of the charts. Only the two scripts whose
-digests stand in the page's content security policy may run, and nothing may be fetched.
-"""
-
-import base64
-import hashlib
-import json
-from functools import cache
-from pathlib import Path
-from typing import Any
-
-import jinja2
-import vl_convert
-from markupsafe import Markup
-
-from replay.report import formats, locks
+from replay.report import locks
 from replay.report.charts import COLOURS
 from replay.report.differences import compare
+from replay.report.page import render_page
 from replay.report.panels import panels
 from replay.report.sections import (
     log_lines,
@@ -30,96 +16,34 @@ from replay.report.sections import (
 )
 from replay.report.story import ADVICE, PRODUCTION, WORDS, Story
 
-_TEMPLATES = Path(__file__).parent / "templates"
-# What the library shows of itself to the script that follows.
-_SNIPPET = "window.vegaEmbed = vegaEmbed;"
-# Draws every chart whose specification stands in the page. `ast` lets Vega do without eval, which the policy forbids.
-_DRAW = """
-for (const spec of document.querySelectorAll('script[type="application/json"][data-chart]')) {
-  const place = document.getElementById(spec.dataset.chart);
-  const options = {renderer: "svg", actions: false, ast: true, tooltip: {theme: "custom"}};
-  vegaEmbed(place, JSON.parse(spec.textContent), options)
-    .then(() => place.classList.add("drawn"));
-}
-"""
-
 
 def render(story: Story) -> str:
     """The page for one run. The same evidence and verdict give the same page, to the byte."""
-    library = _library()
     main = story.arm(story.main)
-    page: str = (
-        _environment()
-        .get_template("report.html.jinja")
-        .render(
-            story=story,
-            word=WORDS[story.word],
-            advice=ADVICE[story.word],
-            table=compare(story),
-            panels=panels(story),
-            endpoints=story.endpoint_rows(story.main),
-            other_endpoints=story.endpoint_rows(story.before) if story.before else [],
-            episodes=locks.episodes(main) if main else [],
-            other_episodes=_episodes(story, story.before),
-            plain_waits=locks.requests_waiting(main) if main else 0,
-            statements=statements(story),
-            log=log_lines(story),
-            responses=responses(story),
-            quality=quality(story),
-            cannot_say=what_cannot_be_said(story),
-            smallest=smallest_effects(story),
-            provenance=provenance(story),
-            colours=COLOURS,
-            style=Markup((_TEMPLATES / "style.css").read_text(encoding="utf-8")),  # noqa: S704 - ours
-            library=Markup(library),  # noqa: S704 - the charting library's own text
-            draw=Markup(_DRAW),  # noqa: S704 - ours
-            script_digests=[_digest(library), _digest(_DRAW)],
-            production=PRODUCTION,
-        )
+    return render_page(
+        "report.html.jinja",
+        story=story,
+        word=WORDS[story.word],
+        advice=ADVICE[story.word],
+        table=compare(story),
+        panels=panels(story),
+        endpoints=story.endpoint_rows(story.main),
+        other_endpoints=story.endpoint_rows(story.before) if story.before else [],
+        episodes=locks.episodes(main) if main else [],
+        other_episodes=_episodes(story, story.before),
+        plain_waits=locks.requests_waiting(main) if main else 0,
+        statements=statements(story),
+        log=log_lines(story),
+        responses=responses(story),
+        quality=quality(story),
+        cannot_say=what_cannot_be_said(story),
+        smallest=smallest_effects(story),
+        provenance=provenance(story),
+        colours=COLOURS,
+        production=PRODUCTION,
     )
-    return page
 
 
 def _episodes(story: Story, workload: str | None) -> list[locks.Episode]:
     arm = story.arm(workload) if workload else None
     return locks.episodes(arm) if arm else []
-
-
-@cache
-def _library() -> str:
-    """Vega, Vega-Lite and Vega-Embed in one script. No text of it may end the script element early."""
-    return vl_convert.javascript_bundle(_SNIPPET).replace("</script", "<\\/script")
-
-
-def _digest(script: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "seconds": formats.seconds,
-        "moment": formats.moment,
-        "share": formats.share,
-        "number": formats.number,
-        "size": formats.size,
-        "plain": formats.plain,
-        "limit": formats.limit,
-        "figure": formats.figure,
-        "words": formats.words,
-        "day": formats.day,
-        "json_script": _json_script,
-    }
-    return environment
-
-
-def _json_script(value: Any) -> Markup:
-    """``value`` as JSON that no text within can break out of a script element with."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
-    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))  # noqa: S704 - escaped

@@ -6,6 +6,7 @@
     NAME.data/schedule.parquet         the planned requests
     NAME.data/scenario.json            where they come from: capture, mix, the credentials that are needed
     NAME.data/identities.example.csv   the credentials to fill in, where there are any
+    NAME.data/payloads.toml            the templates of bodies that the capture lacks, where any were given
 """
 
 import ast
@@ -14,13 +15,17 @@ import hashlib
 import json
 import keyword
 import re
+import shutil
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from replay.capture.store import Capture, open_capture
 from replay.errors import InputError
-from replay.scenario.planning import schedule_of
+from replay.scenario.payloads import PAYLOADS, Payloads, check_payloads, needed_pools, read_payloads
+from replay.scenario.planning import left_out, schedule_of
+from replay.scenario.retries import find_retries, suggest
 from replay.scenario.schedule import Schedule, read_schedule, write_schedule
 from replay.workload import Workload, read_workload
 
@@ -40,11 +45,12 @@ class Scenario:
     schedule: Schedule
 
 
-def build_scenario(capture: Path, out: Path, *, force: bool = False) -> Scenario:
+def build_scenario(capture: Path, out: Path, *, force: bool = False, payloads: Path | None = None) -> Scenario:
     """Write the scenario that replays the capture in folder ``capture``: ``out`` (``NAME.py``) and its data.
 
-    Raises InputError where the capture cannot be read or holds nothing, and where ``out`` is there and was edited by
-    hand, or was not built by us, unless ``force``.
+    ``payloads`` names a file of templates for bodies that the capture lacks. Raises InputError where the capture cannot
+    be read or holds nothing to send, and where ``out`` is there and was edited by hand, or was not built by us, unless
+    ``force``.
     """
     _check_name(out)
     opened = open_capture(capture)
@@ -54,13 +60,25 @@ def build_scenario(capture: Path, out: Path, *, force: bool = False) -> Scenario
     workload = read_workload(capture)
     if not workload.exchanges:
         raise InputError(f"The capture {capture} holds no exchanges.", "Record some traffic with `replay capture`.")
-    schedule = schedule_of(workload)
-    text = locustfile_text(workload, out.stem)
+    templates = read_payloads(payloads) if payloads else {}
+    check_payloads(templates, map(str, workload.endpoints))
+    schedule = schedule_of(workload, templates)
+    if not schedule.requests:
+        raise InputError(
+            f"The capture {capture} has no request that can be sent: all are writes whose bodies it does not hold.",
+            "Give their bodies with --payloads FILE.",
+        )
+    text = locustfile_text(workload, out.stem, templates)
     meta = _meta(workload, opened, schedule, out.stem, text)
+    meta |= {"left_out": left_out(workload, templates), "pools": sorted(needed_pools(templates))}
     try:
         data.mkdir(parents=True, exist_ok=True)
         write_schedule(schedule, data / "schedule.parquet")
         _write_identities(workload, data / "identities.example.csv")
+        if payloads is None:
+            (data / PAYLOADS).unlink(missing_ok=True)
+        elif payloads.resolve() != (data / PAYLOADS).resolve():
+            shutil.copyfile(payloads, data / PAYLOADS)
         _write_whole(data / "scenario.json", json.dumps(meta, indent=2, ensure_ascii=False) + "\n")
         _write_whole(out, text)
     except OSError as error:
@@ -93,7 +111,7 @@ def read_scenario(locustfile: Path) -> Scenario:
     return Scenario(locustfile, data, meta, read_schedule(data / "schedule.parquet"))
 
 
-def locustfile_text(workload: Workload, name: str) -> str:
+def locustfile_text(workload: Workload, name: str, payloads: Payloads | None = None) -> str:
     """The locustfile of a workload whose file is called ``name`` (without ``.py``)."""
     recorded = f", recorded {workload.start:%Y-%m-%d %H:%M} UTC" if workload.start else ""
     clients = len(set(workload.clients))
@@ -110,21 +128,39 @@ def locustfile_text(workload: Workload, name: str) -> str:
     if len(mix) > _ENDPOINTS_SHOWN:
         rest = sum(share.share for share in mix[_ENDPOINTS_SHOWN:])
         lines.append(f"    {rest:6.1%}  {_many(len(mix) - _ENDPOINTS_SHOWN, 'endpoint')} more")
-    lines += ["", "Run it:", "", f"    locust -f {name}.py --host http://127.0.0.1:8000{identities}"]
+    missing = left_out(workload, payloads)
+    if missing:
+        lines += ["", "Left out, as the capture lacks their bodies:", ""]
+        share = sum(missing.values()) / len(workload.exchanges)
+        lines += [f"    {share:6.1%}  {_many(sum(missing.values()), 'request')}, the most of {next(iter(missing))}"]
+    pools = "".join(f" --pool {pool}={pool}.csv" for pool in sorted(needed_pools(payloads or {})))
+    lines += ["", "Run it:", "", f"    locust -f {name}.py --host http://127.0.0.1:8000{identities}{pools}"]
     if workload.credentials:
         lines += ["", f"{name}.data/identities.example.csv has the credentials to fill in."]
     return _TEMPLATE.format(
         docstring="\n".join(_in_docstring(line) for line in lines),
         class_name=_class_name(name),
         data=_quoted(f"{name}.data"),
+        **_retries(workload),
     )
+
+
+def _retries(workload: Workload) -> dict[str, str]:
+    """What a locustfile says of retries: nothing where its capture shows none."""
+    learned = suggest(find_retries(workload))
+    names = ["PlannedRequest", "Replay", *(["Retry"] if "Retry(" in learned else [])]
+    comment = "    # What clients did about failures in the capture.\n"
+    return {
+        "names": ", ".join(names),
+        "on_failure": comment + textwrap.indent(learned, "    ") + "\n" if learned else "",
+    }
 
 
 _TEMPLATE = '''\
 """{docstring}
 """
 
-from replay.scenario.runtime import PlannedRequest, Replay
+from replay.scenario.runtime import {names}
 
 
 class {class_name}(Replay):
@@ -132,7 +168,7 @@ class {class_name}(Replay):
 
     scenario = {data}
     pacing = "visits"  # what followed an answer waits for it; "strict" sends everything at its due time
-
+{on_failure}
     def prepare(self, request: PlannedRequest, client: str) -> PlannedRequest:
         """Change a request just before it is sent: the place for signatures, nonces, idempotency keys."""
         return request

@@ -1,7 +1,9 @@
 """From a workload to the schedule that replays it exactly."""
 
-from collections import defaultdict
+import dataclasses
+from collections import Counter, defaultdict
 
+from replay.scenario.payloads import Payloads, lacks_body
 from replay.scenario.schedule import Extract, Inject, PlannedRequest, Schedule
 from replay.traffic import Headers
 from replay.workload import Workload
@@ -15,10 +17,12 @@ _TRANSPORT = frozenset(
 )
 
 
-def schedule_of(workload: Workload) -> Schedule:
+def schedule_of(workload: Workload, payloads: Payloads | None = None) -> Schedule:
     """The schedule of a workload: every exchange at its own time, counted from the first one's start.
 
-    Requests keep their headers but for those of the connection. The schedule spans the workload, a second at least.
+    Requests keep their headers but for those of the connection. Those whose body the capture lacks are planned without
+    one where ``payloads`` has a template for their endpoint, else they are ``left_out``. The schedule spans the
+    workload, a second at least.
     """
     visit_of = {number: visit.number for visit in workload.visits for number in visit.exchanges}
     extracts: dict[int, dict[Extract, None]] = defaultdict(dict)
@@ -29,6 +33,11 @@ def schedule_of(workload: Workload) -> Schedule:
     for credential in workload.credentials:
         inject = Inject(credential.place, credential.value, credential=credential.column)
         injects[credential.exchange][inject] = None
+    for moment in workload.moments:
+        carried = {(inject.place, inject.captured) for inject in injects[moment.exchange]}
+        if (moment.place, moment.value) not in carried:
+            inject = Inject(moment.place, moment.value, clock=moment.clock, offset_s=moment.offset_s)
+            injects[moment.exchange][inject] = None
     planned = tuple(
         PlannedRequest(
             request=number,
@@ -49,7 +58,59 @@ def schedule_of(workload: Workload) -> Schedule:
         )
         for number, exchange in enumerate(workload.exchanges)
     )
-    return Schedule(planned, max(workload.duration_s, SHORTEST_S))
+    return Schedule(_sendable(planned, workload, payloads or {}), max(workload.duration_s, SHORTEST_S))
+
+
+def left_out(workload: Workload, payloads: Payloads | None = None) -> dict[str, int]:
+    """How many requests of each endpoint are left out, as nobody knows the body they had; the most frequent first."""
+    return dict(
+        Counter(str(workload.endpoints[number]) for number in _lacking(workload, payloads or {})[1]).most_common()
+    )
+
+
+def _lacking(workload: Workload, payloads: Payloads) -> tuple[set[int], set[int]]:
+    """The exchanges that get their body from a template, and those that nothing has a body for."""
+    filled: set[int] = set()
+    unknown: set[int] = set()
+    for number, exchange in enumerate(workload.exchanges):
+        has_template = str(workload.endpoints[number]) in payloads
+        if lacks_body(exchange, expected=has_template):
+            (filled if has_template else unknown).add(number)
+    return filled, unknown
+
+
+def _sendable(
+    planned: tuple[PlannedRequest, ...], workload: Workload, payloads: Payloads
+) -> tuple[PlannedRequest, ...]:
+    """The requests that can be sent, numbered anew; what followed one that is left out follows the one before it.
+
+    At an endpoint with a template no body is what a template fills, and an empty one what stays empty.
+    """
+    filled, unknown = _lacking(workload, payloads)
+    if not filled and not unknown:
+        return planned
+    kept = [one for one in planned if one.request not in unknown]
+    numbers = {one.request: number for number, one in enumerate(kept)}
+
+    def earlier(number: int | None) -> int | None:
+        while number is not None and number not in numbers:
+            number = planned[number].after
+        return None if number is None else numbers[number]
+
+    return tuple(
+        dataclasses.replace(
+            one,
+            request=numbers[one.request],
+            after=earlier(one.after),
+            body=b"" if one.body is None and one.endpoint in payloads and one.request not in filled else one.body,
+            injects=tuple(
+                inject if inject.origin is None else dataclasses.replace(inject, origin=numbers[inject.origin])
+                for inject in one.injects
+                if inject.origin is None or inject.origin in numbers
+            ),
+        )
+        for one in kept
+    )
 
 
 def _kept(headers: Headers) -> Headers:

@@ -27,6 +27,7 @@ def locust_command(
     identities: Path | None,
     allow: Sequence[str],
     timeout_s: float | None = None,
+    pools: Sequence[str] = (),
 ) -> list[str]:
     """The command line that replays a locustfile once, without a web page, and ends when the last visit has ended.
 
@@ -56,6 +57,8 @@ def locust_command(
             command += [option, str(value)]
     for host in allow:
         command += ["--allow", host]
+    for pool in pools:
+        command += ["--pool", pool]
     return command
 
 

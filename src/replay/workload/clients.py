@@ -2,7 +2,8 @@
 
 A client is known by what it presents: a bearer token, an API key, a session cookie, a user name. A request that logs
 in (it carries a secret, or Basic credentials) and the tokens that its response hands out belong together, and so does a
-refresh token with what it is exchanged for. A request that presents nothing belongs to whoever the capture says.
+refresh token with what it is exchanged for, an authorization code with who was redirected with it. A request that
+presents nothing belongs to whoever the capture says.
 """
 
 import hashlib
@@ -15,6 +16,8 @@ from replay.workload.places import (
     USER_FIELDS,
     Value,
     handed_values,
+    is_csrf,
+    is_opaque,
     is_session_cookie,
     place_pattern,
     secret_column,
@@ -22,6 +25,7 @@ from replay.workload.places import (
 
 _Key = tuple[str, str]  # kind, value
 
+_ON_BEHALF = frozenset("authorization_code refresh_token password".split())
 _RENEWALS = ("refresh", "renew", "exchange")
 
 
@@ -78,7 +82,7 @@ def _presented(values: Sequence[Value]) -> tuple[list[_Key], tuple[int, str]]:
             keys.append(("user", value.text))
         elif kind == "header" and secret_column(value):
             keys.append(("key", value.text))
-        elif kind == "cookie" and is_session_cookie(name):
+        elif kind == "cookie" and _tells(name, value):
             keys.append(("cookie", f"{name}={value.text}"))
         elif kind == "query" and secret_column(value):
             keys.append(("key" if value.name.endswith("key") else "token", value.text))
@@ -86,9 +90,13 @@ def _presented(values: Sequence[Value]) -> tuple[list[_Key], tuple[int, str]]:
             fields.setdefault(value.name, value.text)
             has_secret = has_secret or bool(secret_column(value))
     # An API key may be that of an app with many users: it is the client's only where nothing else is.
-    app_keys = [key for key in keys if key[0] == "key"]
-    keys = [key for key in keys if key[0] != "key"]
+    # So may the name in Basic where an app asks for a token on somebody's behalf.
+    app = {"key", "user"} if fields.get("grant_type") in _ON_BEHALF else {"key"}
+    app_keys = [key for key in keys if key[0] in app]
+    keys = [key for key in keys if key[0] not in app]
     title = (0, next((text for kind, text in keys if kind == "user"), ""))
+    if fields.get("grant_type") == "authorization_code" and fields.get("code"):
+        return [("code", fields["code"])], title if title[1] else (1, fields.get("client_id", ""))
     if not has_secret or any(kind != "user" for kind, _ in keys):
         # Without a secret the body is about somebody, not from somebody; beside a token it does not say who sends.
         return keys or app_keys, title
@@ -102,6 +110,11 @@ def _presented(values: Sequence[Value]) -> tuple[list[_Key], tuple[int, str]]:
         keys.append(("user", client_id))
     # One client_id may stand for an app with many users: it names a client, but does not join two.
     return keys or app_keys, (0, user) if user else (title if title[1] else (1, client_id))
+
+
+def _tells(cookie: str, value: Value) -> bool:
+    """Whether a cookie tells one browser from another: a session, or a guard of forms that is random."""
+    return is_session_cookie(cookie) or (is_csrf(cookie) and is_opaque(value.text))
 
 
 def _logs_in(exchange: Exchange, values: Sequence[Value], presented: Sequence[_Key]) -> bool:
@@ -121,8 +134,10 @@ def _given(exchange: Exchange) -> list[_Key]:
     keys: list[_Key] = []
     for value in handed_values(response, exchange.request.path):
         kind, _, name = value.place.partition(":")
-        if kind == "cookie" and is_session_cookie(name):
+        if kind == "cookie" and _tells(name, value):
             keys.append(("cookie", f"{name}={value.text}"))
+        elif value.place in {"location:query/code", "location:fragment/code"}:
+            keys.append(("code", value.text))
         elif kind == "json" and value.name in TOKEN_FIELDS and "*" not in place_pattern(value.place):
             keys.append(("token", value.text))
     return keys

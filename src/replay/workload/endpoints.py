@@ -1,227 +1,255 @@
 """Endpoints from traffic alone: which segments of a path are parameters, and what to call them.
 
-A segment is a parameter by its form (a number, a UUID, a date, a long opaque id), or because many different values
-stand in the same place below the same parent (slugs, names). Versions and words stay as they are.
+A segment is a parameter by its form (a number, a UUID, a date, a long opaque id; ``segments``), or because other
+values stand in the same place (slugs, names; ``opening``). Versions and words stay as they are. A path with and without
+a slash at its end is one endpoint where both were found; the way in which more requests were sent names it. What was
+never found, and matches nothing that was, is one endpoint, ``/{path}``, where there is much of it: a robot's guesses.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from urllib.parse import unquote
 
 from replay.traffic import Endpoint, Exchange
+from replay.workload.names import is_identifier, last_singular, resource_of, singular, snake, unused
+from replay.workload.opening import may_be_value, open_values, value_key
+from replay.workload.routes import Rules
+from replay.workload.segments import DATE, ID, extension, fill, form_of, values_in
+from replay.workload.tree import Forms, Node, Paths, grow, is_version, maybe_version, method_bits, segments_of
 
-_ID = "\0id"
-_DATE = "\0date"
+__all__ = [
+    "LOST",
+    "Endpoints",
+    "SeenPath",
+    "is_identifier",
+    "learn_endpoints",
+    "learn_paths",
+    "resource_of",
+    "singular",
+    "snake",
+]
 
-_NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)*")
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_HEX = re.compile(r"(?=[a-fA-F]*\d)[0-9a-fA-F]{8,}")
-_DATED = re.compile(r"\d{4}-\d{2}(?:-\d{2})?(?:T[0-9:.%A-Za-z+-]*)?")
-_PREFIXED = re.compile(r"[A-Za-z]{1,12}(?:_(?=[A-Za-z0-9]*\d)[A-Za-z0-9]{4,}|-(?:\d{5,}|(?=(?:\D*\d){2})[A-Z0-9]{6,}))")
-_LONG = re.compile(r"[A-Za-z0-9_=~.-]{16,}")
-_VERSION = re.compile(r"v\d+(?:[._]\d+)*(?:[a-z]+\d*)?", re.IGNORECASE)
-_FILE = re.compile(r"(.+)\.([A-Za-z][A-Za-z0-9]{0,4})")
-_SLUG = re.compile(r".*[-_.\d%@:~].*")
-_SURE_SLUG = re.compile(r".*(?:[\d%@:~]|[-_][^-_]+[-_]).*")
+LOST = "/{path}"
+"""The template of the paths that were never found, where they are too many for one each."""
 
-# Words that stand for themselves wherever parameters stand.
-_RESERVED = frozenset(
-    "all batch bulk count current export import latest me new recent search self stats summary".split()
-)
-_SLUGS_AT_LEAST = 10
-_NEW_SHARE = 0.1  # of the requests, those with a value seen only once: new values keep coming
-
-_IRREGULAR = {"people": "person", "children": "child", "statuses": "status", "series": "series", "news": "news"}
-_IDENTIFIERS = {"id", "uuid", "guid", "identifier", "_id"}
+_REST = "\2"
+_OTHER = {ID: DATE, DATE: ID}
+_NOT_FOUND = {400, 404, 405}
+_LOST_KEPT = 20  # so many paths that were never found have endpoints of their own
+_LOST_ASKED = 10  # and, where there are more, those that were asked for so often
+_MEMORY = 65_536
 
 
-@dataclass(slots=True)
-class _Node:
-    count: int = 0
-    children: dict[str, "_Node"] = field(default_factory=dict)
-    open: bool = False  # values that are no words we know are parameters here
+@dataclass(frozen=True, slots=True)
+class SeenPath:
+    """Requests with the same method, path and operation. ``found`` is False where all were answered 400, 404 or 405."""
+
+    method: str
+    path: str
+    operation: str = ""
+    count: int = 1
+    found: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """A template, with the names of each segment's values, and the name of each segment that is one."""
+
+    template: str
+    names: tuple[tuple[str, ...], ...]
+    parameters: tuple[str, ...]
 
 
 class Endpoints:
-    """The endpoints of some traffic. Paths that were not in it are read by the same rules."""
+    """The endpoints of some traffic. Paths that were not in it are read by the same rules.
 
-    def __init__(self, root: _Node) -> None:
+    ``lost`` is how many different paths (by form) that were never found are one endpoint, ``LOST``; 0 where each has
+    its own.
+    """
+
+    def __init__(self, root: Node, rules: Rules | None = None, lost: int = 0) -> None:
+        self.lost = lost
         self._root = root
-        self._known: dict[str, tuple[str, tuple[str, ...]]] = {}
+        self._rules = rules
+        self._forms = Forms()
+        self._readings: dict[tuple[str, ...], _Reading] = {}
 
-    def endpoint(self, method: str, path: str) -> Endpoint:
-        """The endpoint of a request."""
-        return Endpoint(method.upper(), self._read(path)[0])
+    def endpoint(self, method: str, path: str, operation: str = "") -> Endpoint:
+        """The endpoint of a request. ``operation`` is what ``operations.operation_of`` gives."""
+        rule = self._rules.match(method, path) if self._rules else None
+        return Endpoint(method.upper(), rule.template if rule else self._read(path)[1].template, operation)
 
-    def parameters(self, path: str) -> tuple[str, ...]:
-        """A name for each segment of ``path``: the parameter's (``event_id``), or an empty one for a word."""
-        return self._read(path)[1]
+    def parameters(self, path: str, method: str = "") -> tuple[str, ...]:
+        """A name for each segment of ``path``: the parameter's (``event_id``), or an empty one.
 
-    def _read(self, path: str) -> tuple[str, tuple[str, ...]]:
-        known = self._known.get(path)
-        if known is None:
-            known = self._known[path] = _template(self._root, path)
-        return known
+        Empty for a word, for a segment that has values and words (``map;lat=1``), and for one of several that are a
+        value together.
+        """
+        rule = self._rules.match(method, path) if self._rules else None
+        if rule:
+            return rule.parameters
+        keys, reading = self._read(path)
+        if keys[-1:] != (_REST,):
+            return reading.parameters
+        tail = len(segments_of(path)) - len(keys) + 1
+        return reading.parameters if tail == 1 else (*reading.parameters[:-1], *[""] * tail)
+
+    def values(self, path: str, method: str = "") -> tuple[tuple[str, str], ...]:
+        """The parameters of ``path`` in order, each with its value, percent-decoded."""
+        rule = self._rules.match(method, path) if self._rules else None
+        if rule:
+            return rule.values
+        keys, reading = self._read(path)
+        found: list[tuple[str, str]] = []
+        segments = segments_of(path)
+        for index, (key, names) in enumerate(zip(keys, reading.names, strict=True)):
+            texts = ("/".join(segments[index:]),) if key == _REST else values_in(key, segments[index]) if names else ()
+            found += zip(names, map(unquote, texts), strict=False)
+        return tuple(found)
+
+    def _read(self, path: str) -> tuple[tuple[str, ...], _Reading]:
+        keys, node = _walk(self._root, self._forms.keys(path))
+        if node is None and self.lost and _REST not in keys:
+            keys = (_REST,)
+        reading = self._readings.get(keys)
+        if reading is None:
+            if len(self._readings) >= _MEMORY:
+                self._readings.clear()
+            reading = self._readings[keys] = self._slashed(_name(keys), keys, node)
+        return keys, reading
+
+    def _slashed(self, reading: _Reading, keys: tuple[str, ...], node: Node | None) -> _Reading:
+        """``reading`` with a slash at the end of its template, or without, as more requests were sent."""
+        if node is None or keys == ("",):
+            return reading
+        if keys[-1]:
+            slashed = node.children.get("")
+            more = slashed is not None and slashed.ended > node.ended > 0
+            return replace(reading, template=reading.template + "/") if more else reading
+        _, bare = _walk(self._root, keys[:-1])
+        fewer = bare is not None and bare.ended >= node.ended > 0
+        return replace(reading, template=reading.template[:-1]) if fewer else reading
 
 
-def learn_endpoints(exchanges: Iterable[Exchange]) -> Endpoints:
+def learn_endpoints(exchanges: Iterable[Exchange], rules: Rules | None = None) -> Endpoints:
     """Find the endpoints of ``exchanges``. Paths that were never found (404) teach nothing about slugs."""
-    paths: Counter[str] = Counter()
-    found: set[str] = set()
+    counts: Counter[tuple[str, str]] = Counter()
+    found: set[tuple[str, str]] = set()
     for exchange in exchanges:
-        paths[exchange.request.path] += 1
-        if exchange.response is None or exchange.response.status not in {400, 404, 405}:
-            found.add(exchange.request.path)
-    root = _Node()
-    for path, count in sorted(paths.items()):
-        if path not in found:
-            continue
-        node = root
-        for index, segment in enumerate(_segments(path)):
-            node = node.children.setdefault(_form(segment, index) or segment, _Node())
-            node.count += count
-    _open_slugs(root)
-    return Endpoints(root)
+        key = exchange.request.method, exchange.request.path
+        counts[key] += 1
+        if exchange.response is None or exchange.response.status not in _NOT_FOUND:
+            found.add(key)
+    return learn_paths(
+        (SeenPath(method, path, "", count, (method, path) in found) for (method, path), count in counts.items()), rules
+    )
 
 
-@lru_cache(maxsize=4096)
-def singular(word: str) -> str:
-    """``events`` is ``event``, ``categories`` is ``category``, ``addresses`` is ``address``."""
-    if word in _IRREGULAR:
-        return _IRREGULAR[word]
-    if len(word) > 4 and word.endswith("ies"):
-        return word[:-3] + "y"
-    if word.endswith(("sses", "xes", "ches", "shes", "zzes")):
-        return word[:-2]
-    if len(word) > 2 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
-        return word[:-1]
-    return word
+def learn_paths(seen: Iterable[SeenPath], rules: Rules | None = None) -> Endpoints:
+    """Find the endpoints of the paths ``seen``, but for those that ``rules`` name. Their order does not matter."""
+    forms = Forms()
+    found, missing = Paths(), Paths()
+    for one in seen:
+        if rules is None or rules.match(one.method, one.path) is None:
+            (found if one.found else missing).add(forms.keys(one.path), one.count, method_bits(one.method))
+    root = grow(found)
+    open_values(root)
+    return Endpoints(root, rules, _place(root, missing))
 
 
-@lru_cache(maxsize=4096)
-def snake(word: str) -> str:
-    """``checkIns`` and ``check-ins`` are ``check_ins``."""
-    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", word)
-    return re.sub(r"[^0-9A-Za-z]+", "_", spaced).strip("_").lower()
+def _place(root: Node, missing: Paths) -> int:
+    """Find places for the paths that were never found. How many have none, where that is too many to keep."""
+    lost: list[tuple[int, tuple[str, ...]]] = []
+    for keys, count, _ in missing:
+        if _enter(root, keys) is None:
+            lost.append((count, keys))
+    if len(lost) <= _LOST_KEPT:
+        return 0
+    lost.sort(key=lambda one: (-one[0], one[1]))
+    kept = [keys for count, keys in lost[:_LOST_KEPT] if count >= _LOST_ASKED]
+    for keys in kept:
+        _keep(root, keys)
+    return len(lost) - len(kept) + missing.dropped
 
 
-@lru_cache(maxsize=4096)
-def resource_of(template: str) -> str:
-    """What the last word of a template names: ``/v1/events/{event_id}/registrations`` is about a ``registration``."""
-    words = [part for part in template.split("/") if part and "{" not in part and not _VERSION.fullmatch(part)]
-    return _last_singular(words[-1]) if words else ""
-
-
-def is_identifier(name: str) -> bool:
-    """Whether a field called ``name`` (in snake case) holds the id of the thing it stands in."""
-    return name in _IDENTIFIERS
-
-
-def _segments(path: str) -> list[str]:
-    return path.split("/")[1:] if path.startswith("/") else path.split("/")
-
-
-def _form(segment: str, index: int) -> str:
-    """What a segment is by its form alone, or an empty string for what may be a word."""
-    if _VERSION.fullmatch(segment) or not segment:
-        return ""
-    if _DATED.fullmatch(segment):
-        return _DATE
-    if _looks_like_id(segment):
-        return _ID
-    file = _FILE.fullmatch(segment)
-    if file and index and _looks_like_id(file[1]):
-        return f"{_ID}.{file[2]}"
-    return ""
-
-
-def _looks_like_id(segment: str) -> bool:
-    if any(form.fullmatch(segment) for form in (_NUMBER, _UUID, _HEX, _PREFIXED)) or "@" in segment:
-        return True
-    if "%40" in segment:
-        return True
-    if not _LONG.fullmatch(segment):
-        return False
-    digits = sum(character.isdigit() for character in segment)
-    mixed = segment.lower() != segment != segment.upper()
-    return (mixed and digits >= 2) or (segment.isalnum() and digits >= 3)
-
-
-def _open_slugs(root: _Node) -> None:
-    """Merge the children that are slugs into one parameter, from the root downwards."""
-    waiting = [(root, "")]
-    while waiting:
-        node, parent = waiting.pop()
-        slugs = _slugs(node, parent)
-        if slugs:
+def _enter(root: Node, keys: tuple[str, ...]) -> Node | None:
+    """Where a path that was not found ends. An unknown word where ids stand was taken for one by the server too."""
+    node: Node | None = root
+    above = ""
+    for key in keys:
+        if node is None or node.rest:
+            return node
+        known = node.children
+        if key not in known and (ID in known or DATE in known) and may_be_value(key, above):
             node.open = True
-            merged = node.children.setdefault(_ID, _Node())
-            for slug in slugs:
-                _merge(merged, node.children.pop(slug))
-        waiting.extend((child, segment) for segment, child in node.children.items())
+        above, node = _step(node, key, above)
+    return node
 
 
-def _slugs(node: _Node, parent: str) -> list[str]:
-    words = [name for name in node.children if name and name[0] != "\0" and name.lower() not in _RESERVED]
-    words = [word for word in words if not _VERSION.fullmatch(word)]
-    if len(words) < _SLUGS_AT_LEAST:
-        return []
-    if 2 * sum(bool(_SURE_SLUG.fullmatch(word)) for word in words) >= len(words):
-        return [word for word in words if _SLUG.fullmatch(word)]
-    below_a_word = bool(parent) and parent[0] != "\0" and not _VERSION.fullmatch(parent)
-    requests = sum(node.children[word].count for word in words)
-    seen_once = sum(node.children[word].count == 1 for word in words)
-    return words if below_a_word and seen_once >= _NEW_SHARE * requests else []
+def _keep(root: Node, keys: tuple[str, ...]) -> None:
+    node, above = root, ""
+    for key in keys:
+        above, child = _step(node, key, above)
+        node = child if child is not None else node.children.setdefault(above, Node())
 
 
-def _merge(into: _Node, other: _Node) -> None:
-    waiting = [(into, other)]
-    while waiting:
-        target, source = waiting.pop()
-        target.count += source.count
-        for segment, child in source.children.items():
-            if segment in target.children:
-                waiting.append((target.children[segment], child))
-            else:
-                target.children[segment] = child
+def _walk(root: Node, keys: tuple[str, ...]) -> tuple[tuple[str, ...], Node | None]:
+    """The keys as they stand in the tree, and where they end there, or None. The rest, if there is one, is one key."""
+    node: Node | None = root
+    walked: list[str] = []
+    above = ""
+    for key in keys:
+        rest = node is not None and node.rest
+        above, node = _step(node, key, above)
+        if node is None and rest:
+            return (*walked, _REST), None
+        walked.append(above)
+    return tuple(walked), node
 
 
-def _template(root: _Node, path: str) -> tuple[str, tuple[str, ...]]:
-    node: _Node | None = root
+def _step(node: Node | None, key: str, above: str) -> tuple[str, Node | None]:
+    if node is not None:
+        child = node.children.get(key)
+        if child is not None:
+            return key, child
+    if maybe_version(key):
+        key = form_of(key)
+    if node is None:
+        return key, None
+    if ID in key or DATE in key:
+        if node.files and key.startswith(f"{ID}."):
+            key = ID
+        elif key not in node.children and key in _OTHER and _OTHER[key] in node.children:
+            key = _OTHER[key]
+    elif node.open and may_be_value(key, above):
+        key = value_key(node, key)
+    return key, node.children.get(key)
+
+
+def _name(keys: tuple[str, ...]) -> _Reading:
+    """A path's keys as a template, its parameters named after the word before them."""
     parts: list[str] = []
-    names: list[str] = []
-    word = ""  # the literal segment that a parameter is named from
-    for index, segment in enumerate(_segments(path)):
-        form = _form(segment, index)
-        if not form and node is not None and node.open and segment not in node.children and _may_be_slug(segment):
-            form = _ID
-        node = node.children.get(form or segment) if node is not None else None
-        if not form:
-            word = "" if _VERSION.fullmatch(segment) else segment
-            parts.append(segment)
-            names.append("")
-            continue
-        base = f"{_last_singular(word)}_" if word else ""
-        name = _unused(f"{base}date" if form == _DATE else f"{base}id", names)
-        _, dot, suffix = form.partition(".")
-        parts.append(f"{{{name}}}{dot}{suffix}")
-        names.append(name)
-    return "/" + "/".join(parts), tuple(names)
+    taken: dict[str, int] = {}
+    each: list[tuple[str, ...]] = []
+    whole: list[str] = []
+    word = ""
+    for key in keys:
+        own: list[str] = []
+        text = key
+        if key == _REST:
+            own = [unused(f"{last_singular(word)}_path" if word else "path", taken)]
+            text = f"{{{own[0]}}}"
+        elif ID in key or DATE in key:
+            text, own = fill(key, last_singular(word) if word else "", taken)
+        else:
+            named = snake(key).isidentifier() and not is_version(key)
+            word = key if named else ""
+        parts.append(text)
+        each.append(tuple(own))
+        whole.append(own[0] if own and _is_one_value(key) else "")
+    return _Reading("/" + "/".join(parts), tuple(each), tuple(whole))
 
 
-def _may_be_slug(segment: str) -> bool:
-    return bool(segment) and segment.lower() not in _RESERVED and not _VERSION.fullmatch(segment)
-
-
-def _last_singular(word: str) -> str:
-    """``ticket-classes`` is ``ticket_class``: the last of its words in the singular."""
-    first, separator, last = snake(word).rpartition("_")
-    return first + separator + singular(last)
-
-
-def _unused(name: str, names: list[str]) -> str:
-    if name not in names:
-        return name
-    return next(f"{name}_{number}" for number in range(2, len(names) + 3) if f"{name}_{number}" not in names)
+def _is_one_value(key: str) -> bool:
+    return key in {ID, DATE, _REST} or extension(key) == key[1:]

@@ -13,7 +13,10 @@ from replay.traffic import Client, Endpoint, Exchange, Response
 from replay.workload.clients import find_clients, find_strands
 from replay.workload.correlations import Correlation, Credential, Traffic, find_correlations, find_credentials
 from replay.workload.endpoints import learn_endpoints
-from replay.workload.places import place_pattern, sent_values
+from replay.workload.evidence import Pattern, rank
+from replay.workload.moments import Moment, find_moments
+from replay.workload.operations import operation_of
+from replay.workload.places import sent_values
 from replay.workload.visits import Visit, find_visits
 
 
@@ -52,6 +55,8 @@ class Workload:
     visits: tuple[Visit, ...]
     correlations: tuple[Correlation, ...]
     credentials: tuple[Credential, ...]
+    moments: tuple[Moment, ...]
+    patterns: tuple[Pattern, ...]
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -95,7 +100,7 @@ class Workload:
                 }
                 for share in self.mix()
             ],
-            "correlations": self._correlations(),
+            "correlations": [_as_json(pattern) for pattern in self.patterns],
             "credentials": [{"client": name, "columns": list(own)} for name, own in self.columns().items()],
         }
 
@@ -110,21 +115,6 @@ class Workload:
             dict(sorted(statuses.items())),
             round(empty / len(numbers), 6),
         )
-
-    def _correlations(self) -> list[dict[str, Any]]:
-        links = Counter(
-            (
-                link.kind,
-                str(self.endpoints[link.producer]),
-                place_pattern(link.handed),
-                str(self.endpoints[link.consumer]),
-                place_pattern(link.sent),
-            )
-            for link in self.correlations
-        )
-        names = ("kind", "from", "handed", "to", "sent")
-        ranked = sorted(links.items(), key=lambda item: (-item[1], item[0]))
-        return [{**dict(zip(names, link, strict=True)), "count": count} for link, count in ranked]
 
 
 def read_workload(capture: Path) -> Workload:
@@ -144,7 +134,10 @@ def model_workload(exchanges: Iterable[Exchange], *, name: str = "workload", env
     starts_s = tuple((exchange.at - ordered[0].at) / timedelta(seconds=1) for exchange in ordered)
     ends_s = tuple(start_s + max(0.0, exchange.duration_s) for start_s, exchange in zip(starts_s, ordered, strict=True))
     learned = learn_endpoints(ordered)
-    endpoints = tuple(learned.endpoint(exchange.request.method, exchange.request.path) for exchange in ordered)
+    endpoints = tuple(
+        learned.endpoint(exchange.request.method, exchange.request.path, operation_of(exchange.request))
+        for exchange in ordered
+    )
     sent = [
         sent_values(exchange.request, endpoint.template, learned.parameters(exchange.request.path))
         for exchange, endpoint in zip(ordered, endpoints, strict=True)
@@ -168,7 +161,23 @@ def model_workload(exchanges: Iterable[Exchange], *, name: str = "workload", env
         visits=visits,
         correlations=correlations,
         credentials=find_credentials(traffic, correlations),
+        moments=find_moments(traffic),
+        patterns=rank(traffic, correlations),
     )
+
+
+def _as_json(pattern: Pattern) -> dict[str, Any]:
+    return {
+        "kind": pattern.kind,
+        "from": str(pattern.producer),
+        "handed": pattern.handed,
+        "to": str(pattern.consumer),
+        "sent": pattern.sent,
+        "count": pattern.count,
+        "values": pattern.values,
+        "share": round(pattern.share, 6),
+        "evidence": round(pattern.evidence, 1),
+    }
 
 
 def _shape(response: Response | None) -> str | None:

@@ -14,12 +14,13 @@ from replay.scenario.process import LocustProcess, locust_command
 from replay.scenario.schedule import PlannedRequest, Schedule, write_schedule
 
 LOCUSTFILE = """
-from replay.scenario.runtime import PlannedRequest, Replay
+from replay.scenario.runtime import PlannedRequest, Replay, Retry
 
 
 class Production(Replay):
     scenario = "production.data"
     pacing = "{pacing}"
+    on_failure = {on_failure}
 
     def prepare(self, request: PlannedRequest, client: str) -> PlannedRequest:
         {prepare}
@@ -88,6 +89,11 @@ class Rehearsed:
         frame = pd.concat([pq.read_table(file).to_pandas() for file in files])
         return frame.sort_values("request", ignore_index=True)
 
+    def retries(self) -> list[dict[str, Any]]:
+        files = sorted((self.arm / "retries").glob("*.parquet"))
+        rows = [row for file in files for row in pq.read_table(file).to_pylist()]
+        return sorted(rows, key=lambda row: (row["sent_s"], row["attempt"]))
+
     def row(self, request: int) -> dict[str, Any]:
         frame = self.observations()
         rows = frame[frame.request == request]
@@ -120,11 +126,12 @@ class Room:
         *,
         pacing: str = "visits",
         prepare: str = "return request",
+        on_failure: str = '"give_up"',
         capture: dict[str, Any] | None = None,
     ) -> None:
         data = self.folder / "production.data"
         data.mkdir(exist_ok=True)
-        self.locustfile.write_text(LOCUSTFILE.format(pacing=pacing, prepare=prepare))
+        self.locustfile.write_text(LOCUSTFILE.format(pacing=pacing, prepare=prepare, on_failure=on_failure))
         write_schedule(Schedule(tuple(requests), max(r.due_s for r in requests)), data / "schedule.parquet")
         source = capture or {"environment": "production", "hosts": ["api.production.example"]}
         (data / "scenario.json").write_text(json.dumps({"capture": source}))

@@ -10,6 +10,9 @@ from pathlib import Path
 
 NOTES = Path(sys.argv[1]).open("a", encoding="utf-8") if len(sys.argv) > 1 else None  # noqa: SIM115
 tokens = 0
+revoked = 0  # tokens up to this one count no more
+renewal = ""  # the refresh token that may be used, once
+failed: dict[str, int] = {}
 
 
 def answer(status: int, body: bytes = b"", **headers: str) -> bytes:
@@ -22,8 +25,15 @@ def as_json(status: int, value: object, **headers: str) -> bytes:
     return answer(status, json.dumps(value).encode(), Content_Type="application/json", **headers)
 
 
-async def respond(method: str, path: str, headers: dict[str, str]) -> bytes | None:  # noqa: PLR0912 - one case a path
-    global tokens  # noqa: PLW0603
+def token_number(authorization: str) -> int:
+    number = authorization.rpartition("-")[2]
+    return int(number) if number.isdecimal() else 0
+
+
+async def respond(  # noqa: PLR0912 - one case a path
+    method: str, path: str, headers: dict[str, str], body: bytes
+) -> bytes | None:
+    global tokens, revoked, renewal  # noqa: PLW0603
     parts = path.strip("/").split("/")
     match parts[0]:
         case "slow":
@@ -37,6 +47,21 @@ async def respond(method: str, path: str, headers: dict[str, str]) -> bytes | No
         case "token":
             tokens += 1
             return as_json(200, {"access_token": f"stage-token-{tokens}"}, Set_Cookie=f"sid=cookie-{tokens}; Path=/")
+        case "flaky":  # fails so often, so
+            failed[path] = failed.get(path, 0) + 1
+            if failed[path] <= int(parts[1]):
+                return None if parts[2] == "drop" else answer(int(parts[2]), Retry_After="0")
+            return as_json(200, {"id": f"after {parts[1]}"})
+        case "revoke":
+            revoked = tokens
+        case "guarded" if token_number(headers.get("authorization", "")) <= revoked:
+            return as_json(401, {"error": "expired"})
+        case "renew" if body and body.decode() not in {renewal, "password"}:
+            return as_json(400, {"error": "used"})
+        case "renew":
+            tokens += 1
+            renewal = f"renewal={tokens}"
+            return as_json(200, {"access_token": f"stage-token-{tokens}", "renewal": tokens})
         case "broken":
             return as_json(500, {"error": "broken", "access_token": "of no use"})
         case "events" if method == "POST":
@@ -76,7 +101,7 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
                 note = {"at": at, "method": method, "path": path, "query": query, "headers": headers}
                 NOTES.write(json.dumps({**note, "body": body.decode("latin-1"), "connection": connection}) + "\n")
                 NOTES.flush()
-            said = await respond(method, path, headers)
+            said = await respond(method, path, headers, body)
             if said is not None:
                 writer.write(said)
                 await writer.drain()

@@ -140,3 +140,111 @@ def test_extracting_from_headers() -> None:
     assert extract(Extract("header:etag", "4"), response) == '"e"'
     assert extract(Extract("header:absent", "4"), response) is None
     assert extract(Extract("cookie:absent", "4"), response) is None
+
+
+PAGE = b"""<form action="/search"><input name="t" type="hidden" value="no"></form>
+<form action="/orders/7/pay"><input name='t' type=hidden value='a&amp;b'></form>
+<meta name="csrf-token" content="guard">
+<a href="/list?status=open&amp;cursor=c9">more</a><a href='/list?cursor=d1'>x</a>"""
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("html:hidden/t", "no"),
+        ("html:hidden/t@/orders/*/pay", "a&b"),
+        ("html:hidden/t@/orders/*/pay#2", "a&b"),
+        ("html:meta/csrf-token", "guard"),
+        ("html:href/query/cursor@/list", "c9"),
+        ("html:href/query/cursor@/list#2", "d1"),
+        ("html:hidden/absent", None),
+        ("html:href/query/cursor@/list#3", None),
+    ],
+)
+def test_extracting_from_a_page(place: str, value: str | None) -> None:
+    assert extract(Extract(place, "x"), Response(200, (("content-type", "text/html"),), PAGE)) == value
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("xml:/a/b[2]/c", "two"),
+        ("xml:/a/b[1]/c", "<one>"),
+        ("xml:/a/@id", "7"),
+        ("xml:/a/d[1]", "only"),
+        ("xml:/a/absent", None),
+    ],
+)
+def test_extracting_from_xml(place: str, value: str | None) -> None:
+    body = (
+        b"<?xml version='1.0'?><x:a xmlns:x='u' id='7'>"
+        b"<b><c>&lt;one&gt;</c></b><b><c><![CDATA[two]]></c></b><d>only</d></x:a>"
+    )
+    assert extract(Extract(place, "x"), Response(200, (), body)) == value
+
+
+def test_entities_that_a_document_declares_are_not_expanded() -> None:
+    body = b'<!DOCTYPE a [<!ENTITY x "yyyy"><!ENTITY z "&x;&x;">]><a><b>&z;</b></a>'
+    assert extract(Extract("xml:/a/b", "x"), Response(200, (), body)) is None
+
+
+def test_extracting_parts_of_urls() -> None:
+    headers = (
+        ("Location", "https://x.test/baskets/64/checkout?code=c%2F1&state=s"),
+        ("Link", '</list?page=1>; rel="first", <https://x.test/list?q=a,b&cursor=c9>; rel="next"'),
+        ("Set-Cookie", "guard=a%2Fb; Path=/"),
+        ("ETag", 'W/"e1"'),
+    )
+    response = Response(200, headers, b'{"links": [{"next": "/list?cursor=c9#x"}]}')
+    found = {
+        "location": "checkout",
+        "location:path/2": "64",
+        "location:query/code": "c/1",
+        "link:next/query/cursor": "c9",
+        "link:prev/query/cursor": None,
+        "json:/links/0/next~query/cursor": "c9",
+        "json:/links/0/next~query/absent": None,
+        "cookie:guard": "a%2Fb",
+        "cookie:guard~decoded": "a/b",
+        "header:etag": '"e1"',
+    }
+    for place, value in found.items():
+        assert extract(Extract(place, "x"), response) == value, place
+
+
+def test_a_list_of_etags_keeps_its_form(planned: Plan) -> None:
+    request = planned(0, headers=(("If-None-Match", 'W/"a", "b"'),))
+    values = {Inject("header:if-none-match", '"a"', 0): '"b"', Inject("header:if-none-match", '"b"', 1): '"c"'}
+    assert inject(request, values).headers == (("If-None-Match", 'W/"b", "c"'),)
+
+
+def test_a_file_keeps_its_ending(planned: Plan) -> None:
+    assert put(planned(0, "/exports/77.csv"), "path", "77", "8 1").path == "/exports/8%201.csv"
+
+
+@given(in_a_line.filter(lambda text: "\x7f" not in text and text.strip() == text))
+def test_xml_is_replaced_in_place(planned: Plan, value: str) -> None:
+    body = b"<!-- c --><t:a xmlns:t='u'><t:b k='1'>old</t:b>\n <c/></t:a>"
+    text = put(planned(0, body=body), "xml:/a/b", "old", value).body or b""
+    assert text.startswith(b"<!-- c --><t:a xmlns:t='u'><t:b k='1'>")
+    assert text.endswith(b"</t:b>\n <c/></t:a>")
+    assert extract(Extract("xml:/a/b", "x"), Response(200, (), text)) == value.strip()
+
+
+@given(anything)
+def test_a_part_of_a_form_is_replaced(planned: Plan, value: str) -> None:
+    body = (
+        b'--e7\r\nContent-Disposition: form-data; name="id"\r\n\r\nold\r\n'
+        b'--e7\r\nContent-Disposition: form-data; name="f"; filename="old"\r\n\r\nold\r\n--e7--\r\n'
+    )
+    request = planned(0, body=body, headers=(("Content-Type", "multipart/form-data; boundary=e7"),))
+    changed = put(request, "form:id", "old", value).body
+    assert changed == body.replace(b'"id"\r\n\r\nold', b'"id"\r\n\r\n' + value.encode(), 1)
+
+
+@given(
+    st.binary(max_size=300), st.sampled_from(["html:hidden/a", "html:href/path/1@/a", "xml:/a/b", "json:/a~query/b"])
+)
+def test_extracting_from_rubbish_never_raises(body: bytes, place: str) -> None:
+    extract(Extract(place, "x"), Response(200, (("link", body.decode("latin-1")),), body))
+    extract(Extract("link:next/query/a", "x"), Response(200, (("link", body.decode("latin-1")),), body))

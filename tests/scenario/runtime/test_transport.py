@@ -170,3 +170,53 @@ def test_an_answer_that_breaks_off_is_an_error(data: bytes) -> None:
         answer.feed(data)
     with pytest.raises(NotHttpError):
         answer.end()
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_connection_may_be_there_before_its_request_is_due(planned: Plan) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hello) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        clock = Clock()
+        client = HttpClient(parse_target(f"http://127.0.0.1:{server.server_port}"), timeout_s=5, clock=clock)
+        clock.now = 9.0
+        opened = client.open("c1")
+        clock.now = 10.0
+        data = client.encode(planned(0))
+        client.push(opened, data)
+        assert opened.pushed == len(data)
+        clock.now = 11.0
+        reply = client.send(planned(0), data, opened, 10.0)
+        assert (reply.sent_s, reply.done_s, reply.error) == (10.0, 11.0, "")
+        kept = client.open("c1")
+        assert kept.is_used
+        client.release("c1", kept)
+        assert client.open("c1").connection is kept.connection
+        server.shutdown()
+
+
+def test_a_connection_that_comes_late_is_the_target_s_doing(planned: Plan) -> None:
+    clock = Clock()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        client = HttpClient(parse_target(f"http://127.0.0.1:{silent.getsockname()[1]}"), timeout_s=0.2, clock=clock)
+        opened = client.open("c1")
+        opened.begun_s, opened.ended_s = 9.0, 12.0
+        clock.now = 12.0
+        assert client.send(planned(0), None, opened, 10.0).sent_s == 10.0
+        opened = client.open("c1")
+        opened.begun_s = 11.0  # asked for when it was due already, since an answer came late
+        assert client.send(planned(0), None, opened, 10.0).sent_s == 11.0
+
+
+def test_what_was_never_tried_was_not_sent(planned: Plan) -> None:
+    reply = HttpClient(parse_target("http://nowhere.invalid"), timeout_s=1).send(planned(0))
+    assert reply.error
+    assert (reply.sent_s, reply.done_s) == (None, None)

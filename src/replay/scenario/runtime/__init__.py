@@ -6,12 +6,13 @@ this room but ``user`` and ``options`` do without locust, and are tested without
 
 from typing import TYPE_CHECKING, Any
 
+from replay.scenario.runtime.retries import Retry
 from replay.scenario.schedule import PlannedRequest
 
 if TYPE_CHECKING:
     from replay.scenario.runtime.user import Replay
 
-__all__ = ["PlannedRequest", "Replay"]
+__all__ = ["PlannedRequest", "Replay", "Retry"]
 
 
 def __getattr__(name: str) -> Any:

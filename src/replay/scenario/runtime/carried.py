@@ -1,9 +1,11 @@
 """The values that Stage hands out during a replay, carried from one client's answers into its later requests. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from replay.scenario.identities import Identities
+from replay.scenario.runtime.clock import render
 from replay.scenario.runtime.places import extract
 from replay.scenario.schedule import Extract, Inject, PlannedRequest
 from replay.traffic import Response
@@ -34,10 +36,19 @@ def find_renewals(requests: Sequence[PlannedRequest]) -> dict[str, frozenset[str
 
 
 class CarriedValues:
-    """What each answered request handed out, under its number and the value's name, and why others did not."""
+    """What each answered request handed out, under its number and the value's name, and why others did not.
 
-    def __init__(self, identities: Identities, renewals: Mapping[str, frozenset[str]]) -> None:
+    ``now`` gives the time that requests with a date in them are sent at.
+    """
+
+    def __init__(
+        self,
+        identities: Identities,
+        renewals: Mapping[str, frozenset[str]],
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self._identities = identities
+        self._now = now
         self._renewals = renewals
         self._values: dict[tuple[int, str], str] = {}
         self._latest: dict[tuple[str, str, str], str] = {}
@@ -84,6 +95,8 @@ class CarriedValues:
                 if value is None:
                     never = Missing(f"no value from request {injection.origin} (it hands out none)", injection.origin)
                     return self._lost.get(injection.origin, never)
+            elif injection.clock:
+                value = render(injection.clock, self._now(), injection.offset_s)
             else:
                 value = self._identities.get(planned.client, {}).get(injection.credential)
                 if value is None:

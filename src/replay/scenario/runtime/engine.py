@@ -9,13 +9,23 @@ import gevent
 import gevent.event
 import gevent.pool
 
-from replay.evidence.values import Observation, Outcome, outcome_of
-from replay.scenario.runtime.carried import CarriedValues, Missing
+from replay.evidence.values import Observation, Outcome
+from replay.scenario.runtime.alarm import Alarm
+from replay.scenario.runtime.backlog import Backlog
+from replay.scenario.runtime.carried import CarriedValues
+from replay.scenario.runtime.making import Made, Maker, NotReadyError
 from replay.scenario.runtime.pacing import moment, predecessors
-from replay.scenario.runtime.places import NoPlaceError, inject
 from replay.scenario.runtime.recorder import Recorder, unsent
+from replay.scenario.runtime.retries import Policies
+from replay.scenario.runtime.retrying import Retrier, Retrying, outcome_of_reply
 from replay.scenario.runtime.transport import HttpClient, Reply
 from replay.scenario.schedule import PlannedRequest
+
+_AHEAD_S = 0.02  # a request is made ready so long before it is due, so that only sending it is left
+_OPEN_AHEAD_S = 0.0015  # and it has its connection, so near that no other request of its client would be done with one
+_MAKING_S = 0.0003  # what it takes to make one, as a rule
+_KEEPING_S = 0.0005  # what it takes to keep an answer, at most, and what each byte of it adds: its shape is found
+_KEEPING_S_A_BYTE = 2.5e-8
 
 
 class ArmClock:
@@ -46,16 +56,24 @@ class Play:
     recorder: Recorder
     prepare: Callable[[PlannedRequest, str], PlannedRequest]
     observed: Callable[[PlannedRequest, Observation], None]
+    policies: Policies
+    seed: int
 
 
 class Engine:
-    """Plays planned requests: one greenlet each from the moment it is due, so that none can delay another."""
+    """Plays planned requests: one greenlet each from shortly before it is due, so that none can delay another."""
 
     def __init__(self, requests: Sequence[PlannedRequest], clock: ArmClock, play: Play) -> None:
         self._requests = requests
         self._clock = clock
         self._play = play
         self._greenlets = gevent.pool.Group()
+        self._alarm = Alarm(clock)
+        self._backlog = Backlog(self._alarm, clock, self._break)
+        self._maker = Maker(play.values, play.prepare, play.client)
+        by_number = {planned.request: planned for planned in requests}
+        retrying = Retrying(play.policies, play.seed, play.last_s)
+        self._retrier = Retrier(retrying, by_number, clock, self._maker, play.recorder)
         self._answered: dict[int, gevent.event.AsyncResult] = {
             number: gevent.event.AsyncResult() for planned in requests for number in predecessors(planned, play.pacing)
         }
@@ -65,12 +83,16 @@ class Engine:
 
     def run(self) -> None:
         """Play to the end: returns when the last request is answered or given up. Raises what broke in the engine."""
-        for planned in self._requests:
-            self._sleep_until(planned.due_s)
-            if self._stopped or self._broken:
-                break
-            self._greenlets.start(gevent.Greenlet(self._one, planned))
-        self._greenlets.join()
+        try:
+            for planned in self._requests:
+                self._sleep_until(planned.due_s - _AHEAD_S)
+                if self._stopped or self._broken:
+                    break
+                self._greenlets.start(gevent.Greenlet(self._one, planned))
+            self._greenlets.join()
+        finally:
+            self._alarm.close()
+            self._backlog.finish()
         if self._broken:
             raise self._broken
 
@@ -78,10 +100,14 @@ class Engine:
         """Give up what is under way. Requests that had left are recorded as such."""
         self._stopped = True
         self._greenlets.kill()
+        self._backlog.finish()
 
-    def _sleep_until(self, due_s: float) -> None:
+    def _break(self, error: Exception) -> None:
+        self._broken = self._broken or error
+
+    def _sleep_until(self, moment_s: float) -> None:
         # A timer may fire a little early, as it starts from the loop's own idea of now.
-        while (left_s := due_s - self._clock()) > 0:
+        while (left_s := moment_s - self._clock()) > 0:
             gevent.sleep(left_s)
 
     def _one(self, planned: PlannedRequest) -> None:
@@ -91,46 +117,50 @@ class Engine:
         except gevent.GreenletExit:
             pass  # stopped: the recorder's close accounts for it
         except Exception as error:  # noqa: BLE001 - a defect here must end the run and not only this greenlet
-            self._broken = self._broken or error
+            self._break(error)
         finally:
             if answered := self._answered.get(planned.request):
                 answered.set(self._clock() if done_s is None else done_s)
 
     def _wait_and_send(self, planned: PlannedRequest) -> float | None:
         """Play one request. When it was answered or given up; None where it was not sent."""
-        play = self._play
         answers = []
-        for number in predecessors(planned, play.pacing):
+        for number in predecessors(planned, self._play.pacing):
             try:
-                answers.append(self._answered[number].get(timeout=max(0.0, play.last_s - self._clock())))
+                answers.append(self._answered[number].get(timeout=max(0.0, self._play.last_s - self._clock())))
             except gevent.Timeout:
                 why = f"the replay ended while it waited for request {number}"
                 self._not_sent(planned, why, self._roots.get(number, number))
                 return None
-        waited_s = moment(planned.due_s, answers).waited_s
-        needed = play.values.needed(planned)
-        if isinstance(needed, Missing):
-            self._not_sent(planned, needed.error, needed.caused_by)
-            return None
+        self._alarm.await_quiet(_MAKING_S, planned.due_s - _AHEAD_S / 2)
         try:
-            ready = play.prepare(inject(planned, needed), planned.client)
-        except NoPlaceError as error:
-            self._not_sent(planned, f"{error}", None)
+            made = self._maker.make(planned)
+        except NotReadyError as error:
+            self._not_sent(planned, str(error), error.caused_by)
             return None
-        except Exception as error:  # noqa: BLE001 - prepare is the user's own code
-            self._not_sent(planned, f"prepare raised {type(error).__name__}: {error}", None)
-            return None
+        waited_s = moment(planned.due_s, answers).waited_s
         handed_s = self._clock()
         try:
-            reply = play.client.send(ready)
-        except ValueError as error:
-            self._not_sent(planned, str(error), None)
-            return None
+            reply = self._send_at(planned.due_s + waited_s, made)
         except gevent.GreenletExit:
-            self._record(planned, _stopped(planned, waited_s, handed_s, play.recorder.worker))
+            self._record(planned, _stopped(planned, waited_s, handed_s, self._play.recorder.worker))
             raise
-        self._keep(planned, reply, _observation(planned, waited_s, reply, play.recorder.worker))
-        return reply.done_s
+        takes_s = _KEEPING_S + (reply.answer.size_bytes * _KEEPING_S_A_BYTE if reply.answer else 0.0)
+        self._backlog.put(lambda: self._keep(planned, waited_s, reply), takes_s)
+        last = self._retrier.follow(planned, reply)
+        self._carry(planned, last)
+        return last.done_s
+
+    def _send_at(self, due_s: float, made: Made) -> Reply:
+        client, request = self._play.client, made.request
+        self._sleep_until(due_s - _OPEN_AHEAD_S)
+        opened = client.open(request.client)
+        try:
+            self._alarm.wait_until(due_s, lambda: client.push(opened, made.data))
+        except gevent.GreenletExit:
+            client.release(request.client, opened)
+            raise
+        return client.send(request, made.data, opened, due_s)
 
     def _not_sent(self, planned: PlannedRequest, error: str, caused_by: int | None) -> None:
         root = planned.request if caused_by is None else caused_by
@@ -139,16 +169,20 @@ class Engine:
         waited_s = max(0.0, self._clock() - planned.due_s)
         self._record(planned, unsent(planned, self._play.recorder.worker, error, caused_by, waited_s))
 
-    def _keep(self, planned: PlannedRequest, reply: Reply, observation: Observation) -> None:
-        play = self._play
-        response = reply.answer.response() if reply.answer and not reply.error else None
-        if response:
-            play.values.answered(planned, response)
+    def _carry(self, planned: PlannedRequest, reply: Reply) -> None:
+        """Let the requests that follow have what a reply hands out."""
+        if reply.answer and not reply.error:
+            self._play.values.answered(planned, reply.answer.response())
         else:
-            play.values.failed(planned, reply.error)
+            self._play.values.failed(planned, reply.error)
+
+    def _keep(self, planned: PlannedRequest, waited_s: float, reply: Reply) -> None:
+        """Record what became of the first attempt, which is what arms are compared by."""
+        recorder = self._play.recorder
+        observation = _observation(planned, waited_s, reply, recorder.worker)
         self._record(planned, observation)
-        body = response.body if response else b""
-        play.recorder.sample(observation, body or b"", play.values.secrets(planned.client))
+        body = reply.answer.response().body if reply.answer and not reply.error else None
+        recorder.sample(observation, body or b"", self._play.values.secrets(planned.client))
 
     def _record(self, planned: PlannedRequest, observation: Observation) -> None:
         if self._play.recorder.record(observation):
@@ -158,11 +192,6 @@ class Engine:
 def _observation(planned: PlannedRequest, waited_s: float, reply: Reply, worker: str) -> Observation:
     answer = reply.answer
     whole = answer if answer and not reply.error else None
-    shape = whole.shape if whole else None
-    if whole and shape is not None:
-        outcome = outcome_of(whole.status, shape)
-    else:
-        outcome = Outcome.TIMEOUT if reply.timed_out else Outcome.NO_CONNECTION
     return Observation(
         request=planned.request,
         visit=planned.visit,
@@ -176,10 +205,10 @@ def _observation(planned: PlannedRequest, waited_s: float, reply: Reply, worker:
         status=answer.status or None if answer else None,
         size_bytes=answer.size_bytes if answer else None,
         digest=whole.digest if whole else None,
-        shape=shape,
+        shape=whole.shape if whole else None,
         expected_status=planned.expected_status,
         expected_shape=planned.expected_shape,
-        outcome=outcome,
+        outcome=outcome_of_reply(reply),
         error=reply.error or None,
         caused_by=None,
         worker=worker,

@@ -10,6 +10,7 @@ from typing import Any
 from locust.argument_parser import LocustArgumentParser
 
 from replay.errors import InputError
+from replay.scenario.pace import DEFAULT_SEED
 from replay.target import PRODUCTION, Target, check_allowed, check_not_production, parse_environment, parse_target
 
 DEFAULT_TIMEOUT_S = 30.0
@@ -25,7 +26,9 @@ class Options:
     duration_s: float | None = None
     speed: float = 1.0
     scale: float = 1.0
+    seed: int = DEFAULT_SEED
     identities: Path | None = None
+    pools: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()
     timeout_s: float = DEFAULT_TIMEOUT_S
     worker: str = ""
@@ -43,7 +46,9 @@ def register(parser: LocustArgumentParser) -> None:
     add("--duration", _positive, metavar="SECONDS", help="cut or repeat the schedule to this length")
     add("--speed", _positive, 1.0, metavar="X", help="time compressed X times")
     add("--scale", _positive, 1.0, metavar="X", help="visits multiplied by X")
+    add("--seed", int, DEFAULT_SEED, metavar="N", help="draws when copies of visits start, and retries")
     add("--identities", metavar="FILE", help="Stage's credentials for the capture's clients, as CSV")
+    add("--pool", default=[], action="append", metavar="PARAMETER=FILE", help="Stage's own values; repeatable")
     add("--allow", default=[], action="append", metavar="HOST", help="refuse any --host but this; repeatable")
     add("--timeout", _positive, DEFAULT_TIMEOUT_S, metavar="SECONDS", help="give up an answer that takes longer")
     add("--worker-name", default="", metavar="NAME", help="name of this process in the evidence")
@@ -58,7 +63,9 @@ def read(parsed: argparse.Namespace) -> Options:
         duration_s=parsed.duration,
         speed=parsed.speed,
         scale=parsed.scale,
+        seed=parsed.seed,
         identities=Path(parsed.identities) if parsed.identities else None,
+        pools=tuple(parsed.pool or ()),
         allow=tuple(parsed.allow or ()),
         timeout_s=parsed.timeout,
         worker=parsed.worker_name,

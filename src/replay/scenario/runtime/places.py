@@ -8,13 +8,20 @@ import re
 from collections.abc import Callable, Mapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
-from urllib.parse import quote, unquote, unquote_plus, urlsplit
+from urllib.parse import quote, unquote, unquote_plus
 
+from replay.documents.html import html_value
+from replay.documents.multipart import is_multipart, multipart_fields
+from replay.documents.urls import link_header, url_part
+from replay.documents.xml import replaced, xml_leaves
 from replay.scenario.schedule import Extract, Inject, PlannedRequest
 from replay.traffic import Headers, Response
 
 _IN_A_SEGMENT = "!$&'()*+,;=:@"  # what RFC 3986 lets stand in a path segment besides the unreserved
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_FILE = re.compile(r"([^.]+)(\.[A-Za-z][A-Za-z0-9]{1,4})")
+_PART = re.compile(r"~((?:path|query|fragment)/.*)$", re.DOTALL)
+_ETAG = re.compile(r'(?:W/)?("[^"]*")')
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
 
 
@@ -43,10 +50,11 @@ def _at(planned: PlannedRequest, place: str, values: dict[str, str]) -> PlannedR
     if kind == "query":
         return dataclasses.replace(planned, query=_in_pairs(planned.query, place, values))
     if kind == "form":
-        text = _in_pairs((planned.body or b"").decode("latin-1"), place, values)
-        return dataclasses.replace(planned, body=text.encode("latin-1"))
+        return dataclasses.replace(planned, body=_in_form(planned, place, values))
     if kind == "json":
         return dataclasses.replace(planned, body=_in_json(planned.body, name, place, values))
+    if kind == "xml":
+        return dataclasses.replace(planned, body=_in_xml(planned.body, name, place, values))
     if any(_CONTROL.search(value) for value in values.values()):
         raise NoPlaceError(f"a value for {place} has control characters")
     if kind == "header":
@@ -65,9 +73,12 @@ def _in_path(path: str, values: dict[str, str]) -> str:
     result = list(segments)
     for captured, value in values.items():
         equal = [index for index, segment in enumerate(segments) if captured in (unquote(segment), segment)]
-        if not equal:
+        files = [index for index, segment in enumerate(segments) if captured == unquote(_stem(segment))]
+        if not equal and not files:
             raise NoPlaceError("the path does not hold the value that was to be replaced")
-        result[equal[-1]] = quote(value, safe=_IN_A_SEGMENT)
+        index = equal[-1] if equal else files[-1]
+        ending = "" if equal else segments[index][len(_stem(segments[index])) :]
+        result[index] = quote(value, safe=_IN_A_SEGMENT) + ending
     return "/".join(result)
 
 
@@ -90,6 +101,47 @@ def _in_pairs(text: str, place: str, values: dict[str, str]) -> str:
     if missing:
         raise NoPlaceError(f"{place} does not hold the value that was to be replaced")
     return "&".join(pairs)
+
+
+def _stem(segment: str) -> str:
+    """A segment without the ending of a file."""
+    file = _FILE.fullmatch(segment)
+    return file[1] if file else segment
+
+
+def _in_form(planned: PlannedRequest, place: str, values: dict[str, str]) -> bytes:
+    body = planned.body or b""
+    content_type = next((text for name, text in planned.headers if name.lower() == "content-type"), "")
+    if not is_multipart(content_type):
+        return _in_pairs(body.decode("latin-1"), place, values).encode("latin-1")
+    name = place.partition(":")[2]
+    missing = set(values)
+    for field, start, end in reversed(list(multipart_fields(content_type, body))):
+        captured = body[start:end].decode("utf-8", "replace")
+        if field == name and captured in values:
+            body = body[:start] + values[captured].encode("utf-8", "surrogatepass") + body[end:]
+            missing.discard(captured)
+    if missing:
+        raise NoPlaceError(f"{place} does not hold the value that was to be replaced")
+    return body
+
+
+def _in_xml(body: bytes | None, path: str, place: str, values: dict[str, str]) -> bytes:
+    value = next(iter(values.values()))
+    if _CONTROL.search(value):
+        raise NoPlaceError(f"a value for {place} has control characters")
+    text, charset = _decoded(body or b"")
+    changed = replaced(text, {path: value})
+    if changed is None:
+        raise NoPlaceError(f"the body has no {place}")
+    return changed.encode(charset, "xmlcharrefreplace")
+
+
+def _decoded(body: bytes) -> tuple[str, str]:
+    try:
+        return body.decode("utf-8"), "utf-8"
+    except UnicodeDecodeError:
+        return body.decode("latin-1"), "latin-1"
 
 
 def _in_json(body: bytes | None, pointer: str, place: str, values: dict[str, str]) -> bytes:
@@ -131,10 +183,11 @@ def _in_headers(planned: PlannedRequest, name: str, place: str, change: Callable
 def _in_text(text: str, values: dict[str, str]) -> str | None:
     if text in values:
         return values[text]
-    for captured, value in values.items():
-        if captured and captured in text:  # `Token abc`
-            return text.replace(captured, value, 1)
-    return None
+    present = [captured for captured in values if captured and captured in text]  # `Token abc`, `"tag1", "tag2"`
+    if not present:
+        return None
+    one_of = re.compile("|".join(map(re.escape, sorted(present, key=len, reverse=True))))
+    return one_of.sub(lambda match: values[match[0]], text)
 
 
 def _in_cookie(text: str, name: str, values: dict[str, str]) -> str | None:
@@ -171,12 +224,44 @@ def extract(wanted: Extract, response: Response) -> str | None:
     """The value that stands at the extraction's place of a response, or None where it has none."""
     kind, _, name = wanted.place.partition(":")
     if kind == "json":
-        return _from_json(response.body, name)
+        pointer, tilde, part = _with_part(name)
+        text = _from_json(response.body, pointer)
+        return url_part(text, part) if tilde and text else text
     if kind == "cookie":
-        return _from_cookies(response.headers, name)
+        text = _from_cookies(response.headers, name.removesuffix("~decoded"))
+        return unquote(text) if text and name.endswith("~decoded") else text
     if kind == "location":
-        return _last_segment(response.header("location") or "")
+        return url_part(response.header("location") or "", name or "path/1")
+    if kind == "link":
+        return _from_links(response.headers, name)
+    if kind in {"html", "xml"}:
+        text, _ = _decoded(response.body or b"")
+        return html_value(text, name) if kind == "html" else _from_xml(text, name)
+    if wanted.place == "header:etag":
+        tag = _ETAG.search(response.header("etag") or "")
+        return tag[1] if tag else None
     return (response.header(name) or None) if kind == "header" else None
+
+
+def _with_part(name: str) -> tuple[str, str, str]:
+    """A JSON pointer, and the part of the URL there: a tilde that escapes nothing stands between them."""
+    match = _PART.search(name)
+    return (name[: match.start()], "~", match[1]) if match else (name, "", "")
+
+
+def _from_links(headers: Headers, place: str) -> str | None:
+    relation, _, part = place.partition("/")
+    for key, text in headers:
+        if key.lower() == "link":
+            for found, url in link_header(text):
+                if found == relation and (value := url_part(url, part)):
+                    return value
+    return None
+
+
+def _from_xml(text: str, path: str) -> str | None:
+    leaves = {leaf.path: leaf.text for leaf in xml_leaves(text)}
+    return leaves.get(path) or leaves.get(re.sub(r"\[\d+\]", "", path)) or None
 
 
 def _from_json(body: bytes | None, pointer: str) -> str | None:
@@ -206,14 +291,6 @@ def _unquoted(value: str) -> str:
         return next((morsel.value for morsel in SimpleCookie(f"v={value}").values()), value)
     except CookieError:
         return value
-
-
-def _last_segment(url: str) -> str | None:
-    try:
-        path = urlsplit(url).path
-    except ValueError:
-        return None
-    return unquote(path.rstrip("/").rpartition("/")[2]) or None
 
 
 def _pointer_parts(pointer: str) -> list[str]:

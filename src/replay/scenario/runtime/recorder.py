@@ -13,7 +13,7 @@ import gevent.threadpool
 import pyarrow.parquet as pq
 
 from replay.evidence.files import OBSERVATION_SCHEMA, ArmFolder, write_json
-from replay.evidence.values import Observation, Outcome, Sample
+from replay.evidence.values import Attempt, Observation, Outcome, Sample
 from replay.scenario.schedule import PlannedRequest
 
 _SEGMENT_EVERY_S = 1.0
@@ -48,6 +48,8 @@ class Recorder:
         self._planned = len(planned)
         self._open = {request.request: request for request in planned}
         self._batch: list[Observation] = []
+        self._retried: list[Attempt] = []
+        self._retries = 0
         self._lateness: list[float] = []
         self._sampled: dict[tuple[str, str], int] = {}
         self._on_failure = on_failure
@@ -59,6 +61,7 @@ class Recorder:
         if folder:
             folder.create()
             self._segments = folder.observations(worker)
+            self._retry_segments = folder.retries(worker)
             # The first table costs some tenths of a second, which no request should pay for.
             pq.write_table(OBSERVATION_SCHEMA.empty_table(), io.BytesIO(), compression="zstd")
 
@@ -84,6 +87,12 @@ class Recorder:
         if self._folder:
             self._batch.append(observation)
         return True
+
+    def retried(self, attempt: Attempt) -> None:
+        """Take an attempt after the first: no request is known by it."""
+        self._retries += 1
+        if self._folder:
+            self._retried.append(attempt)
 
     def sample(self, observation: Observation, body: bytes, secrets: frozenset[str]) -> None:
         """Keep a response to be shown, where there are too few of its kind yet."""
@@ -120,6 +129,7 @@ class Recorder:
             self.record(unsent(planned, self.worker, reason or "the replay ended before it"))
         if self._folder:
             self._segments.write(self._batch)
+            self._retry_segments.write(self._retried)
             self._write_summary(complete=complete, reason=reason, ended=True)
         return complete
 
@@ -133,6 +143,7 @@ class Recorder:
             "planned": self._planned,
             "observed": self._planned - len(self._open),
             "sent": len(late),
+            "retries": self._retries,
             "lateness_p50_s": _quantile(late, 0.50),
             "lateness_p99_s": _quantile(late, 0.99),
             "lateness_max_s": late[-1] if late else None,
@@ -149,7 +160,8 @@ class Recorder:
         while True:
             gevent.sleep(_SEGMENT_EVERY_S)
             batch, self._batch = self._batch, []
-            writing = pool.spawn(self._segments.write, batch)
+            retried, self._retried = self._retried, []
+            writing = pool.spawn(self._write, batch, retried)
             try:
                 # Not to be cut short by the close: what is being written is written.
                 writing.get()
@@ -158,8 +170,13 @@ class Recorder:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, there is no evidence
                 self._batch = [*batch, *self._batch]
+                self._retried = [*retried, *self._retried]
                 self._on_failure(f"evidence cannot be written: {error}")
                 return
+
+    def _write(self, batch: Sequence[Observation], retried: Sequence[Attempt]) -> None:
+        self._retry_segments.write(retried)  # first: written twice they do no harm
+        self._segments.write(batch)
 
 
 def unsent(

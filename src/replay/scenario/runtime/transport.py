@@ -48,6 +48,22 @@ class Reply:
     timed_out: bool = False
 
 
+@dataclass(slots=True)
+class Opened:
+    """A connection that is there for a request, or why there is none; when it was asked for, and when that was done.
+
+    ``pushed`` bytes of the request have left by it, the first at ``sent_s``.
+    """
+
+    begun_s: float
+    ended_s: float = 0.0
+    connection: "_Connection | None" = None
+    error: OSError | None = None
+    is_used: bool = False
+    sent_s: float | None = None
+    pushed: int = 0
+
+
 class _StaleError(Exception):
     """A kept connection was closed before any byte of the answer came."""
 
@@ -75,22 +91,60 @@ class HttpClient:
         if self._tls:
             self._tls.load_default_certs()
 
-    def send(self, planned: PlannedRequest) -> Reply:
+    def encode(self, planned: PlannedRequest) -> bytes:
+        """The request as it goes over the wire. Raises ValueError where it cannot be written."""
+        return request_bytes(self._target, planned)
+
+    def open(self, client: str) -> "Opened":
+        """A connection for a request of ``client``'s that is about to be sent: a kept one, or a new one.
+
+        Never raises for what the target does. It is to be given to ``send``, or back to ``release``.
+        """
+        begun_s = self._clock()
+        opened = Opened(begun_s, connection=self._kept(client))
+        opened.is_used = opened.connection is not None
+        if opened.connection is None:
+            try:
+                opened.connection = self._connect(begun_s + self._timeout_s)
+            except OSError as error:
+                opened.error = error
+        opened.ended_s = self._clock()
+        return opened
+
+    def push(self, opened: "Opened", data: bytes) -> None:
+        """Begin to send: as much as leaves without waiting. Never raises; ``send`` does the rest."""
+        opened.sent_s = self._clock()
+        if opened.connection:
+            opened.pushed = opened.connection.push(data)
+
+    def release(self, client: str, opened: "Opened") -> None:
+        """Keep a connection that was not needed after all."""
+        if opened.connection:
+            self._idle.setdefault(client, []).append(opened.connection)
+
+    def send(
+        self, planned: PlannedRequest, data: bytes | None = None, opened: "Opened | None" = None, due_s: float = 0.0
+    ) -> Reply:
         """Send a request on behalf of its client and read the answer.
 
-        Never raises for what the target does; raises ValueError where the request itself cannot be written.
+        ``data`` is what ``encode`` made of it and ``opened`` its connection, where that was done before; ``due_s`` is
+        then the moment that it was done for: a connection that took until after it is the target's doing, and the
+        request counts as sent when it was due. Never raises for what the target does; raises ValueError where the
+        request itself cannot be written.
         """
-        client, method = planned.client, planned.method
-        reply = Reply()
-        deadline = self._clock() + self._timeout_s
-        data = request_bytes(self._target, planned)
+        data = self.encode(planned) if data is None else data
+        opened = opened or self.open(planned.client)
+        sent_s = self._clock() if opened.sent_s is None else opened.sent_s
+        reply = Reply(sent_s=max(due_s, opened.begun_s) if opened.ended_s > due_s else sent_s)
+        deadline = (reply.sent_s or 0.0) + self._timeout_s
         try:
             try:
-                self._exchange(client, method, data, deadline, reply, fresh=False)
+                self._exchange(planned, data, deadline, reply, opened)
             except _StaleError:
-                if method not in _IDEMPOTENT:
+                if planned.method not in _IDEMPOTENT:
                     raise ConnectionError("a kept connection was closed before the answer") from None
-                self._exchange(client, method, data, deadline, reply, fresh=True)
+                fresh = Opened(self._clock(), connection=self._connect(deadline))
+                self._exchange(planned, data, deadline, reply, fresh)
         except TimeoutError as error:
             reply.timed_out = not isinstance(error, _ConnectTimeoutError)
             reply.error = str(error) if not reply.timed_out else f"no whole answer within {self._timeout_s:g} s"
@@ -106,22 +160,22 @@ class HttpClient:
                 self._drop(connection)
         self._idle.clear()
 
-    def _exchange(self, client: str, method: str, data: bytes, deadline: float, reply: Reply, *, fresh: bool) -> None:
-        connection = None if fresh else self._kept(client)
-        used_before = connection is not None
+    def _exchange(self, planned: PlannedRequest, data: bytes, deadline: float, reply: Reply, opened: "Opened") -> None:
+        connection = opened.connection
         if connection is None:
-            connection = self._connect(deadline, reply)
-        answer = Answer(method)
+            if isinstance(opened.error, (_FullError, gevent.socket.gaierror)):
+                reply.sent_s = None  # not even that was tried
+            raise opened.error or ConnectionError("there is no connection")
+        answer = Answer(planned.method)
         kept = False
         try:
-            if reply.sent_s is None:
-                reply.sent_s = self._clock()
             try:
-                connection.write(data, self._left(deadline))
+                if opened.pushed < len(data):
+                    connection.write(data[opened.pushed :], self._left(deadline))
                 chunk = connection.read(self._left(deadline))
             except (BrokenPipeError, ConnectionResetError) as error:
-                raise (_StaleError() if used_before else error) from None
-            if not chunk and used_before:
+                raise (_StaleError() if opened.is_used else error) from None
+            if not chunk and opened.is_used:
                 raise _StaleError
             reply.first_byte_s = self._clock() if chunk else None
             reply.answer = answer
@@ -136,7 +190,7 @@ class HttpClient:
         finally:
             # Also where the greenlet is killed: half an answer must not be read as the next one.
             if kept:
-                self._idle.setdefault(client, []).append(connection)
+                self._idle.setdefault(planned.client, []).append(connection)
             else:
                 self._drop(connection)
 
@@ -155,15 +209,12 @@ class HttpClient:
             self._drop(connection)
         return None
 
-    def _connect(self, deadline: float, reply: Reply) -> "_Connection":
+    def _connect(self, deadline: float) -> "_Connection":
         if self._open >= self._most and not self._evict():
-            raise ConnectionError(f"all {self._most} connections wait for answers")
+            raise _FullError(f"all {self._most} connections wait for answers")
         self._open += 1
         try:
-            addresses = self._resolve()
-            # A connection that is slow to open is the target's doing, so the request counts as sent from here.
-            reply.sent_s = reply.sent_s if reply.sent_s is not None else self._clock()
-            return self._connect_to(addresses, deadline)
+            return self._connect_to(self._resolve(), deadline)
         except BaseException:
             self._open -= 1
             raise
@@ -222,11 +273,25 @@ class _ConnectTimeoutError(TimeoutError):
     pass
 
 
+class _FullError(ConnectionError):
+    pass
+
+
 class _Connection:
     """One socket, plain or TLS."""
 
     def __init__(self, sock: "gevent.socket.socket") -> None:
         self._sock = sock
+
+    def push(self, data: bytes) -> int:
+        """Write what can be written at once; how many bytes. What goes wrong shows at the next write or read."""
+        if isinstance(self._sock, gevent.ssl.SSLSocket):
+            return 0  # which would want the same bytes again
+        self._sock.settimeout(0.0)
+        try:
+            return int(self._sock.send(data))
+        except OSError:
+            return 0
 
     def write(self, data: bytes, allowed_s: float) -> None:
         self._sock.settimeout(allowed_s)

@@ -8,7 +8,7 @@ import sys
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import gevent
 import locust
@@ -20,16 +20,23 @@ from locust.runners import MasterRunner, WorkerRunner
 from replay.errors import ExitCode, InputError, ReplayError
 from replay.evidence.files import ArmFolder
 from replay.evidence.values import Observation, Outcome, expected_outcome
-from replay.scenario.identities import Identities, read_identities
+from replay.scenario.copies import lend
+from replay.scenario.identities import Identities, rank_clients, read_identities
+from replay.scenario.pace import pace
+from replay.scenario.payloads import PAYLOADS, read_payloads
+from replay.scenario.pools import bindings_of, parse_pools
 from replay.scenario.process import PARENT_VARIABLE
 from replay.scenario.runtime import pacing as pacings
+from replay.scenario.runtime.binding import bind
 from replay.scenario.runtime.carried import CarriedValues, find_renewals
 from replay.scenario.runtime.engine import ArmClock, Engine, Play
+from replay.scenario.runtime.filling import Filler
 from replay.scenario.runtime.options import Options, checked_target, read, read_scenario, register
 from replay.scenario.runtime.recorder import Recorder, worker_name
+from replay.scenario.runtime.retries import OnFailure, Policies
 from replay.scenario.runtime.start import await_start
 from replay.scenario.runtime.transport import HttpClient
-from replay.scenario.schedule import PlannedRequest, Schedule, pace, read_schedule
+from replay.scenario.schedule import PlannedRequest, Schedule, read_schedule
 
 _EVENTS: Any = locust.events  # which have no types
 _SWITCH_S = 0.0005
@@ -39,16 +46,23 @@ class Replay(locust.User):
     """Replays the scenario whose data lies beside the locustfile.
 
     ``scenario`` is the data's folder; ``pacing`` is ``visits`` (what followed an answer waits for it) or ``strict``
-    (everything at its due time, except that a value is waited for).
+    (everything at its due time, except that a value is waited for). ``on_failure`` is what clients do about an answer
+    that failed and did not in the capture: ``give_up``, ``retry``, ``reauth`` or a ``Retry``; or a mapping of these by
+    endpoint or client, see ``Policies``.
     """
 
     abstract = True
     fixed_count = 1
     scenario: ClassVar[str] = ""
     pacing: ClassVar[str] = pacings.VISITS
+    on_failure: ClassVar[OnFailure] = "give_up"
 
     def prepare(self, request: PlannedRequest, client: str) -> PlannedRequest:  # noqa: ARG002 - for scenarios to use
-        """Change a request just before it is sent: sign it, say. Stage's own values are in it already."""
+        """Change a request just before it is sent: sign it, say. Stage's own values are in it already.
+
+        It is called for every attempt. What has to be the same in all of them, such as an idempotency key, is made from
+        ``request.request``.
+        """
         return request
 
     @locust.task
@@ -78,7 +92,9 @@ class Loaded:
     scenario: dict[str, Any]
     schedule: Schedule
     identities: Identities
+    filler: Filler
     pacing: str
+    policies: Policies
 
 
 class Session:
@@ -119,8 +135,10 @@ class Session:
             client=client,
             values=CarriedValues(self._loaded.identities, find_renewals(self._requests)),
             recorder=recorder,
-            prepare=user.prepare,
+            prepare=self._loaded.filler.before(user.prepare),
             observed=self._observed,
+            policies=self._loaded.policies,
+            seed=options.seed,
         )
         self._engine = Engine(self._requests, clock, play)
         recorder.start(clock.start_at)
@@ -198,10 +216,23 @@ def load(user_class: type[Replay], options: Options) -> Loaded:
     folder = data_folder(user_class)
     scenario = read_scenario(folder)
     schedule = read_schedule(folder / "schedule.parquet")
-    schedule = pace(schedule, speed=options.speed, scale=options.scale, duration_s=options.duration_s)
+    ranked = rank_clients(schedule)
+    bindings = bindings_of(schedule, parse_pools(options.pools))
+    for binding in bindings:
+        sys.stderr.write(f"{binding.told}\n")
+    payloads = folder / PAYLOADS
+    filler = Filler(read_payloads(payloads) if payloads.exists() else {}, bindings)
+    schedule = bind(schedule, bindings)
+    schedule = pace(
+        schedule, speed=options.speed, scale=options.scale, duration_s=options.duration_s, seed=options.seed
+    )
     pacings.check(schedule, user_class.pacing)
-    identities = read_identities(options.identities) if options.identities else {}
-    return Loaded(options, scenario, schedule, identities, user_class.pacing)
+    identities = read_identities(options.identities, ranked) if options.identities else {}
+    lent = lend(schedule, identities)
+    policies = Policies(user_class.on_failure, schedule.copies)
+    if lent.note:
+        sys.stderr.write(f"{lent.note}\n")
+    return Loaded(options, scenario, lent.schedule, lent.identities, filler, user_class.pacing, policies)
 
 
 def data_folder(user_class: type[Replay]) -> Path:
@@ -239,10 +270,17 @@ def _prepare(environment: Environment, **_: Any) -> None:
         _prepare_session(environment)
     except ReplayError as error:
         _say(error)
-        sys.exit(int(error.exit_code))
+        _leave_at_once(error.exit_code)
     except Exception:  # noqa: BLE001 - locust would leave with 1, which is NO_GO's
         traceback.print_exc()
-        sys.exit(int(ExitCode.BROKEN))
+        _leave_at_once(ExitCode.BROKEN)
+
+
+def _leave_at_once(code: int) -> NoReturn:
+    """End the process with just this code: threads of Arrow's that are starting up could abort an ordinary exit."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _prepare_session(environment: Environment) -> None:

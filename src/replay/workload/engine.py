@@ -1,0 +1,173 @@
+"""What runs the relational part of a model: DuckDB in this process by default, or Spark where one machine is too small.
+
+The expressions are Ibis's, and the same for both. Only what Ibis has no word for differs, and stands here.
+"""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import ibis
+import pandas as pd
+import pyarrow as pa
+from ibis.expr import datatypes
+
+from replay.capture.segments import SCHEMA, write_segment
+from replay.errors import InputError
+
+Table = ibis.Table
+
+DUCKDB = "duckdb"
+_MEMORY = "1536MiB"  # what is larger goes to a temporary file
+_SPARK_HINT = "Install it with `pip install 'stage-replay[spark]'`; it needs Java 17 or newer."
+
+
+class Engine:
+    """Runs Ibis expressions over captures. A context manager: its temporary tables are gone at the end."""
+
+    def __init__(self, name: str = DUCKDB) -> None:
+        """``name`` is ``duckdb``, or where a Spark is: ``spark://HOST:PORT``, ``local[2]``.
+
+        Raises InputError where there is no such engine.
+        """
+        self.name = name
+        self._scratch = Path(tempfile.mkdtemp(prefix="replay-engine-"))
+        self._tables = 0
+        self._cached: list[Any] = []  # which Spark forgets when nobody holds them
+        duckdb = name == DUCKDB
+        try:
+            self._session: Any = None if duckdb else _session(name, self._scratch)
+            self._backend = _duckdb(self._scratch) if duckdb else ibis.pyspark.connect(self._session)
+        except BaseException:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+            raise
+        self.microseconds = _builtin(
+            "epoch_us" if duckdb else "unix_micros", datatypes.Timestamp(timezone="UTC"), datatypes.int64
+        )
+        """A moment as microseconds since 1970."""
+        self.fingerprint = _builtin(
+            "hash" if duckdb else "xxhash64", datatypes.string, datatypes.uint64 if duckdb else datatypes.int64
+        )
+        """64 bits that stand for a text, the same within one engine only."""
+        self.first_group = r"\1" if duckdb else "$1"
+        """What stands in a replacement for the first group of its regular expression."""
+        self._text = _builtin(
+            "as_text" if duckdb else "try_validate_utf8",
+            datatypes.binary if duckdb else datatypes.string,
+            datatypes.string,
+        )
+
+    def read(self, files: Iterable[Path]) -> ibis.Table:
+        """The exchanges in some Parquet files."""
+        folder = self._scratch / f"read_{self._number()}"
+        folder.mkdir()
+        for number, file in enumerate(files):
+            # A name of our own, as the engines take some characters of a path for patterns.
+            (folder / f"{number:06}.parquet").symlink_to(file.resolve())
+        if not any(folder.iterdir()):
+            return self.given(SCHEMA.empty_table())
+        return self._backend.read_parquet(f"{folder}/*.parquet")
+
+    def spooled(self, tables: Iterable[pa.Table]) -> ibis.Table:
+        """The exchanges of some tables of ``segments.SCHEMA``, written to disk first."""
+        file = self._scratch / f"spooled_{self._number()}.parquet"
+        write_segment(tables, file)
+        return self.read([file])
+
+    def given(self, table: pa.Table | pd.DataFrame) -> ibis.Table:
+        """A small table, to be joined with."""
+        arrow = pa.Table.from_pandas(table, preserve_index=False) if isinstance(table, pd.DataFrame) else table
+        if self.name == DUCKDB:
+            return ibis.memtable(arrow)
+        # What Ibis registers by itself is not there yet where it caches a table.
+        name = f"given_{self._number()}"
+        self._session.createDataFrame(arrow).createOrReplaceTempView(name)
+        return self._backend.table(name)
+
+    def text(self, body: ibis.Value) -> ibis.Value:
+        """A body as text, or NULL where it is none."""
+        return self._text(body if self.name == DUCKDB else body.cast("string"))
+
+    def keep(self, table: ibis.Table) -> ibis.Table:
+        """``table``, computed once and kept until the end, on disk where it is large."""
+        if self.name == DUCKDB:
+            return self._backend.create_table(f"kept_{self._number()}", table)
+        self._cached.append(table.cache())
+        return self._cached[-1]
+
+    def frame(self, table: ibis.Table) -> pd.DataFrame:
+        """``table``, brought down. A column of whole numbers with NULLs among them comes as floats."""
+        frame: pd.DataFrame = self._backend.to_pyarrow(table).to_pandas()
+        return frame
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._cached.clear()
+        with contextlib.suppress(Exception):  # a database that broke cannot be closed either
+            self._backend.disconnect()
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def _number(self) -> int:
+        self._tables += 1
+        return self._tables
+
+
+def _given(value: Any) -> Any:
+    """What Ibis takes a function's parameters from."""
+    return value
+
+
+def _builtin(name: str, takes: datatypes.DataType, gives: datatypes.DataType) -> Any:
+    return ibis.udf.scalar.builtin(_given, name=name, signature=((takes,), gives))
+
+
+def _duckdb(scratch: Path) -> Any:
+    backend = ibis.duckdb.connect(
+        scratch / "tables.duckdb",
+        memory_limit=_MEMORY,
+        temp_directory=str(scratch / "spill"),
+        threads=len(os.sched_getaffinity(0)),
+        preserve_insertion_order=False,
+    )
+    backend.raw_sql("CREATE MACRO as_text(body) AS TRY(decode(body))")
+    return backend
+
+
+def _session(name: str, scratch: Path) -> Any:
+    if not name.startswith(("spark://", "local")):
+        raise InputError(f"There is no engine {name!r}.", "Name duckdb, spark://HOST:PORT or local[2].")
+    try:
+        from pyspark.sql import SparkSession  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise InputError("Spark is not installed.", _SPARK_HINT) from error
+    settings = {
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.execution.arrow.pyspark.enabled": "true",
+        "spark.sql.ansi.enabled": "false",  # what is outside of a list is null, as in DuckDB
+        # Java's regular expressions take stack for each turn of a group: a body has up to 8,192 escapes.
+        "spark.driver.extraJavaOptions": "-Xss32m",
+        "spark.executor.extraJavaOptions": "-Xss32m",
+        "spark.sql.warehouse.dir": f"{scratch}/warehouse",  # else a folder where the user stands
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+    }
+    if name.startswith("local"):
+        settings["spark.sql.shuffle.partitions"] = "8"  # 200 are for many machines
+    builder = SparkSession.builder.appName("replay").master(name)
+    for key, value in settings.items():
+        builder = builder.config(key, value)
+    try:
+        session = builder.getOrCreate()
+    except Exception as error:
+        raise InputError(f"Spark does not start: {str(error).splitlines()[0]}", _SPARK_HINT) from error
+    session.sparkContext.setLogLevel("ERROR")
+    return session

@@ -1,0 +1,154 @@
+"""The engines: what they read and keep, and that a capture's whole profile is the same on both."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from engines import assert_alike, exchange, made_capture, profile_of, table_of
+
+from replay.capture.segments import SCHEMA, to_table, write_segment
+from replay.errors import InputError
+from replay.workload.engine import Engine
+from replay.workload.profile import read_profile
+
+CAPTURES = Path(__file__).resolve().parents[2] / "captures"
+
+
+@pytest.fixture
+def either(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    return request.getfixturevalue(request.param)
+
+
+EITHER = pytest.mark.parametrize("either", ["duckdb", "spark"], indirect=True)
+
+
+def test_there_is_no_such_engine() -> None:
+    with pytest.raises(InputError, match="no engine 'postgres'"):
+        Engine("postgres")
+
+
+def test_spark_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyspark.sql", None)
+    with pytest.raises(InputError, match="Spark is not installed") as raised:
+        Engine("local[2]")
+    assert "stage-replay[spark]" in (raised.value.hint or "")
+
+
+def test_nothing_stays_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with Engine() as engine:
+        engine.keep(table_of([exchange(0, "GET /")], engine))
+        assert list(tmp_path.iterdir())
+    with pytest.raises(InputError):
+        Engine("nowhere")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["a*.parquet", "[a].parquet", "a b's \"{1}?.parquet", "ü:%20.parquet"])
+def test_a_file_may_have_any_name(tmp_path: Path, duckdb: Engine, name: str) -> None:
+    write_segment([to_table([exchange(0, "GET /right")])], tmp_path / name)
+    write_segment([to_table([exchange(0, "GET /wrong")])], tmp_path / "a.parquet")
+    assert duckdb.frame(duckdb.read([tmp_path / name]))["path"].tolist() == ["/right"]
+
+
+def test_files_are_one_table_and_none_an_empty_one(tmp_path: Path, duckdb: Engine) -> None:
+    for number in range(3):
+        write_segment([to_table([exchange(number, f"GET /{number}")])], tmp_path / f"{number}.parquet")
+    paths = duckdb.frame(duckdb.read(sorted(tmp_path.iterdir())))["path"]
+    assert sorted(paths) == ["/0", "/1", "/2"]
+    nothing = duckdb.frame(duckdb.read([]))
+    assert list(nothing.columns) == SCHEMA.names
+    assert nothing.empty
+
+
+@pytest.mark.slow
+def test_spark_leaves_nothing_where_the_user_stands(tmp_path: Path) -> None:
+    pytest.importorskip("pyspark", reason="pyspark is not installed")
+    if shutil.which("java") is None:
+        pytest.skip("Java is not installed")
+    script = (
+        "import pandas as pd\nfrom replay.workload.engine import Engine\n"
+        "with Engine('local[1]') as engine:\n"
+        "    table = engine.keep(engine.given(pd.DataFrame({'a': [1, 2]})))\n"
+        "    print(engine.frame(table)['a'].sum())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["3"]
+    assert list(tmp_path.iterdir()) == []
+
+
+@EITHER
+def test_tables_do_not_collide(either: Engine) -> None:
+    kept = [either.keep(either.given(pd.DataFrame({"a": [number]}))) for number in range(3)]
+    given = [either.given(pd.DataFrame({"a": [10 + number]})) for number in range(3)]
+    read = [table_of([exchange(0, f"GET /{number}")], either) for number in range(3)]
+    assert [int(either.frame(table)["a"].iloc[0]) for table in kept + given] == [0, 1, 2, 10, 11, 12]
+    assert [either.frame(table)["path"].iloc[0] for table in read] == ["/0", "/1", "/2"]
+
+
+def test_engines_side_by_side_are_apart() -> None:
+    with Engine() as one, Engine() as other:
+        first = one.keep(one.given(pd.DataFrame({"a": [1]})))
+        second = other.keep(other.given(pd.DataFrame({"a": [2]})))
+        assert one.frame(first)["a"].tolist() == [1]
+        assert other.frame(second)["a"].tolist() == [2]
+
+
+@EITHER
+def test_what_is_no_text_is_null(either: Engine) -> None:
+    bodies = [None, b"", "ü€\U0001f600".encode(), b"a\x00b", b"\xff", b"ok\xc3", b"\xed\xa0\x80", b"\xc0\x80"]
+    table = table_of([exchange(number, "GET /", body=body) for number, body in enumerate(bodies)], either)
+    rows = either.frame(table.select("at", text=either.text(table.request_body)).order_by("at"))
+    found = [None if pd.isna(text) else text for text in rows["text"]]
+    assert found == [None, "", "ü€\U0001f600", "a\x00b", None, None, None, None]
+
+
+@EITHER
+def test_moments_are_whole_microseconds(either: Engine) -> None:
+    table = table_of([exchange(1e-6, "GET /"), exchange(86_400 * 365, "GET /")], either)
+    rows = either.frame(table.select(us=either.microseconds(table["at"])).order_by("us"))
+    assert rows["us"].tolist() == [1_772_442_000_000_001, 1_803_978_000_000_000]
+
+
+@EITHER
+def test_a_fingerprint_tells_texts_apart(either: Engine) -> None:
+    texts = pd.DataFrame({"text": ["", " ", "a", "b", "ab", "ba", "a", "ü", "\x1f"]})
+    given = either.given(texts)
+    rows = either.frame(given.select("text", mark=either.fingerprint(given.text)))
+    assert rows.groupby("text")["mark"].nunique().tolist() == [1] * 8
+    assert rows["mark"].nunique() == 8
+
+
+@EITHER
+def test_logarithms_of_whole_powers_are_whole(either: Engine) -> None:
+    powers = either.given(pd.DataFrame({"power": list(range(40)), "number": [2**power for power in range(40)]}))
+    rows = either.frame(powers.mutate(log=powers.number.log2().floor().cast("int64")))
+    assert rows["log"].tolist() == rows["power"].tolist()
+
+
+def test_a_made_capture_has_one_profile(duckdb: Engine, spark: Engine) -> None:
+    made = made_capture()
+    assert_alike(profile_of(made, duckdb), profile_of(made, spark))
+
+
+def test_a_profile_does_not_depend_on_the_order_of_rows(duckdb: Engine) -> None:
+    made = made_capture()
+    assert_alike(profile_of(made, duckdb), profile_of(made[::-1], duckdb))
+    assert_alike(profile_of(made, duckdb), profile_of(made[::2] + made[1::2], duckdb))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["production", "qa"])
+def test_a_capture_of_the_demonstration_has_one_profile(duckdb: Engine, spark: Engine, name: str) -> None:
+    assert_alike(read_profile(CAPTURES / name, duckdb), read_profile(CAPTURES / name, spark))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("made", [[], [exchange(0, "GET /a/1?b=c")]], ids=["empty", "one"])
+def test_next_to_nothing_has_one_profile(duckdb: Engine, spark: Engine, made: list[Any]) -> None:
+    assert_alike(profile_of(made, duckdb), profile_of(made, spark))
