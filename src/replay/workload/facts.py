@@ -65,9 +65,9 @@ def facts(exchanges: ibis.Table, engine: Engine) -> ibis.Table:
 
     ``t`` and ``te`` are when it started and ended, in microseconds since 1970; ``form`` its path with long ids made
     alike; ``asked`` what its operation is named from; ``who`` all that says who sent it, the body of a login included;
-    ``given`` the session and the tokens that its answer handed out; ``renews`` whether it asks for those with a token
-    that it has; ``variant`` the names of its query and the form of its body; ``small`` the form of an answer that may
-    be empty, NULL for one that is not.
+    ``given`` the session and the tokens that its answer handed out, and whether it read or renewed; ``variant`` the
+    names of its query and the form of its body; ``small`` the form of an answer that may be empty, NULL for one that is
+    not.
     """
     sent, got = exchanges.request_headers, exchanges.response_headers.fill_null("")
     sent_text, answer_text = engine.text(exchanges.request_body), engine.text(exchanges.response_body)
@@ -77,11 +77,11 @@ def facts(exchanges: ibis.Table, engine: Engine) -> ibis.Table:
     login = body.re_search(_LOGS_IN).ifelse(body, "")
     went_well = exchanges.status.fill_null(599) < 400
     redirects = exchanges.status.fill_null(0).between(300, 399)
+    # Most answers have no token: the expressions below cost more than to look for the word.
+    has_token = answer.contains("token") | answer.contains("jwt")
     handed = _joined(
         got.re_extract(_SESSION_COOKIE, 1),
-        answer.re_extract(_ACCESS, 1),
-        answer.re_extract(_IDENTITY, 1),
-        answer.re_extract(_RENEWAL, 1),
+        *(has_token.ifelse(answer.re_extract(token, 1), "") for token in (_ACCESS, _IDENTITY, _RENEWAL)),
         redirects.ifelse(got.re_extract(_CODE, 1), ""),
     )
     reads, renews = exchanges.method.upper() == "GET", exchanges.path.re_search(_RENEWS)
@@ -89,9 +89,7 @@ def facts(exchanges: ibis.Table, engine: Engine) -> ibis.Table:
     return exchanges.select(
         t=start,
         te=start + (exchanges.duration_s.clip(lower=0) * 1e6).round().cast("int64"),
-        source=exchanges.client,
         connection=exchanges.connection,
-        host=exchanges.host,
         method=exchanges.method.upper(),
         path=exchanges.path,
         form=_alike(exchanges.path),
@@ -132,11 +130,12 @@ def _alike(path: ibis.Value) -> ibis.Value:
 def _asked(exchanges: ibis.Table, body: ibis.Value) -> ibis.Value:
     """What ``operation_from`` names an operation from, joined; empty where nothing looks like one."""
     sources = {"query": exchanges["query"], "headers": exchanges.request_headers, "body": body}
+    query = exchanges["query"]
     asks = (
-        body.re_search(_BODY_ASKS)
-        | exchanges.request_headers.re_search(_HEADERS_ASK)
+        ((body != "") & body.re_search(_BODY_ASKS))
+        | ((query != "") & query.re_search(_QUERY_ASKS))
+        | (((body != "") | (query != "")) & exchanges.request_headers.re_search(_HEADERS_ASK))
         | exchanges.path.re_search(_PATH_ASKS)
-        | exchanges["query"].re_search(_QUERY_ASKS)
     )
     groups = [
         sources[extract.source].re_extract(extract.pattern, group + 1).fill_null("")
