@@ -29,9 +29,23 @@ def spark_or_skip() -> Iterator[Engine]:
     pytest.importorskip("pyspark", reason="pyspark is not installed")
     if shutil.which("java") is None:
         pytest.skip("Java is not installed")
-    with Engine(SPARK) as engine:
-        engine._session.conf.set("spark.sql.shuffle.partitions", "2")  # the tables of tests are small
-        yield engine
+    try:
+        with Engine(SPARK) as engine:
+            engine._session.conf.set("spark.sql.shuffle.partitions", "2")  # the tables of tests are small
+            yield engine
+    finally:
+        _end_java()
+
+
+def _end_java() -> None:
+    """pyspark leaves its Java running until this process ends, and the next session would use it."""
+    from pyspark import SparkContext  # noqa: PLC0415 - an extra
+
+    gateway, SparkContext._gateway, SparkContext._jvm = SparkContext._gateway, None, None
+    if gateway is not None:
+        gateway.shutdown()
+        gateway.proc.stdin.close()  # which is what Java waits for
+        gateway.proc.wait(60)
 
 
 def exchange(

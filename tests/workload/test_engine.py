@@ -131,6 +131,7 @@ def test_logarithms_of_whole_powers_are_whole(either: Engine) -> None:
     assert rows["log"].tolist() == rows["power"].tolist()
 
 
+@pytest.mark.slow
 def test_a_made_capture_has_one_profile(duckdb: Engine, spark: Engine) -> None:
     made = made_capture()
     assert_alike(profile_of(made, duckdb), profile_of(made, spark))
