@@ -1,11 +1,15 @@
 """``replay build``: turn a capture into a locust scenario."""
 
+import math
 from pathlib import Path
 
 import click
 
+from replay.capture.sources.moments import parse_duration_s
 from replay.cli.text import plain, print_json
+from replay.errors import InputError
 from replay.scenario.locustfile import Scenario, build_scenario
+from replay.scenario.modelled import Ask
 
 _CLIENTS_SHOWN = 10
 
@@ -21,27 +25,64 @@ _CLIENTS_SHOWN = 10
     metavar="FILE.toml",
     help="Templates for bodies that the capture does not hold, such as one from a log.",
 )
+@click.option("--model", is_flag=True, help="Draw the schedule from a model of the capture instead of repeating it.")
+@click.option("--duration", metavar="TIME", help="With --model: how long the schedule is, e.g. 24h; else as long.")
+@click.option("--scale", type=float, metavar="X", help="With --model: how many times the clients; default 1.")
+@click.option("--seed", type=int, metavar="N", help="With --model: the seed of chance; default 1.")
 @click.option("--force", is_flag=True, help="Overwrite a locustfile that was edited.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as one JSON document.")
-def command(capture: Path, out: Path, *, payloads: Path | None, force: bool, as_json: bool) -> None:
+def command(
+    capture: Path,
+    out: Path,
+    *,
+    payloads: Path | None,
+    model: bool,
+    duration: str | None,
+    scale: float | None,
+    seed: int | None,
+    force: bool,
+    as_json: bool,
+) -> None:
     """Turn the capture in folder CAPTURE into a locust scenario.
 
     Writes a locustfile, FILE.py, and its data beside it, FILE.data/. The locustfile is yours to edit; it runs with
     plain locust too. Writes whose bodies the capture does not hold are left out, and counted, but for those that
     --payloads has a template for.
 
+    The scenario repeats the capture exactly; `replay run` can speed it up, repeat it and multiply its visits. With
+    --model it is traffic like the capture's instead, longer or larger than was recorded, the same for the same seed.
+
     \b
     Examples:
       replay build captures/production --out locustfiles/production.py
       replay build captures/access-log --out locustfiles/log.py --payloads payloads.toml
+      replay build captures/production --out locustfiles/day.py --model --duration 24h --scale 3 --seed 7
       locust -f locustfiles/production.py --host http://127.0.0.1:8000
     """
-    scenario = build_scenario(capture, out, force=force, payloads=payloads)
+    ask = _ask(model, duration, scale, seed)
+    scenario = build_scenario(capture, out, force=force, payloads=payloads, model=ask)
     if as_json:
         document = scenario.meta | {"locustfile": str(scenario.path), "data": str(scenario.data)}
         print_json(document)
     else:
         click.echo(_told(scenario))
+
+
+def _ask(model: bool, duration: str | None, scale: float | None, seed: int | None) -> Ask | None:
+    given = {"--duration": duration, "--scale": scale, "--seed": seed}
+    if not model:
+        needless = next((name for name, value in given.items() if value is not None), None)
+        if needless:
+            raise InputError(f"{needless} is for a modelled schedule.", "Add --model, or give it to `replay run`.")
+        return None
+    duration_s = None if duration is None else parse_duration_s(duration)
+    if duration is not None and not duration_s:
+        raise InputError(f"{duration!r} is not a duration.", "Write it like 90, 90s, 10m or 24h.")
+    if scale is not None and not (scale > 0 and math.isfinite(scale)):
+        raise InputError("The scale must be a number above 0.")
+    if seed is not None and seed < 0:
+        raise InputError("The seed must be 0 or more.")
+    return Ask(duration_s, 1.0 if scale is None else scale, 1 if seed is None else seed)
 
 
 def _told(scenario: Scenario) -> str:
@@ -52,18 +93,27 @@ def _told(scenario: Scenario) -> str:
         f"Wrote {scenario.path} and {scenario.data}/:",
         f"  {', '.join(counts)}, {meta['duration_s']:,.1f} s.",
     ]
+    model = meta.get("model")
+    if model:
+        lines.append(
+            f"Drawn from a model of {meta['capture']['name']} (scale {model['scale']:g}, seed {model['seed']})."
+        )
+        lines += [plain(note) for note in model["notes"]]
     if meta["left_out"]:
         count = sum(meta["left_out"].values())
         share = count / meta["capture"]["exchanges"]
-        lines.append(f"Left out, as the capture lacks their bodies: {_many(count, 'request')} ({share:.1%}).")
+        which = "Not in the model" if model else "Left out"
+        lines.append(f"{which}, as the capture lacks their bodies: {_many(count, 'request')} ({share:.1%}).")
         lines += [f"  {own:,} {plain(endpoint)}" for endpoint, own in list(meta["left_out"].items())[:_CLIENTS_SHOWN]]
         if len(meta["left_out"]) > _CLIENTS_SHOWN:
             lines.append(f"  and {len(meta['left_out']) - _CLIENTS_SHOWN:,} endpoints more")
         lines.append("Templates for them can be given with --payloads.")
     if meta["pools"]:
         lines.append(f"Pools are needed for the payloads: {', '.join(meta['pools'])}. Give each with --pool NAME=FILE.")
-    if meta["correlations"]:
-        links = sum(link["count"] for link in meta["correlations"])
+    links = sum(link["count"] for link in meta["correlations"])
+    if model:
+        links = sum(inject.origin is not None for planned in scenario.schedule for inject in planned.injects)
+    if links:
         lines.append(f"  {_many(links, 'value')} that a response hands out, sent back by a later request.")
     if meta["credentials"]:
         needed = meta["credentials"]

@@ -23,6 +23,7 @@ from typing import Any
 
 from replay.capture.store import Capture, open_capture
 from replay.errors import InputError
+from replay.scenario.modelled import Ask, Modelled, model_schedule
 from replay.scenario.payloads import PAYLOADS, Payloads, check_payloads, needed_pools, read_payloads
 from replay.scenario.planning import left_out, schedule_of
 from replay.scenario.retries import find_retries, suggest
@@ -45,12 +46,15 @@ class Scenario:
     schedule: Schedule
 
 
-def build_scenario(capture: Path, out: Path, *, force: bool = False, payloads: Path | None = None) -> Scenario:
+def build_scenario(
+    capture: Path, out: Path, *, force: bool = False, payloads: Path | None = None, model: Ask | None = None
+) -> Scenario:
     """Write the scenario that replays the capture in folder ``capture``: ``out`` (``NAME.py``) and its data.
 
-    ``payloads`` names a file of templates for bodies that the capture lacks. Raises InputError where the capture cannot
-    be read or holds nothing to send, and where ``out`` is there and was edited by hand, or was not built by us, unless
-    ``force``.
+    ``payloads`` names a file of templates for bodies that the capture lacks. With ``model`` the schedule is drawn from
+    a model of the capture, as is asked there, instead of being the capture's own. Raises InputError where the capture
+    cannot be read or holds nothing to send, where what is asked of the model cannot be, and where ``out`` is there and
+    was edited by hand, or was not built by us, unless ``force``.
     """
     _check_name(out)
     opened = open_capture(capture)
@@ -62,14 +66,17 @@ def build_scenario(capture: Path, out: Path, *, force: bool = False, payloads: P
         raise InputError(f"The capture {capture} holds no exchanges.", "Record some traffic with `replay capture`.")
     templates = read_payloads(payloads) if payloads else {}
     check_payloads(templates, map(str, workload.endpoints))
-    schedule = schedule_of(workload, templates)
+    modelled = model_schedule(workload, model, templates) if model else None
+    schedule = modelled.schedule if modelled else schedule_of(workload, templates)
     if not schedule.requests:
         raise InputError(
             f"The capture {capture} has no request that can be sent: all are writes whose bodies it does not hold.",
             "Give their bodies with --payloads FILE.",
         )
-    text = locustfile_text(workload, out.stem, templates)
+    text = locustfile_text(workload, out.stem, templates, modelled)
     meta = _meta(workload, opened, schedule, out.stem, text)
+    if modelled:
+        meta |= _modelled(modelled)
     meta |= {"left_out": left_out(workload, templates), "pools": sorted(needed_pools(templates))}
     try:
         data.mkdir(parents=True, exist_ok=True)
@@ -111,16 +118,20 @@ def read_scenario(locustfile: Path) -> Scenario:
     return Scenario(locustfile, data, meta, read_schedule(data / "schedule.parquet"))
 
 
-def locustfile_text(workload: Workload, name: str, payloads: Payloads | None = None) -> str:
-    """The locustfile of a workload whose file is called ``name`` (without ``.py``)."""
+def locustfile_text(
+    workload: Workload, name: str, payloads: Payloads | None = None, modelled: Modelled | None = None
+) -> str:
+    """The locustfile of a workload, or of what was ``modelled`` after it; its file is ``name`` (without ``.py``)."""
     recorded = f", recorded {workload.start:%Y-%m-%d %H:%M} UTC" if workload.start else ""
     clients = len(set(workload.clients))
     identities = f" --identities {name}.csv" if workload.credentials else ""
     summary = _shortened(f"The traffic of {workload.name} ({workload.environment or 'unknown environment'}){recorded}")
     mix = workload.mix()
+    told = [line for sentence in modelled.told() for line in textwrap.wrap(sentence, _WIDEST)] if modelled else []
     lines = [
         f"{summary}.",
         "",
+        *([*told, "", "The model was made of:", ""] if told else ()),
         f"{_many(len(workload.exchanges), 'request')} of {_many(clients, 'client')} in {workload.duration_s:,.0f} s:",
         "",
         *(f"    {share.share:6.1%}  {_shortened(str(share.endpoint))}" for share in mix[:_ENDPOINTS_SHOWN]),
@@ -195,6 +206,16 @@ def _meta(workload: Workload, capture: Capture, schedule: Schedule, name: str, t
         "correlations": model["correlations"],
         "credentials": model["credentials"],
         "locustfile": _digest(text),
+    }
+
+
+def _modelled(modelled: Modelled) -> dict[str, Any]:
+    """What ``scenario.json`` says of a modelled schedule, and where it differs from the capture's own."""
+    schedule = modelled.schedule
+    return {
+        "visits": len({planned.visit for planned in schedule}),
+        "clients": len({planned.client for planned in schedule}),
+        "model": modelled.to_json(),
     }
 
 
