@@ -2,15 +2,17 @@
 
 import importlib.util
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 from replay.evidence.files import ArmFolder, write_json
 from replay.evidence.values import ArmInfo, LogEvent, Mark, Observation, Reading, Sample
 
+CHROMIUM = next((path for path in map(Path, ("/usr/bin/chromium", "/usr/bin/chromium-browser")) if path.exists()), None)
 ARM_S = 45.0
 TOKEN = "POST /oauth/token"
 ENDPOINTS = {
@@ -32,6 +34,17 @@ REPORT_SQL = (
     "/*route='GET /v2/reports/attendance'*/ SELECT e.id, count(*) FROM events e JOIN access_tokens t USING (client_id)"
 )
 LOG_TEMPLATE = "pool: no connection within <*> s for <*>"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("Debian's chromium is not installed")
+    with sync_playwright() as playwright:
+        # As root, as in a container, Chromium starts only without its own sandbox.
+        started = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=["--no-sandbox"])
+        yield started
+        started.close()
 
 
 @pytest.fixture(scope="session")

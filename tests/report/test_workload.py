@@ -1,16 +1,15 @@
 """The pages of a workload in a real browser. Their documents are written by hand."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from replay.errors import ToolError
 from replay.report.workload import write_comparison, write_inspection
 
-CHROMIUM = next((path for path in map(Path, ("/usr/bin/chromium", "/usr/bin/chromium-browser")) if path.exists()), None)
 HOSTILE = "</script><script>window.hacked=1</script><img src=x onerror=window.hacked=2>{{7*7}}\u2028"
 
 
@@ -77,16 +76,6 @@ def comparison(text: str = "", other: dict[str, Any] | None = None) -> dict[str,
         "production": {"name": f"production{text}", "environment": "production", "profile": profile(2, path)},
         "other": {"name": "qa", "environment": f"stage{text}", "profile": other or profile(1, path)},
     }
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("Debian's chromium is not installed")
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture

@@ -38,6 +38,11 @@ class Capture:
     path: Path
     manifest: Manifest
 
+    @property
+    def files(self) -> list[Path]:
+        """Its segments, in order of time."""
+        return [self.path / segment for segment in self.manifest.segments]
+
     def exchanges(self) -> Iterator[Exchange]:
         """Its exchanges in order of time."""
         return read_exchanges(self.path)
@@ -130,7 +135,7 @@ def read_skipped(path: Path) -> list[Skipped]:
 
 
 def _all_tables(path: Path, manifest: Manifest) -> Iterator[pa.Table]:
-    files = [path / segment for segment in manifest.segments]
+    files = Capture(path, manifest).files
     missing = next((file for file in files if not file.is_file()), None)
     if missing:
         raise InputError(f"The capture {path} lacks its segment {missing.name}.", "Take it from a backup.")

@@ -10,6 +10,7 @@ from replay.cli.text import plain, print_json
 from replay.errors import InputError
 from replay.scenario.locustfile import Scenario, build_scenario
 from replay.scenario.modelled import Ask
+from replay.scenario.words import many
 
 _CLIENTS_SHOWN = 10
 
@@ -87,8 +88,8 @@ def _ask(model: bool, duration: str | None, scale: float | None, seed: int | Non
 
 def _told(scenario: Scenario) -> str:
     meta = scenario.meta
-    counts = [_many(meta[noun + "s"], noun) for noun in ("request", "visit", "client")]
-    counts.append(_many(len(meta["endpoints"]), "endpoint"))
+    counts = [many(meta[noun + "s"], noun) for noun in ("request", "visit", "client")]
+    counts.append(many(len(meta["endpoints"]), "endpoint"))
     lines = [
         f"Wrote {scenario.path} and {scenario.data}/:",
         f"  {', '.join(counts)}, {meta['duration_s']:,.1f} s.",
@@ -103,7 +104,7 @@ def _told(scenario: Scenario) -> str:
         count = sum(meta["left_out"].values())
         share = count / meta["capture"]["exchanges"]
         which = "Not in the model" if model else "Left out"
-        lines.append(f"{which}, as the capture lacks their bodies: {_many(count, 'request')} ({share:.1%}).")
+        lines.append(f"{which}, as the capture lacks their bodies: {many(count, 'request')} ({share:.1%}).")
         lines += [f"  {own:,} {plain(endpoint)}" for endpoint, own in list(meta["left_out"].items())[:_CLIENTS_SHOWN]]
         if len(meta["left_out"]) > _CLIENTS_SHOWN:
             lines.append(f"  and {len(meta['left_out']) - _CLIENTS_SHOWN:,} endpoints more")
@@ -114,16 +115,12 @@ def _told(scenario: Scenario) -> str:
     if model:
         links = sum(inject.origin is not None for planned in scenario.schedule for inject in planned.injects)
     if links:
-        lines.append(f"  {_many(links, 'value')} that a response hands out, sent back by a later request.")
+        lines.append(f"  {many(links, 'value')} that a response hands out, sent back by a later request.")
     if meta["credentials"]:
         needed = meta["credentials"]
-        lines.append(f"The target's own credentials are needed for {_many(len(needed), 'client')}:")
+        lines.append(f"The target's own credentials are needed for {many(len(needed), 'client')}:")
         lines += [f"  {one['client']}: {', '.join(one['columns'])}" for one in needed[:_CLIENTS_SHOWN]]
         if len(needed) > _CLIENTS_SHOWN:
             lines.append(f"  and {len(needed) - _CLIENTS_SHOWN:,} more")
         lines.append(f"Fill in a copy of {scenario.data / 'identities.example.csv'} and give it with --identities.")
     return "\n".join(lines)
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

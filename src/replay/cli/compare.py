@@ -9,18 +9,18 @@ from rich.console import Console
 from rich.table import Table
 
 from replay.capture.store import read_manifest
+from replay.cli.profiling import profiling_options, wide_console
 from replay.cli.text import plain, print_json
 from replay.errors import InputError
 from replay.report.formats import number, seconds
 from replay.workload.blind_spots import percent
 from replay.workload.compare import compare_captures
 from replay.workload.document import comparison_document
-from replay.workload.engine import DUCKDB, Engine
+from replay.workload.engine import Engine
 from replay.workload.routes import read_rules
 
 _ENDPOINTS_SHOWN = 30
 _SHOWN_OF_A_KIND = 3
-_WIDTH_IN_A_FILE = 120
 _BAR = 20
 _BLOCKS = " ▏▎▍▌▋▊▉█"
 _STEPS = {
@@ -34,14 +34,7 @@ _STEPS = {
 @click.command("compare")
 @click.argument("production", type=click.Path(path_type=Path))
 @click.argument("other", type=click.Path(path_type=Path))
-@click.option(
-    "--routes", type=click.Path(path_type=Path), metavar="FILE", help="An OpenAPI document or a list of routes."
-)
-@click.option("--engine", default=DUCKDB, show_default=True, metavar="NAME", help="duckdb, or spark://HOST:PORT.")
-@click.option(
-    "--html", "page", type=click.Path(path_type=Path), metavar="FILE", help="Write a page with pictures of it."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@profiling_options
 def command(
     production: Path, other: Path, *, routes: Path | None, engine: str, page: Path | None, as_json: bool
 ) -> None:
@@ -75,9 +68,7 @@ def command(
     if as_json:
         print_json(document)
         return
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, markup=False, width=_WIDTH_IN_A_FILE)
+    console = wide_console()
     _show(console, document)
     if page is not None:
         console.print(plain(f"\nPictures of it are in {page}."), soft_wrap=True)

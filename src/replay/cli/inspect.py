@@ -14,33 +14,26 @@ from rich.console import Console
 from replay.capture.digest import digest_of
 from replay.capture.manifest import Manifest
 from replay.capture.segments import to_exchanges
-from replay.capture.store import read_manifest, read_tables, repair_capture
+from replay.capture.store import Capture, read_manifest, read_tables, repair_capture
 from replay.cli.inspection import show_inspection
+from replay.cli.profiling import profiling_options, wide_console
 from replay.cli.text import print_json
 from replay.errors import InputError
 from replay.traffic import Exchange
 from replay.workload import model_workload
 from replay.workload.document import profile_document
-from replay.workload.engine import DUCKDB, Engine, Table
+from replay.workload.engine import Engine, Table
 from replay.workload.profile import Profile, profile
 from replay.workload.routes import read_rules
 
 _FOLLOWED = 50_000  # so many exchanges are followed value by value, in memory
 _CLIENTS_COUNTED = 40
-_WIDTH_IN_A_FILE = 120
 
 
 @click.command("inspect")
 @click.argument("capture", type=click.Path(path_type=Path))
 @click.option("--repair", is_flag=True, help="Complete a capture whose recording broke off, with what can be saved.")
-@click.option(
-    "--routes", type=click.Path(path_type=Path), metavar="FILE", help="An OpenAPI document or a list of routes."
-)
-@click.option("--engine", default=DUCKDB, show_default=True, metavar="NAME", help="duckdb, or spark://HOST:PORT.")
-@click.option(
-    "--html", "page", type=click.Path(path_type=Path), metavar="FILE", help="Write a page with pictures of it."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@profiling_options
 def command(capture: Path, *, repair: bool, routes: Path | None, engine: str, page: Path | None, as_json: bool) -> None:
     """Show what the capture in folder CAPTURE holds: endpoints, clients, visits, arrivals, hot keys, correlations.
 
@@ -71,9 +64,7 @@ def command(capture: Path, *, repair: bool, routes: Path | None, engine: str, pa
     if as_json:
         print_json(document)
     else:
-        console = Console(highlight=False, markup=False)
-        if not console.is_terminal:
-            console = Console(highlight=False, markup=False, width=_WIDTH_IN_A_FILE)
+        console = wide_console()
         show_inspection(console, document)
         if page:
             console.print(f"\nPictures of it: {page}")
@@ -117,7 +108,7 @@ def _read(capture: Path, manifest: Manifest, engine: Engine) -> tuple[_Seen, Tab
         exchanges = engine.spooled(seen.counted(read_tables(capture, repair=True, on_damage=damage.append)))
         seen.wrong = list({found.message: found for found in [error, *damage]}.values())
         return seen, exchanges
-    return seen, engine.read(capture / segment for segment in manifest.segments)
+    return seen, engine.read(Capture(capture, manifest).files)
 
 
 def _document(capture: Path, manifest: Manifest, seen: _Seen, found: Profile) -> dict[str, Any]:

@@ -112,13 +112,10 @@ def command(
     target = _checked_target(target_url, allow, scenario)
     if identities is not None and not identities.is_file():
         raise InputError(f"There is no identities file at {identities}.")
-    notes = _notes(scenario, identities, pools)
+    schedule = pace(scenario.schedule, speed=speed, scale=scale, duration_s=duration_s)
+    notes = _notes(scenario, schedule, identities, pools)
     for note in notes:
         click.echo(f"Note: {plain(note)}", err=True)
-    schedule = pace(scenario.schedule, speed=speed, scale=scale, duration_s=duration_s)
-    if identities is not None and (sharing := lend(schedule, read_identities(identities, rank_clients(schedule))).note):
-        notes.append(sharing)
-        click.echo(f"Note: {plain(sharing)}", err=True)
     run = out or Path("runs") / f"{locustfile.stem}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     _check_answers(target)
     arm = _create(run, scenario, schedule, target.url)
@@ -174,8 +171,11 @@ class _Arm:
         write_json(self.run / "rehearsal.json", self.rehearsal)
 
 
-def _notes(scenario: Scenario, identities: Path | None, pools: Sequence[str]) -> list[str]:
-    """What to know of the target's own values. Raises InputError where they cannot be used."""
+def _notes(scenario: Scenario, paced: Schedule, identities: Path | None, pools: Sequence[str]) -> list[str]:
+    """What to know of the target's own values; ``paced`` is the schedule as it is played.
+
+    Raises InputError where they cannot be used.
+    """
     parsed = parse_pools(pools)
     templates = scenario.data / PAYLOADS
     check_pools(
@@ -186,6 +186,8 @@ def _notes(scenario: Scenario, identities: Path | None, pools: Sequence[str]) ->
         given = read_identities(identities, rank_clients(scenario.schedule))
         lack = tell_lack(needed_credentials(scenario.schedule), given, identities.name)
         notes += [f"Credentials are lacking for {lack}: requests that need them are not sent."] if lack else []
+        sharing = lend(paced, given).note
+        notes += [sharing] if sharing else []
     return notes
 
 

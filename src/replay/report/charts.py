@@ -54,7 +54,7 @@ def timeline_chart(
             ],
         )
     )
-    return _finish(alt.layer(*drawn).properties(height=120), description)
+    return finish(alt.layer(*drawn).properties(height=120), description)
 
 
 def signal_chart(
@@ -81,7 +81,7 @@ def signal_chart(
         )
     )
     layers = [curve] if not steps else [shade, curve]
-    return _finish(alt.layer(*layers).properties(height=84), description)
+    return finish(alt.layer(*layers).properties(height=84), description)
 
 
 def strip_chart(
@@ -118,7 +118,7 @@ def strip_chart(
         .encode(x=_seconds("x:Q", length_s), y=alt.Y("y:Q", scale=scale), text="label:N")
     )
     chart = alt.layer(strip, text).properties(height=STRIP * len(labels))
-    return _finish(chart, description, left=_LEFT)
+    return finish(chart, description, left=_LEFT)
 
 
 def _share_opacity() -> Any:
@@ -189,7 +189,7 @@ def _outcome_colour() -> alt.Color:
     return alt.Color("outcome:N", scale=alt.Scale(domain=list(OUTCOMES), range=list(COLOURS.values())), legend=None)
 
 
-def _finish(chart: alt.LayerChart | alt.FacetChart, description: str, left: int = 0) -> dict[str, Any]:
+def finish(chart: alt.Chart | alt.LayerChart | alt.FacetChart, description: str, left: int = 0) -> dict[str, Any]:
     """The chart as a plain specification that fills its place on the page. Row limits are ours: frames are small."""
     styled = chart.properties(width="container", description=description, padding={"left": left, "right": 8}).configure(
         font=_FONT,

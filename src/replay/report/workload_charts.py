@@ -10,7 +10,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from replay.report.charts import INK, LINE, QUIET
+from replay.report.charts import INK, QUIET, finish
 
 COLOURS = ("#24507a", "#e0933a")  # the captures': told apart by lightness too
 # One alone is pale, a crowd is dark.
@@ -51,7 +51,7 @@ def rate_chart(captures: Captures) -> dict[str, Any] | None:
         )
         .properties(height=180)
     )
-    return _finish(chart, "Requests per second over time")
+    return finish(chart, "Requests per second over time")
 
 
 def lengths_chart(captures: Captures) -> dict[str, Any] | None:
@@ -82,7 +82,7 @@ def lengths_chart(captures: Captures) -> dict[str, Any] | None:
         )
         .properties(height=150)
     )
-    return _finish(chart, "Exchanges in a visit")
+    return finish(chart, "Exchanges in a visit")
 
 
 def times_chart(captures: Captures, what: str, description: str) -> dict[str, Any] | None:
@@ -110,7 +110,7 @@ def times_chart(captures: Captures, what: str, description: str) -> dict[str, An
         base.mark_point(filled=True, size=80, opacity=1).encode(x=alt.X("p50:Q", scale=scale)),
         base.mark_tick(thickness=2, size=15).encode(x=alt.X("p99:Q", scale=scale)),
     ).properties(height=34 * len(rows))
-    return _finish(chart, description)
+    return finish(chart, description)
 
 
 def ranks_chart(found: list[tuple[str, dict[str, Any]]], captures: Captures, description: str) -> dict[str, Any]:
@@ -142,7 +142,7 @@ def ranks_chart(found: list[tuple[str, dict[str, Any]]], captures: Captures, des
         )
         .properties(height=110)
     )
-    return _finish(chart, description)
+    return finish(chart, description)
 
 
 def crowds_chart(captures: Captures, endpoints: list[str]) -> tuple[dict[str, Any] | None, list[tuple[str, str]]]:
@@ -201,7 +201,7 @@ def crowds_chart(captures: Captures, endpoints: list[str]) -> tuple[dict[str, An
         )
     chart = alt.layer(*drawn).properties(height=lane * len(endpoints))
     left = 90 if len(captures) > 1 else 0
-    return _finish(chart, "Requests at once", left=left), list(zip(map(_range, classes), colours, strict=True))
+    return finish(chart, "Requests at once", left=left), list(zip(map(_range, classes), colours, strict=True))
 
 
 def _range(name: str) -> str:
@@ -235,19 +235,3 @@ def _decades(values: list[float]) -> list[float]:
     """The powers of ten around some values, two at least."""
     low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
     return [10.0**power for power in range(low, max(high, low + 1) + 1)]
-
-
-def _finish(chart: alt.Chart | alt.LayerChart | alt.FacetChart, description: str, left: int = 0) -> dict[str, Any]:
-    """The chart as a plain specification that fills its place on the page."""
-    styled = chart.properties(width="container", description=description, padding={"left": left, "right": 8}).configure(
-        font="system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif",
-        background="transparent",
-        autosize=alt.AutoSizeParams(type="fit-x", contains="padding"),
-        view=alt.ViewConfig(stroke=None),
-        axis=alt.AxisConfig(
-            labelColor=QUIET, labelFontSize=11, gridColor="#eceff2", domainColor=LINE, tickColor=LINE, labelPadding=5
-        ),
-    )
-    with alt.data_transformers.enable("default", max_rows=None):
-        made: dict[str, Any] = styled.to_dict(validate=False)
-    return made

@@ -28,6 +28,7 @@ from replay.scenario.payloads import PAYLOADS, Payloads, check_payloads, needed_
 from replay.scenario.planning import left_out, schedule_of
 from replay.scenario.retries import find_retries, suggest
 from replay.scenario.schedule import Schedule, read_schedule, write_schedule
+from replay.scenario.words import many, quoted
 from replay.workload import Workload, read_workload
 
 FORMAT = 1
@@ -132,18 +133,18 @@ def locustfile_text(
         f"{summary}.",
         "",
         *([*told, "", "The model was made of:", ""] if told else ()),
-        f"{_many(len(workload.exchanges), 'request')} of {_many(clients, 'client')} in {workload.duration_s:,.0f} s:",
+        f"{many(len(workload.exchanges), 'request')} of {many(clients, 'client')} in {workload.duration_s:,.0f} s:",
         "",
         *(f"    {share.share:6.1%}  {_shortened(str(share.endpoint))}" for share in mix[:_ENDPOINTS_SHOWN]),
     ]
     if len(mix) > _ENDPOINTS_SHOWN:
         rest = sum(share.share for share in mix[_ENDPOINTS_SHOWN:])
-        lines.append(f"    {rest:6.1%}  {_many(len(mix) - _ENDPOINTS_SHOWN, 'endpoint')} more")
+        lines.append(f"    {rest:6.1%}  {many(len(mix) - _ENDPOINTS_SHOWN, 'endpoint')} more")
     missing = left_out(workload, payloads)
     if missing:
         lines += ["", "Left out, as the capture lacks their bodies:", ""]
         share = sum(missing.values()) / len(workload.exchanges)
-        lines += [f"    {share:6.1%}  {_many(sum(missing.values()), 'request')}, the most of {next(iter(missing))}"]
+        lines += [f"    {share:6.1%}  {many(sum(missing.values()), 'request')}, the most of {next(iter(missing))}"]
     pools = "".join(f" --pool {pool}={pool}.csv" for pool in sorted(needed_pools(payloads or {})))
     lines += ["", "Run it:", "", f"    locust -f {name}.py --host http://127.0.0.1:8000{identities}{pools}"]
     if workload.credentials:
@@ -151,7 +152,7 @@ def locustfile_text(
     return _TEMPLATE.format(
         docstring="\n".join(_in_docstring(line) for line in lines),
         class_name=_class_name(name),
-        data=_quoted(f"{name}.data"),
+        data=quoted(f"{name}.data"),
         **_retries(workload),
     )
 
@@ -295,17 +296,8 @@ def _in_docstring(text: str) -> str:
     return shown.replace("\\", "\\\\").replace('"', "'").rstrip()
 
 
-def _quoted(text: str) -> str:
-    """A string as Python source, in double quotes where that needs no escapes."""
-    return f'"{text}"' if text.isprintable() and not set(text) & {'"', "\\"} else repr(text)
-
-
 def _shortened(text: str) -> str:
     return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 3]}..."
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _digest(text: str) -> str:

@@ -23,6 +23,7 @@ from replay.scenario.origins import Origins, Sender
 from replay.scenario.payloads import Payloads
 from replay.scenario.planning import SHORTEST_S
 from replay.scenario.schedule import Extract, Inject, PlannedRequest, Schedule
+from replay.scenario.words import many
 from replay.workload import Workload
 from replay.workload.synthesis import VisitModel, fit, synthesise
 
@@ -72,7 +73,7 @@ class Modelled:
         """Sentences for people: what it is, and what became of the events that were drawn."""
         clients = len({planned.client for planned in self.schedule})
         ask = self.ask
-        drawn = f"{_many(len(self.schedule))} of {clients:,} client{'' if clients == 1 else 's'}"
+        drawn = f"{many(len(self.schedule), 'request')} of {many(clients, 'client')}"
         span = f"{self.schedule.duration_s:,.0f} s (scale {ask.scale:g}, seed {ask.seed})"
         sentences = [f"Drawn from a model: {drawn} in {span}."]
         for counts, what in (
@@ -82,7 +83,7 @@ class Modelled:
         ):
             if counts:
                 most = f", the most of {next(iter(counts))}" if len(counts) > 1 else f" ({next(iter(counts))})"
-                sentences.append(f"{_many(sum(counts.values()))} {what}{most}.")
+                sentences.append(f"{many(sum(counts.values()), 'request')} {what}{most}.")
         return sentences
 
 
@@ -235,10 +236,6 @@ class _Planner:
             self._origins.use(need, sender, origin)
         self._parts.append(_Part(choice.planned, path, sender.at_s, sender.visit, role.name, after, tuple(injects), {}))
         return place
-
-
-def _many(count: int) -> str:
-    return f"{count:,} request{'' if count == 1 else 's'}"
 
 
 def _renamed(path: str, old: str, new: str) -> str:

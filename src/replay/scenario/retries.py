@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from replay.scenario.words import quoted
 from replay.traffic import Exchange
 from replay.workload import Workload
 
@@ -177,9 +178,5 @@ def _misfit(waits_s: Mapping[int, float], shape: Callable[[int], float]) -> floa
 
 def suggest(patterns: Iterable[RetryPattern]) -> str:
     """``on_failure`` as Python source, empty where there is nothing to suggest."""
-    entries = [f"    {_quoted(pattern.endpoint)}: {pattern.source}," for pattern in patterns]
+    entries = [f"    {quoted(pattern.endpoint)}: {pattern.source}," for pattern in patterns]
     return "\n".join(["on_failure = {", *entries, "}"]) if entries else ""
-
-
-def _quoted(text: str) -> str:
-    return f'"{text}"' if text.isprintable() and not set(text) & {'"', "\\"} else repr(text)

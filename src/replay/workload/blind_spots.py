@@ -217,33 +217,38 @@ def responses(two: Two) -> Iterator[BlindSpot]:
 
 
 def _large(two: Two, endpoint: str, own: dict[str, Any], theirs: dict[str, Any]) -> Iterator[BlindSpot]:
-    for q in _QUANTILES if theirs["size_most_bytes"] else ():  # else sizes are not known
-        if own[f"size_p{q}_bytes"] > _LARGER * theirs["size_most_bytes"]:
-            figures = own["size_p99_bytes"], theirs["size_most_bytes"]
-            sentence = (
-                f"{_at_least(q)} of {endpoint} get more than {figures[1]:,} bytes, the most that {two.names[1]} got "
-                f"(p99 {figures[0]:,.0f})."
-            )
-            count = (100 - q) / 100 * own["count"]
-            share, told = two.share(count), two.told(count, endpoint)
-            yield BlindSpot(Kind.LARGE, endpoint, *figures, "bytes", share, sentence, told)
-            return
+    most = theirs["size_most_bytes"]
+    q = _first_above(own, "size_p{}_bytes", _LARGER * most) if most else None  # else sizes are not known
+    if q:
+        figures = own["size_p99_bytes"], most
+        sentence = (
+            f"{_at_least(q)} of {endpoint} get more than {most:,} bytes, the most that {two.names[1]} got "
+            f"(p99 {figures[0]:,.0f})."
+        )
+        count = (100 - q) / 100 * own["count"]
+        share, told = two.share(count), two.told(count, endpoint)
+        yield BlindSpot(Kind.LARGE, endpoint, *figures, "bytes", share, sentence, told)
 
 
 def _slow(two: Two, endpoint: str, own: dict[str, Any], theirs: dict[str, Any]) -> Iterator[BlindSpot]:
     """What takes long holds what it works on, whatever the machine: only such times are compared."""
-    bound = max(_SLOW_S, _SLOWER * theirs["duration_p99_s"])
-    for q in _QUANTILES if theirs["duration_p99_s"] else ():  # else times are not known
-        if own[f"duration_p{q}_s"] > bound:
-            figures = own["duration_p99_s"], theirs["duration_p99_s"]
-            sentence = (
-                f"{_at_least(q)} of {endpoint} take more than {bound:,.2g} s (p99 {figures[0]:,.2g} s); "
-                f"p99 {figures[1]:,.2g} s in {two.names[1]}."
-            )
-            count = (100 - q) / 100 * own["count"]
-            share, told = two.share(count), two.told(count, endpoint)
-            yield BlindSpot(Kind.SLOW, endpoint, *figures, "s", share, sentence, told)
-            return
+    usual = theirs["duration_p99_s"]
+    bound = max(_SLOW_S, _SLOWER * usual)
+    q = _first_above(own, "duration_p{}_s", bound) if usual else None  # else times are not known
+    if q:
+        figures = own["duration_p99_s"], usual
+        sentence = (
+            f"{_at_least(q)} of {endpoint} take more than {bound:,.2g} s (p99 {figures[0]:,.2g} s); "
+            f"p99 {figures[1]:,.2g} s in {two.names[1]}."
+        )
+        count = (100 - q) / 100 * own["count"]
+        share, told = two.share(count), two.told(count, endpoint)
+        yield BlindSpot(Kind.SLOW, endpoint, *figures, "s", share, sentence, told)
+
+
+def _first_above(own: dict[str, Any], column: str, bound: float) -> int | None:
+    """The lowest of the quantiles that is above a bound."""
+    return next((q for q in _QUANTILES if own[column.format(q)] > bound), None)
 
 
 def percent(share: float) -> str:

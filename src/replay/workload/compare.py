@@ -13,7 +13,7 @@ from replay.workload.endpoints import LOST
 from replay.workload.engine import Engine
 from replay.workload.facts import facts
 from replay.workload.paths import Paths, find_paths
-from replay.workload.profile import Profile, profile
+from replay.workload.profile import Profile, profile, profile_of
 from replay.workload.routes import Match, Rules
 
 __all__ = ["BlindSpot", "Comparison", "Coverage", "EndpointCoverage", "Kind", "compare", "compare_captures"]
@@ -79,14 +79,16 @@ def compare_captures(
     names = _names(captures[0].manifest.name or production.name, captures[1].manifest.name or other.name)
     if not captures[0].manifest.exchanges:
         raise InputError(f"{production} holds no exchanges.", "Give the capture of production first, then the other.")
-    tables = [engine.read(one.path / segment for segment in one.manifest.segments) for one in captures]
-    on_doing(f"Finding the endpoints of {names[0]}")
-    known = _Known(find_paths(facts(tables[0], engine), engine, rules), rules)
-    profiles = []
-    for name, capture, table in zip(names, captures, tables, strict=True):
-        on_doing(f"Reading {capture.manifest.exchanges:,} exchanges of {name}")
-        profiles.append(profile(table, engine, known))
-    return compare(profiles[0], profiles[1], names)
+    tables = [engine.read(one.files) for one in captures]
+    reading = [
+        f"Reading {one.manifest.exchanges:,} exchanges of {name}" for name, one in zip(names, captures, strict=True)
+    ]
+    on_doing(reading[0])
+    read = engine.keep(facts(tables[0], engine))
+    paths = find_paths(read, engine, rules)
+    first = profile_of(read, paths, engine)
+    on_doing(reading[1])
+    return compare(first, profile(tables[1], engine, _Known(paths, rules)), names)
 
 
 class _Known(Rules):

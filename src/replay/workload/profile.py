@@ -7,7 +7,7 @@ import ibis
 import numpy as np
 import pandas as pd
 
-from replay.capture.store import read_manifest
+from replay.capture.store import open_capture
 from replay.traffic import Client
 from replay.workload.arrivals import Arrivals, describe_arrivals, each_second, tail_exponent
 from replay.workload.engine import Engine
@@ -81,14 +81,17 @@ class Profile:
 
 def read_profile(capture: Path, engine: Engine, rules: Rules | None = None) -> Profile:
     """The profile of the capture in a folder. Raises InputError where it is missing or not complete."""
-    manifest = read_manifest(capture)
-    return profile(engine.read(capture / segment for segment in manifest.segments), engine, rules)
+    return profile(engine.read(open_capture(capture).files), engine, rules)
 
 
 def profile(exchanges: ibis.Table, engine: Engine, rules: Rules | None = None) -> Profile:
     """The profile of some exchanges, a table of ``segments.SCHEMA``. ``rules`` name endpoints before any is learned."""
     read = engine.keep(facts(exchanges, engine))
-    paths = find_paths(read, engine, rules)
+    return profile_of(read, find_paths(read, engine, rules), engine)
+
+
+def profile_of(read: ibis.Table, paths: Paths, engine: Engine) -> Profile:
+    """The profile of exchanges whose ``facts`` are kept, and whose endpoints are known."""
     senders = find_senders(read, engine)
     variants = find_variants(read, engine)
     events = engine.keep(_events(read, engine, paths, senders, variants))
