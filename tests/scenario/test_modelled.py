@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from replay.capture.store import CaptureWriter
 from replay.errors import InputError
 from replay.scenario.identities import needed_credentials
-from replay.scenario.locustfile import build_scenario
+from replay.scenario.locustfile import build_scenario, read_scenario
 from replay.scenario.modelled import Ask, Modelled, model_schedule
 from replay.scenario.process import LocustProcess, locust_command
 from replay.scenario.rekey import rekey
@@ -293,6 +293,8 @@ def test_a_modelled_schedule_is_played(tmp_path: Path) -> None:
         for one in sorted(exchanges, key=lambda one: one.at):
             writer.add(one)
     scenario = build_scenario(tmp_path / "capture", tmp_path / "built.py", model=Ask(5.0, 2.0, 7))
+    assert scenario.schedule.copies
+    assert read_scenario(scenario.path).schedule == scenario.schedule
     clients = sorted({client for client, _ in needed_credentials(scenario.schedule)})
     identities = tmp_path / "identities.csv"
     identities.write_text("client,client_secret\n" + "".join(f"{client},made-up\n" for client in clients))

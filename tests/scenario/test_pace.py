@@ -191,6 +191,15 @@ def test_copies_are_visits_and_clients_of_their_own() -> None:
     assert paced.copies == {"client-0~2": "client-0"}
 
 
+def test_a_copy_in_the_schedule_stays_one_and_its_own_copies_are_the_originals() -> None:
+    schedule = Schedule((planned(0, 0.0), planned(1, 1.0, visit=1)), 2.0, {"client-1": "client-0"})
+    assert pace(schedule, speed=2.0).copies == {"client-1": "client-0"}
+    copies = pace(schedule, scale=2.0).copies
+    assert copies.pop("client-1") == "client-0"
+    assert set(copies.values()) == {"client-0"}
+    assert len(copies) == 2
+
+
 def test_no_copy_is_called_like_a_client_of_the_capture() -> None:
     names = ("a", "a~2")
     requests = [dataclasses.replace(planned(n, float(n), visit=n), client=name) for n, name in enumerate(names)]

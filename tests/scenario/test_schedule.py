@@ -31,12 +31,16 @@ REQUESTS = st.builds(
 )
 
 
-@given(st.lists(REQUESTS, max_size=5), st.floats(0, 1e6))
+@given(
+    st.lists(REQUESTS, max_size=5),
+    st.floats(0, 1e6),
+    st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3),
+)
 def test_a_schedule_is_read_as_it_was_written(
-    tmp_path_factory: pytest.TempPathFactory, requests: list[PlannedRequest], duration_s: float
+    tmp_path_factory: pytest.TempPathFactory, requests: list[PlannedRequest], duration_s: float, copies: dict[str, str]
 ) -> None:
     file = tmp_path_factory.mktemp("schedule") / "schedule.parquet"
-    schedule = Schedule(tuple(requests), duration_s)
+    schedule = Schedule(tuple(requests), duration_s, copies)
     write_schedule(schedule, file)
     assert read_schedule(file) == schedule
 

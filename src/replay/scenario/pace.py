@@ -69,7 +69,11 @@ def pace(
     return Schedule(
         _renumbered(played, names),
         max([length_s, *(one.due_s for one in played[-1:])]),
-        {names[one.copy, one.planned.client]: one.planned.client for one in played if one.copy},
+        {
+            names[one.copy, one.planned.client]: schedule.copies.get(one.planned.client, one.planned.client)
+            for one in played
+            if one.copy or one.planned.client in schedule.copies
+        },
     )
 
 

@@ -114,7 +114,7 @@ SCHEDULE_SCHEMA = pa.schema(
 
 
 def write_schedule(schedule: Schedule, file: Path) -> None:
-    """Write the planned requests as Parquet; the span stands in the file's metadata."""
+    """Write the planned requests as Parquet; the span and the copies stand in the file's metadata."""
     rows = []
     for planned in schedule.requests:
         row: dict[str, Any] = {name: getattr(planned, name) for name in SCHEDULE_SCHEMA.names}
@@ -122,7 +122,8 @@ def write_schedule(schedule: Schedule, file: Path) -> None:
         row["extracts"] = json.dumps([dataclasses.asdict(extract) for extract in planned.extracts])
         row["injects"] = json.dumps([dataclasses.asdict(inject) for inject in planned.injects])
         rows.append(row)
-    schema = SCHEDULE_SCHEMA.with_metadata({"duration_s": repr(schedule.duration_s)})
+    copies = json.dumps(dict(schedule.copies))
+    schema = SCHEDULE_SCHEMA.with_metadata({"duration_s": repr(schedule.duration_s), "copies": copies})
     partial = file.with_name(f".{file.name}.part")
     with partial.open("wb") as sink:  # pyarrow takes a path with a colon for an address
         pq.write_table(pa.Table.from_pylist(rows, schema=schema), sink, compression="zstd")
@@ -135,13 +136,15 @@ def read_schedule(file: Path) -> Schedule:
         with file.open("rb") as source:
             # Arrow's threads can abort a process that ends soon after.
             table = pq.read_table(source, use_threads=False, pre_buffer=False)
-        duration_s = float((table.schema.metadata or {})[b"duration_s"])
+        metadata = table.schema.metadata or {}
+        duration_s = float(metadata[b"duration_s"])
+        copies = {str(copy): str(own) for copy, own in json.loads(metadata.get(b"copies", b"{}")).items()}
         requests = tuple(_planned(row) for row in table.to_pylist())
-    except (OSError, pa.ArrowException, KeyError, ValueError, TypeError) as error:
+    except (OSError, pa.ArrowException, KeyError, ValueError, TypeError, AttributeError) as error:
         raise InputError(
             f"{file} is not a schedule: {error}.", "Build the scenario again with `replay build`."
         ) from error
-    return Schedule(requests, duration_s)
+    return Schedule(requests, duration_s, copies)
 
 
 def _planned(row: dict[str, Any]) -> PlannedRequest:
