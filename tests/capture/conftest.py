@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -115,9 +116,23 @@ class Recorder:
         """Send a signal; the exit code and what was said. Waits until the writer has ended too."""
         writers = psutil.Process(self.process.pid).children()
         self.process.send_signal(number)
-        _, said = self.process.communicate(timeout=60)
+        said = self.rest()[1]
         psutil.wait_procs(writers, timeout=30)
         return self.process.returncode, said
+
+    def rest(self) -> tuple[str, str]:
+        """What it prints and says from here to its end; it is killed after a minute."""
+        assert self.process.stdout
+        assert self.process.stderr
+        killing = threading.Timer(60, self.process.kill)
+        killing.start()
+        # communicate() would miss what the first lines' reader has read beyond them.
+        with ThreadPoolExecutor(1) as pool:
+            printed = pool.submit(self.process.stdout.read)
+            said = self.process.stderr.read()
+        self.process.wait()
+        killing.cancel()
+        return printed.result(), said
 
     def writer(self) -> psutil.Process:
         """The process that writes."""

@@ -172,7 +172,7 @@ def test_a_share_of_the_clients_is_recorded_wholly(start_mirror):
             connection.request("GET", "/", headers={"X-Forwarded-For": client})
             connection.getresponse().read()
     recorder.process.send_signal(signal.SIGINT)
-    document = json.loads(recorder.process.communicate(timeout=30)[0])
+    document = json.loads(recorder.rest()[0])
     (source,) = document["sources"]
     taken = [exchange.client for exchange in open_capture(recorder.out).exchanges()]
     assert 0 < len(set(taken)) < 45
@@ -367,7 +367,7 @@ def test_traffic_outlives_the_writer(start_mirror):
         connection.request("GET", "/after")
         assert connection.getresponse().read() == b""
     recorder.process.send_signal(signal.SIGINT)
-    said = recorder.process.communicate(timeout=30)[1]
+    said = recorder.rest()[1]
     assert recorder.process.returncode == 4
     assert "The writer of the capture ended with -9." in said
     lacking = re.search(r"(\d+) exchanges lack\.", said)

@@ -385,7 +385,7 @@ def test_traffic_passes_while_the_writer_is_behind_or_gone(api, start_capture):
     recorder.wait_for("nothing of it is written: the writer had ended.")
     assert get(recorder.port, "/after")[0] == 200
     recorder.process.send_signal(signal.SIGINT)
-    said = recorder.process.communicate(timeout=30)[1]
+    said = recorder.rest()[1]
     assert recorder.process.returncode == 4
     assert "The writer of the capture ended with -9. " in said
 
@@ -393,7 +393,7 @@ def test_traffic_passes_while_the_writer_is_behind_or_gone(api, start_capture):
 def test_the_end_as_json(api, start_capture):
     recorder = start_capture(api.url, "--json", "--client-share", "1", "--duration", "1.5s")
     get(recorder.port, "/v2/events/1")
-    document = json.loads(recorder.process.communicate(timeout=30)[0])
+    document = json.loads(recorder.rest()[0])
     assert recorder.process.returncode == 0
     assert (document["state"], document["exchanges"]) == ("complete", 1)
     assert document["sources"][0]["kept"] == 1

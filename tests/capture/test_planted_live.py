@@ -123,7 +123,7 @@ def finish(recorder, ending: int) -> str:
     writer = recorder.writer()
     writer.kill()
     recorder.process.kill()
-    said = "".join(recorder.process.communicate(timeout=30))
+    said = "".join(recorder.rest())
     psutil.wait_procs([writer], timeout=30)
     return said
 

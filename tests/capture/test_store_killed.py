@@ -17,6 +17,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from replay.capture.folder import exchanges_folder
 from replay.capture.manifest import COMPLETE, Manifest
 from replay.capture.pseudonyms import Key
 from replay.capture.scrub import Scrubber
@@ -153,6 +154,8 @@ def check(run: Run, how: str) -> str:
     path = run.path
     check_secrets(path)
     before = read_manifest(path, repair=True)
+    # What it takes to judge them goes, with the old segments, a moment before the capture is complete.
+    undecided = [one for one in exchanges_folder(path).glob("*.sealed") if one.with_suffix(".parquet").exists()]
     exchanges = list(read_exchanges(path, repair=True))
     found = numbers(exchanges)
     assert len(set(found)) == len(found)
@@ -171,8 +174,9 @@ def check(run: Run, how: str) -> str:
     left = {one.name for one in path.iterdir()}
     assert left == {"capture.json", "exchanges", "skipped.jsonl"}
     assert {one.suffix for one in (path / "exchanges").iterdir()} <= {".parquet"}
-    pseudonymous = how == "live" and before.state != COMPLETE and bool(found)
-    assert pseudonymous == any("stayed pseudonyms" in note for note in repaired.notes)
+    assert bool(undecided) == any("stayed pseudonyms" in note for note in repaired.notes)
+    if how == "live" and len(found) < EXCHANGES:
+        assert bool(undecided) == bool(found)
     return before.state
 
 

@@ -143,9 +143,14 @@ class Segments:
         partial.replace(self._folder / name)
 
 
+_NAMES = {
+    kind: tuple(field.name for field in dataclasses.fields(kind)) for kind in (Observation, Attempt, Reading, LogEvent)
+}
+
+
 def _row(row: Observation | Attempt | Reading | LogEvent) -> dict[str, Any]:
     # Not asdict, which copies deeply: this runs beside the dispatch of requests, once for each.
-    values = {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}
+    values = {name: getattr(row, name) for name in _NAMES[type(row)]}
     if isinstance(row, Reading):
         values["detail"] = json.dumps(row.detail, sort_keys=True)
     return values

@@ -31,6 +31,25 @@ def test_everybody_is_woken_in_order_and_nobody_early(waits: list[float]) -> Non
     assert alarm.left_s() == float("inf")
 
 
+def test_after_something_held_the_process_up_the_order_is_still_that_of_the_moments() -> None:
+    alarm = Alarm(time.monotonic)
+    acted: list[int] = []
+    start = time.monotonic()
+    moments = {number: start + 0.02 + number / 1000 for number in range(5)}
+    waiting = [
+        gevent.spawn(alarm.wait_until, moments[number], lambda number=number: acted.append(number))
+        for number in (3, 0, 1)
+    ]
+    gevent.sleep(0)
+    while time.monotonic() < start + 0.05:
+        pass
+    for number in (2, 4):  # who comes too late lets those before him go first
+        alarm.wait_until(moments[number], lambda number=number: acted.append(number))
+    gevent.joinall(waiting, raise_error=True, timeout=30)
+    alarm.close()
+    assert acted == [0, 1, 2, 3, 4]
+
+
 def test_who_is_killed_while_it_waits_disturbs_nobody() -> None:
     alarm = Alarm(time.monotonic)
     now = time.monotonic()

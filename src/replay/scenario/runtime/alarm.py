@@ -10,9 +10,12 @@ import gevent.event
 import gevent.hub
 import gevent.monkey
 
+from replay.scenario.runtime.warmth import Warmth
+
 _MILLISECOND = 0.0011  # the loop sleeps at least one, and a little
 _NAP_S = 0.0002  # who has just begun to wait for bytes may be kept so long from seeing them
 _SPIN_S = 0.0001  # what the system's shortest sleep may take, and about what a greenlet does in one go
+_WARMING_S = 0.00005  # what it takes to warm up, at most
 _LOOK_EVERY_S = 0.001
 
 _select = gevent.monkey.get_original("select", "select")
@@ -27,6 +30,7 @@ class Alarm:
         self._order = itertools.count()
         self._sooner = gevent.event.Event()
         self._hub = gevent.get_hub()
+        self._warmth = Warmth()
         self._ringing = gevent.spawn(self._ring)
 
     def wait_until(self, moment_s: float, act: Callable[[], None] = lambda: None) -> None:
@@ -36,6 +40,7 @@ class Alarm:
         goes on.
         """
         if self._clock() >= moment_s:
+            self._ring_until(moment_s)  # whose moments were before go before
             act()
             return
         waiter = gevent.hub.Waiter(self._hub)
@@ -57,6 +62,7 @@ class Alarm:
     def close(self) -> None:
         """Wake nobody any more."""
         self._ringing.kill()
+        self._warmth.close()
 
     def _ring(self) -> None:
         while True:
@@ -65,14 +71,21 @@ class Alarm:
                 continue
             left_s = self.left_s()
             if left_s <= 0:
-                _, _, waiter, act = heapq.heappop(self._waiting)
-                act()
-                self._hub.loop.run_callback(waiter.switch, None)
+                self._ring_until(self._clock())
             elif left_s > _MILLISECOND:
                 self._sleep(left_s - _MILLISECOND)
             elif left_s > _SPIN_S:
                 gevent.idle()  # whatever can be done meanwhile
                 self._nap(min(_NAP_S, self.left_s() - _SPIN_S))
+            elif left_s > _WARMING_S and self._warmth.is_cold(now_s := self._clock()):
+                self._warmth.renew(now_s)
+
+    def _ring_until(self, moment_s: float) -> None:
+        while self._waiting and self._waiting[0][0] <= moment_s:
+            _, _, waiter, act = heapq.heappop(self._waiting)
+            act()
+            self._warmth.sent(self._clock())
+            self._hub.loop.run_callback(waiter.switch, None)
 
     def _sleep(self, longest_s: float | None) -> None:
         """Sleep until there is a moment that comes sooner."""

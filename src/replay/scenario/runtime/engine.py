@@ -13,12 +13,14 @@ from replay.evidence.values import Observation, Outcome
 from replay.scenario.runtime.alarm import Alarm
 from replay.scenario.runtime.backlog import Backlog
 from replay.scenario.runtime.carried import CarriedValues
+from replay.scenario.runtime.garbage import Collector
 from replay.scenario.runtime.making import Made, Maker, NotReadyError
 from replay.scenario.runtime.pacing import moment, predecessors
 from replay.scenario.runtime.recorder import Recorder, unsent
 from replay.scenario.runtime.retries import Policies
 from replay.scenario.runtime.retrying import Retrier, Retrying, outcome_of_reply
 from replay.scenario.runtime.transport import HttpClient, Reply
+from replay.scenario.runtime.turns import Turn, Turns
 from replay.scenario.schedule import PlannedRequest
 
 _AHEAD_S = 0.02  # a request is made ready so long before it is due, so that only sending it is left
@@ -69,6 +71,7 @@ class Engine:
         self._play = play
         self._greenlets = gevent.pool.Group()
         self._alarm = Alarm(clock)
+        self._turns = Turns()
         self._backlog = Backlog(self._alarm, clock, self._break)
         self._maker = Maker(play.values, play.prepare, play.client)
         by_number = {planned.request: planned for planned in requests}
@@ -83,6 +86,7 @@ class Engine:
 
     def run(self) -> None:
         """Play to the end: returns when the last request is answered or given up. Raises what broke in the engine."""
+        collector = Collector(self._alarm, self._clock)
         try:
             for planned in self._requests:
                 self._sleep_until(planned.due_s - _AHEAD_S)
@@ -91,6 +95,7 @@ class Engine:
                 self._greenlets.start(gevent.Greenlet(self._one, planned))
             self._greenlets.join()
         finally:
+            collector.close()
             self._alarm.close()
             self._backlog.finish()
         if self._broken:
@@ -132,35 +137,46 @@ class Engine:
                 why = f"the replay ended while it waited for request {number}"
                 self._not_sent(planned, why, self._roots.get(number, number))
                 return None
-        self._alarm.await_quiet(_MAKING_S, planned.due_s - _AHEAD_S / 2)
-        try:
-            made = self._maker.make(planned)
-        except NotReadyError as error:
-            self._not_sent(planned, str(error), error.caused_by)
-            return None
         waited_s = moment(planned.due_s, answers).waited_s
-        handed_s = self._clock()
+        turn = self._turns.take(planned.visit, planned.due_s + waited_s)
         try:
-            reply = self._send_at(planned.due_s + waited_s, made)
-        except gevent.GreenletExit:
-            self._record(planned, _stopped(planned, waited_s, handed_s, self._play.recorder.worker))
-            raise
+            reply = self._make_and_send(planned, turn, waited_s)
+        finally:
+            self._turns.stand(turn)
+        if reply is None:
+            return None
         takes_s = _KEEPING_S + (reply.answer.size_bytes * _KEEPING_S_A_BYTE if reply.answer else 0.0)
         self._backlog.put(lambda: self._keep(planned, waited_s, reply), takes_s)
         last = self._retrier.follow(planned, reply)
         self._carry(planned, last)
         return last.done_s
 
-    def _send_at(self, due_s: float, made: Made) -> Reply:
-        client, request = self._play.client, made.request
-        self._sleep_until(due_s - _OPEN_AHEAD_S)
+    def _make_and_send(self, planned: PlannedRequest, turn: Turn, waited_s: float) -> Reply | None:
+        self._alarm.await_quiet(_MAKING_S, planned.due_s - _AHEAD_S / 2)
+        try:
+            made = self._maker.make(planned)
+        except NotReadyError as error:
+            self._not_sent(planned, str(error), error.caused_by)
+            return None
+        handed_s = self._clock()
+        try:
+            return self._send_at(turn, made)
+        except gevent.GreenletExit:
+            self._record(planned, _stopped(planned, waited_s, handed_s, self._play.recorder.worker))
+            raise
+
+    def _send_at(self, turn: Turn, made: Made) -> Reply:
+        client, request, at_s = self._play.client, made.request, turn.moment_s
+        self._sleep_until(at_s - _OPEN_AHEAD_S)
         opened = client.open(request.client)
         try:
-            self._alarm.wait_until(due_s, lambda: client.push(opened, made.data))
+            self._turns.await_earlier(turn)
+            self._turns.stand(turn)
+            self._alarm.wait_until(at_s, lambda: client.push(opened, made.data))
         except gevent.GreenletExit:
             client.release(request.client, opened)
             raise
-        return client.send(request, made.data, opened, due_s)
+        return client.send(request, made.data, opened, at_s)
 
     def _not_sent(self, planned: PlannedRequest, error: str, caused_by: int | None) -> None:
         root = planned.request if caused_by is None else caused_by
