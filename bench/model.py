@@ -13,7 +13,7 @@ import large_capture
 from measure import measure, print_table
 
 from replay.workload.engine import Engine
-from replay.workload.profile import read_profile
+from replay.workload.profile.profile import read_profile
 
 _SIZES = (1_000_000, 10_000_000)
 _BAR_EXCHANGES, _BAR_S, _BAR_MIB = 10_000_000, 60.0, 3 * 1024

@@ -24,7 +24,7 @@ import pandas as pd
 from measure import print_table
 
 from replay.workload import read_workload
-from replay.workload.endpoints import learn_endpoints
+from replay.workload.endpoints.templates import learn_endpoints
 from replay.workload.synthesis import fit, synthesise
 from replay.workload.synthesis.distances import ASPECTS, Portrait, draw_portrait, measure_distances
 from replay.workload.synthesis.sequences import in_order

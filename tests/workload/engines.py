@@ -17,7 +17,7 @@ import pytest
 from replay.capture.segments import to_table
 from replay.traffic import Exchange, Headers, Request, Response
 from replay.workload.engine import Engine
-from replay.workload.profile import Profile, profile
+from replay.workload.profile.profile import Profile, profile
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 SPARK = "local[2]"

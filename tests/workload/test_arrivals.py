@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replay.workload.arrivals import describe_arrivals, dispersion, each_second, tail_exponent
+from replay.workload.profile.arrivals import describe_arrivals, dispersion, each_second, tail_exponent
 
 HOUR = 3600
 NINE = 1_772_442_000  # 2026-03-02 09:00:00

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from replay.capture.store import CaptureWriter
 from replay.errors import InputError
 from replay.traffic import Exchange
-from replay.workload.compare import BlindSpot, Comparison, Kind, compare, compare_captures
-from replay.workload.differing import fields_of, find_difference
+from replay.workload.comparison.compare import BlindSpot, Comparison, Kind, compare, compare_captures
+from replay.workload.comparison.differing import fields_of, find_difference
+from replay.workload.comparison.spread import Spread
 from replay.workload.document import comparison_document, profile_document
+from replay.workload.endpoints.routes import Rules
 from replay.workload.engine import Engine
-from replay.workload.popularity import Popularity
-from replay.workload.profile import Profile, read_profile
-from replay.workload.routes import Rules
-from replay.workload.spread import Spread
+from replay.workload.profile.popularity import Popularity
+from replay.workload.profile.profile import Profile, read_profile
 
 CAPTURES = Path(__file__).parents[2] / "captures"
 SLOW = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replay.traffic import Endpoint, Exchange, Request, Response
-from replay.workload.endpoints import LOST, SeenPath, learn_endpoints, learn_paths, resource_of, singular, snake
+from replay.workload.endpoints.templates import (
+    LOST,
+    SeenPath,
+    learn_endpoints,
+    learn_paths,
+    resource_of,
+    singular,
+    snake,
+)
 
 AT = datetime(2026, 3, 2, tzinfo=UTC)
 

@@ -14,7 +14,7 @@ from engines import assert_alike, exchange, made_capture, profile_of, table_of
 from replay.capture.segments import SCHEMA, to_table, write_segment
 from replay.errors import InputError
 from replay.workload.engine import Engine
-from replay.workload.profile import read_profile
+from replay.workload.profile.profile import read_profile
 
 CAPTURES = Path(__file__).resolve().parents[2] / "captures"
 

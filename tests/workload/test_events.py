@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from replay.workload import events as module
 from replay.workload.engine import Engine
-from replay.workload.events import with_concurrency, with_idle, with_predecessors, with_visits
+from replay.workload.profile import events as module
+from replay.workload.profile.events import with_concurrency, with_idle, with_predecessors, with_visits
 
 ORIGIN = 1_772_442_000_000_000
 

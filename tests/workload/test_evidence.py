@@ -1,9 +1,9 @@
 from typing import Any
 
 from replay.traffic import Client, Endpoint
-from replay.workload.evidence import borne_out, rank
-from replay.workload.links import Correlation, Traffic
-from replay.workload.values import Value
+from replay.workload.correlations.evidence import borne_out, rank
+from replay.workload.correlations.links import Correlation, Traffic
+from replay.workload.correlations.values import Value
 
 MADE, USED = Endpoint("POST", "/a"), Endpoint("GET", "/b")
 

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from replay.capture.segments import to_table
 from replay.shapes import is_empty, shape_of
 from replay.traffic import Exchange
+from replay.workload.endpoints.operations import operation_from, operation_of
 from replay.workload.engine import Engine
-from replay.workload.facts import SEPARATOR, facts
-from replay.workload.operations import operation_from, operation_of
-from replay.workload.profile import profile
-from replay.workload.variants import find_variants
+from replay.workload.profile.facts import SEPARATOR, facts
+from replay.workload.profile.profile import profile
+from replay.workload.profile.variants import find_variants
 
 UUID = "0b8e28ba-2fa1-41d2-883f-0016d3cca4ff"
 EITHER = pytest.mark.parametrize("either", ["duckdb", "spark"], indirect=True)

@@ -4,10 +4,10 @@ from typing import Any
 import pytest
 
 from replay.traffic import Client, Endpoint, Exchange, Request, Response
-from replay.workload.dates import read_said
-from replay.workload.links import Traffic
-from replay.workload.moments import find_moments
-from replay.workload.places import sent_values
+from replay.workload.correlations.dates import read_said
+from replay.workload.correlations.links import Traffic
+from replay.workload.correlations.moments import find_moments
+from replay.workload.correlations.places import sent_values
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replay.traffic import Request
-from replay.workload.operations import EXTRACTS, operation_from, operation_of
+from replay.workload.endpoints.operations import EXTRACTS, operation_from, operation_of
 
 ENVELOPE = (
     '<?xml version="1.0"?><s:Envelope xmlns:s="http://envelope.test"><s:Header/>'

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from replay.traffic import Exchange
+from replay.workload.endpoints.paths import find_paths
 from replay.workload.engine import Engine
-from replay.workload.facts import facts
-from replay.workload.paths import find_paths
-from replay.workload.popularity import Popularity, find_popularity, fit_zipf
+from replay.workload.profile.facts import facts
+from replay.workload.profile.popularity import Popularity, find_popularity, fit_zipf
 
 
 @pytest.fixture

@@ -17,10 +17,10 @@ from replay.capture.segments import to_table
 from replay.capture.store import CaptureWriter
 from replay.errors import InputError
 from replay.traffic import Exchange
+from replay.workload.endpoints.routes import read_rules
 from replay.workload.engine import Engine
-from replay.workload.profile import START as OF_A_VISIT
-from replay.workload.profile import Profile, profile, read_profile
-from replay.workload.routes import read_rules
+from replay.workload.profile.profile import START as OF_A_VISIT
+from replay.workload.profile.profile import Profile, profile, read_profile
 
 
 def totals(found: Profile) -> set[int]:

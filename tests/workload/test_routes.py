@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replay.errors import InputError
-from replay.workload.endpoints import SeenPath, learn_paths
-from replay.workload.routes import Rules, read_rules
+from replay.workload.endpoints.routes import Rules, read_rules
+from replay.workload.endpoints.templates import SeenPath, learn_paths
 
 
 def written(folder: Path, text: str, name: str = "routes.txt") -> Rules:

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from replay.capture.segments import to_table
 from replay.traffic import Client, Exchange
-from replay.workload.clients import find_clients, find_strands
+from replay.workload.correlations.places import sent_values
 from replay.workload.engine import Engine
-from replay.workload.facts import facts
-from replay.workload.places import sent_values
-from replay.workload.senders import find_senders, sender_of
+from replay.workload.profile.clients import find_clients, find_strands
+from replay.workload.profile.facts import facts
+from replay.workload.profile.senders import find_senders, sender_of
 
 JSON = ("Content-Type", "application/json")
 FORM = ("Content-Type", "application/x-www-form-urlencoded")

@@ -8,11 +8,11 @@ import pytest
 from engines import exchange, table_of
 
 from replay.traffic import Exchange
-from replay.workload import variants as module
 from replay.workload.engine import Engine
-from replay.workload.facts import facts
-from replay.workload.profile import profile
-from replay.workload.variants import OTHERS, find_variants
+from replay.workload.profile import variants as module
+from replay.workload.profile.facts import facts
+from replay.workload.profile.profile import profile
+from replay.workload.profile.variants import OTHERS, find_variants
 
 
 def counted(made: Sequence[Exchange], engine: Engine) -> dict[str, int]:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from replay.traffic import Client
-from replay.workload.visits import USUAL_GAP_S, find_gap, find_visits, idle_histogram
+from replay.workload.profile.visits import USUAL_GAP_S, find_gap, find_visits, idle_histogram
 
 ADA, BEA = Client("ada", "user"), Client("bea", "user")
 

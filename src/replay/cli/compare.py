@@ -13,11 +13,11 @@ from replay.cli.profiling import profiling_options, wide_console
 from replay.cli.text import plain, print_json
 from replay.errors import InputError
 from replay.report.formats import number, seconds
-from replay.workload.blind_spots import percent
-from replay.workload.compare import compare_captures
+from replay.workload.comparison.blind_spots import percent
+from replay.workload.comparison.compare import compare_captures
 from replay.workload.document import comparison_document
+from replay.workload.endpoints.routes import read_rules
 from replay.workload.engine import Engine
-from replay.workload.routes import read_rules
 
 _ENDPOINTS_SHOWN = 30
 _SHOWN_OF_A_KIND = 3

@@ -22,9 +22,9 @@ from replay.errors import InputError
 from replay.traffic import Exchange
 from replay.workload import model_workload
 from replay.workload.document import profile_document
+from replay.workload.endpoints.routes import read_rules
 from replay.workload.engine import Engine, Table
-from replay.workload.profile import Profile, profile
-from replay.workload.routes import read_rules
+from replay.workload.profile.profile import Profile, profile
 
 _FOLLOWED = 50_000  # so many exchanges are followed value by value, in memory
 _CLIENTS_COUNTED = 40

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from replay.rehearsal.sql import split_statements
 from replay.rehearsal.table import Dsn, Table
-from replay.workload.names import snake
+from replay.workload.endpoints.names import snake
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from replay.scenario.schedule import Inject, PlannedRequest
 from replay.shapes import shape_of
 from replay.traffic import Response, first_header
 from replay.workload import Workload
-from replay.workload.kinds import VALIDATORS
-from replay.workload.places import handed_values, place_pattern
+from replay.workload.correlations.kinds import VALIDATORS
+from replay.workload.correlations.places import handed_values, place_pattern
 
 CREATED, CURSOR, VALIDATOR = "created", "cursor", "validator"
 JOINT = "\x1f"  # between the values of a key: no path has it

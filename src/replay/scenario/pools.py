@@ -18,8 +18,8 @@ from urllib.parse import unquote
 from replay.errors import InputError
 from replay.scenario.schedule import PlannedRequest, Schedule
 from replay.traffic import Request
-from replay.workload.names import snake
-from replay.workload.places import sent_values
+from replay.workload.correlations.places import sent_values
+from replay.workload.endpoints.names import snake
 
 MOST_VALUES = 10_000_000
 HEADING = "value"  # of the files that we write: a list below it

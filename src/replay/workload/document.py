@@ -6,11 +6,11 @@ from typing import Any
 
 import pandas as pd
 
-from replay.workload.arrivals import Arrivals
-from replay.workload.blind_spots import BlindSpot
-from replay.workload.compare import Comparison
-from replay.workload.coverage import Coverage
-from replay.workload.profile import Profile, Sittings
+from replay.workload.comparison.blind_spots import BlindSpot
+from replay.workload.comparison.compare import Comparison
+from replay.workload.comparison.coverage import Coverage
+from replay.workload.profile.arrivals import Arrivals
+from replay.workload.profile.profile import Profile, Sittings
 
 _MOST_ENDPOINTS = 500
 _MOST_SUCCESSIONS = 200

@@ -10,14 +10,14 @@ from typing import Any
 from replay.capture.store import open_capture
 from replay.shapes import is_empty, shape_of
 from replay.traffic import Client, Endpoint, Exchange, Response
-from replay.workload.clients import find_clients, find_strands
-from replay.workload.correlations import Correlation, Credential, Traffic, find_correlations, find_credentials
-from replay.workload.endpoints import learn_endpoints
-from replay.workload.evidence import Pattern, rank
-from replay.workload.moments import Moment, find_moments
-from replay.workload.operations import operation_of
-from replay.workload.places import sent_values
-from replay.workload.visits import Visit, find_visits
+from replay.workload.correlations.evidence import Pattern, rank
+from replay.workload.correlations.find import Correlation, Credential, Traffic, find_correlations, find_credentials
+from replay.workload.correlations.moments import Moment, find_moments
+from replay.workload.correlations.places import sent_values
+from replay.workload.endpoints.operations import operation_of
+from replay.workload.endpoints.templates import learn_endpoints
+from replay.workload.profile.clients import find_clients, find_strands
+from replay.workload.profile.visits import Visit, find_visits
 
 
 @dataclass(frozen=True, slots=True)

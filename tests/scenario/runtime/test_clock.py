@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from replay.scenario.runtime.carried import CarriedValues, Missing
 from replay.scenario.runtime.clock import render
 from replay.scenario.schedule import Inject
-from replay.workload.dates import read_said
+from replay.workload.correlations.dates import read_said
 
 NOW = datetime(2026, 11, 30, 23, 30, 5, 123456, tzinfo=UTC)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from replay.workload.endpoints import SeenPath
+from replay.workload.endpoints.templates import SeenPath
 
 HERE = Path(__file__).parent
 _LETTERS = string.ascii_lowercase

@@ -6,7 +6,7 @@ from math import comb
 
 from described import Asked
 
-from replay.workload.endpoints import Endpoints
+from replay.workload.endpoints.templates import Endpoints
 
 _PARAMETER = re.compile(r"\{[^{}]*\}")
 

@@ -9,8 +9,8 @@ import pytest
 from described import read_api, seen, traffic
 from score import exact_f1, nameless, paired_f1
 
-from replay.workload.endpoints import learn_paths
-from replay.workload.routes import read_rules
+from replay.workload.endpoints.routes import read_rules
+from replay.workload.endpoints.templates import learn_paths
 
 BAR = 0.98
 SEEDS = range(6)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from replay.workload.arrivals import dispersion
+from replay.workload.profile.arrivals import dispersion
 from replay.workload.synthesis.quantiles import Floats
 
 WINDOWS_S = (1, 10, 60)
