@@ -40,13 +40,13 @@ def test_several_encodings_are_undone_from_the_last():
     assert decoded(gzip.compress(b"two ") + gzip.compress(b"members"), "gzip", LIMIT) == b"two members"
 
 
-@pytest.mark.parametrize("encoding", set(ENCODERS) - {"identity"})
+@pytest.mark.parametrize("encoding", sorted(set(ENCODERS) - {"identity"}))
 def test_a_bomb_is_not_unpacked(encoding):
     with pytest.raises(TooLarge):
         decoded(ENCODERS[encoding](bytes(50_000_000)), encoding, LIMIT)
 
 
-@pytest.mark.parametrize("encoding", set(ENCODERS) - {"identity"})
+@pytest.mark.parametrize("encoding", sorted(set(ENCODERS) - {"identity"}))
 @given(data=st.binary(min_size=1, max_size=200), cut=st.integers(1, 10))
 def test_what_breaks_off_is_refused_or_whole(encoding, data, cut):
     encoded = ENCODERS[encoding](data)
