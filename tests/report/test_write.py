@@ -137,6 +137,13 @@ def test_any_text_is_kept_within_its_place(shown: Story, text: str) -> None:
     assert "<" not in summary(story).replace("\\<", "")
 
 
+def test_what_the_rehearsal_warned_of_is_in_the_report(make_run: Callable[..., Path], verdicts: Any) -> None:
+    run = make_run(verdicts.go())
+    rehearsal = json.loads((run / "rehearsal.json").read_text(encoding="utf-8"))
+    write_json(run / "rehearsal.json", rehearsal | {"warnings": ["The pool seats gave b other values than a."]})
+    assert "<li>The pool seats gave b other values than a.</li>" in write_reports(run).read_text(encoding="utf-8")
+
+
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory, verdicts: Any) -> Story:
     path = tmp_path_factory.mktemp("any") / "run"

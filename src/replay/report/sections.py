@@ -206,7 +206,7 @@ def quality(story: Story) -> list[ArmQuality]:
 
 def what_cannot_be_said(story: Story) -> list[str]:
     """The limits of this very rehearsal, in sentences."""
-    said = []
+    said = [str(warning) for warning in story.rehearsal.get("warnings") or []]
     if story.before is None:
         said.append(
             "No pre-production workload was rehearsed, so nothing is said about what QA's tests would have seen."
