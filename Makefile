@@ -11,8 +11,8 @@ help: ## what can be made
 demo: $(VENV)/.demo ## rehearse the demonstration's migration on an embedded Stage, and show the report
 	$(BIN)/replay demo
 
-test: $(VENV)/.dev ## run the tests
-	$(BIN)/python -m pytest -m "not slow"
+test: $(VENV)/.dev ## run the tests, in two processes
+	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile
 
 slow: $(VENV)/.dev ## run the tests that take long: whole rehearsals, both demonstrations
 	$(BIN)/python -m pytest -m slow
