@@ -13,6 +13,7 @@ from pandas.testing import assert_frame_equal
 
 from replay.errors import InputError
 from replay.workload.synthesis import VisitModel, fit, read_model, synthesise, write_model
+from replay.workload.synthesis.bursts import measure_bursts
 from replay.workload.synthesis.distances import draw_portrait, measure_distances
 from replay.workload.synthesis.synthesise import COLUMNS
 
@@ -101,7 +102,8 @@ def test_a_file_that_is_no_model_is_refused(content: bytes, tmp_path: Path) -> N
 
 def test_scale_multiplies_visits_and_clients_but_not_what_a_visit_is(model: VisitModel) -> None:
     one, three = (synthesise(model, duration_s=HALF_S, scale=scale, seed=1) for scale in (1.0, 3.0))
-    assert three["visit"].nunique() == pytest.approx(3 * one["visit"].nunique(), rel=0.01)
+    # One that is under way at the end, and at the beginning, counts twice.
+    assert three["visit"].nunique() == pytest.approx(3 * one["visit"].nunique(), rel=0.04)
     assert three["client"].nunique() == pytest.approx(3 * one["client"].nunique(), rel=0.05)
     assert len(three) == pytest.approx(3 * len(one), rel=0.05)
     distances = measure_distances(draw_portrait(three, HALF_S), draw_portrait(one, HALF_S))
@@ -221,3 +223,82 @@ def test_no_events_and_missing_columns_are_refused(shop: pd.DataFrame) -> None:
         fit(shop.head(0))
     with pytest.raises(InputError, match="that have key"):
         fit(shop.drop(columns="key"))
+
+
+# What newcomers would doubt: totals, hot keys, what a key's requests are like, and what is under way at both ends
+
+
+def walks(begins_s: np.ndarray, steps: int, pause_s: float, keys: np.ndarray, variants: np.ndarray) -> pd.DataFrame:
+    """Visits of one client each, of so many steps; keys and variants are of each step, visit by visit."""
+    visit = np.repeat(np.arange(begins_s.size), steps)
+    at_s = begins_s[visit] + np.tile(np.arange(steps) * pause_s, begins_s.size)
+    events = pd.DataFrame(
+        {"at_s": at_s, "duration_s": 0.01, "client": visit, "visit": visit, "endpoint": "GET /p/{id}"}
+    )
+    return events.assign(key=keys, variant=variants).sort_values("at_s", ignore_index=True)
+
+
+def test_a_hot_key_stays_as_hot_though_it_often_follows_itself() -> None:
+    dice = np.random.default_rng(1)
+    keys = np.where(dice.random(20_000) < 0.43, "1", dice.integers(2, 500, 20_000).astype(str))
+    events = walks(dice.uniform(0, 3500, 4000), 5, 3.0, keys, np.zeros(20_000, dtype=np.int64))
+    found = synthesise(fit(events), duration_s=3600, seed=1)
+    assert (found["key"] == "1").mean() == pytest.approx((keys == "1").mean(), abs=0.01)
+
+
+def test_a_visit_that_keeps_to_its_key_still_does() -> None:
+    dice = np.random.default_rng(2)
+    keys = np.repeat(np.where(dice.random(4000) < 0.3, "1", dice.integers(2, 500, 4000).astype(str)), 5)
+    events = walks(dice.uniform(0, 3500, 4000), 5, 3.0, keys, np.zeros(20_000, dtype=np.int64))
+    found = synthesise(fit(events), duration_s=3600, seed=1).sort_values(["visit", "at_s"], kind="stable")
+    goes_on = found["visit"].eq(found["visit"].shift(1))
+    assert found["key"].eq(found["key"].shift(1))[goes_on].mean() > 0.97
+    assert (found["key"] == "1").mean() == pytest.approx((keys == "1").mean(), abs=0.02)
+
+
+def test_a_variant_stays_with_the_keys_that_have_it() -> None:
+    dice = np.random.default_rng(3)
+    keys = dice.choice(["hot", "warm", *map(str, range(3000))], 20_000, p=[0.3, 0.1, *[0.6 / 3000] * 3000])
+    variants = np.where(keys == "hot", 1, np.where((keys == "warm") & (dice.random(20_000) < 0.5), 2, 0))
+    found = synthesise(fit(walks(dice.uniform(0, 3500, 4000), 5, 3.0, keys, variants)), duration_s=3600, seed=1)
+    shares = found.groupby(found["key"].where(found["key"].isin(["hot", "warm"]), "cold"))["variant"].value_counts(True)
+    assert shares["hot", 1] == shares["cold", 0] == 1
+    assert shares["warm", 2] == pytest.approx(0.5, abs=0.05)
+
+
+def test_clocks_that_know_of_the_same_rush_do_not_multiply_the_visitors() -> None:
+    """Every day from 9 to 10, in the first ten minutes: the clock of the day knows it, and the clock of the hour."""
+    dice = np.random.default_rng(4)
+    begins = (np.arange(6)[:, None] * 86400 + 9 * 3600 + dice.uniform(0, 600, (6, 200))).ravel()
+    events = walks(begins, 3, 1.0, np.full(3600, ""), np.zeros(3600, dtype=np.int64))
+    found = synthesise(fit(events, 6 * 86400.0), duration_s=6 * 86400.0, seed=1)
+    assert len(found) == pytest.approx(len(events), rel=0.02)
+    assert (found["at_s"] % 86400).between(9 * 3600 - 60, 9 * 3600 + 1300).mean() > 0.95
+
+
+def test_days_count_as_whole_where_the_last_breaks_off_minutes_before_its_end() -> None:
+    dice = np.random.default_rng(5)
+    begins = (np.arange(3)[:, None] * 86400 + dice.uniform(8, 20, (3, 600)) * 3600).ravel()
+    events = walks(begins, 3, 1.0, np.full(5400, ""), np.zeros(5400, dtype=np.int64))
+    found = synthesise(fit(events, 3 * 86400 - 300.0), duration_s=2 * 86400.0, seed=1)
+    assert ((found["at_s"] / 3600) % 24).between(7.4, 20.6).mean() > 0.95
+
+
+@pytest.mark.parametrize("share", [1.0, 0.25])
+def test_visits_as_long_as_the_time_are_under_way_at_both_its_ends(share: float) -> None:
+    """Sixty clients that are there all the time, as in a short capture of a busy API."""
+    dice = np.random.default_rng(6)
+    events = walks(dice.uniform(0, 1, 60), 50, 1.0, np.full(3000, ""), np.zeros(3000, dtype=np.int64))
+    events["at_s"] = (events["at_s"] + dice.uniform(0, 0.5, 3000)).clip(upper=50.9)
+    found = synthesise(fit(events, 51.0), duration_s=51.0 * share, seed=1)
+    assert len(found) == pytest.approx(3000 * share, rel=0.1)
+    parts = np.bincount((found["at_s"] / (51.0 * share) * 10).astype(int), minlength=10)
+    assert parts.min() > 0.6 * parts.mean()
+    assert parts.max() < 1.5 * parts.mean()
+
+
+def test_what_is_drawn_is_as_bursty_as_the_capture_though_few_bursts_make_much_of_it(shop: pd.DataFrame) -> None:
+    model = fit(shop[shop["at_s"] < HALF_S], HALF_S)
+    drawn = [synthesise(model, duration_s=HALF_S, seed=seed)["at_s"].to_numpy() for seed in range(6)]
+    found = np.mean([measure_bursts(at_s, HALF_S) for at_s in drawn], axis=0)
+    assert found == pytest.approx(np.array(model.dispersion), rel=0.15)

@@ -8,7 +8,7 @@ Riedi, Crouse, Ribeiro, Baraniuk, A Multifractal Wavelet Model with Application 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,9 @@ Curve = Sequence[tuple[float, float]]
 _FINEST_S = 0.2
 _CLOCKS = ((86400, 48), (3600, 60), (60, 60))  # a period in seconds, and its parts
 _FEWEST_TURNS = 3
+_NEARLY = 0.05  # of a turn may be missing at the end
 _MOST_SCATTER = 0.995
+_MOST_CHANGE = 3.0
 _POINTS = 200_000
 _SHIFTS = 8
 _MANY = 2_000
@@ -33,7 +35,7 @@ _ALIKE = 16
 
 @dataclass(frozen=True, slots=True)
 class Arrivals:
-    """How visits begin: ``per_s`` is the mean rate.
+    """How visits begin: ``per_s`` is the rate where every clock's factor is 1.
 
     ``scatter`` has for widths in seconds how alike the fates of two visits are when a stretch of that width, in which
     both begin, is halved: 0 is chance, 1 is that all begin in the same half. ``clocks`` has for a period in seconds
@@ -53,15 +55,34 @@ def fit_arrivals(starts_s: Floats, duration_s: float) -> Arrivals:
         for period, parts in _CLOCKS
         if (factors := _factors(starts, duration_s, period, parts)) is not None
     )
-    rate = starts.size / duration_s
     if not starts.size:
         return Arrivals(0.0, (), ())
-    pace = _Pace(Arrivals(rate, (), clocks), 0.0, duration_s, ())
+    pace = _Pace(Arrivals(1.0, (), clocks), 0.0, duration_s, ())
+    # Clocks that know of the same rush multiply: the capture's own length must still give the capture's own number.
+    rate = starts.size / max(pace.total, 1e-9)
     levels = max(1, int(np.ceil(np.log2(max(duration_s / _FINEST_S, 2)))))
     together = [
         (duration_s / 2**level, _togetherness(starts, duration_s, 2**level, pace)) for level in range(1, levels + 1)
     ]
     return Arrivals(rate, _increments(together), clocks)
+
+
+def with_bursts(arrivals: Arrivals, factors: Sequence[tuple[float, float]]) -> Arrivals:
+    """The same with so many times the togetherness beyond chance within each of some widths (in seconds, rising).
+
+    What lies between two widths grows or shrinks as a whole, by no more than ``_MOST_CHANGE``.
+    """
+    if not arrivals.scatter or not factors:
+        return arrivals
+    widths, values = (np.array(column) for column in zip(*arrivals.scatter, strict=True))
+    growth = np.log1p(values)
+    within = [float(growth[widths / 2 >= width].sum()) for width, _ in factors]
+    wanted = [float(np.log1p(np.expm1(known) * factor)) for known, (_, factor) in zip(within, factors, strict=True)]
+    steps, goals = -np.diff([*within, 0.0]), -np.diff([*wanted, 0.0])
+    gains = np.clip(np.where(steps > 1e-9, goals / np.maximum(steps, 1e-9), 1.0), 1 / _MOST_CHANGE, _MOST_CHANGE)
+    part = np.searchsorted([width for width, _ in factors], widths / 2, side="right")
+    changed = np.minimum(np.expm1(growth * np.concatenate([[1.0], gains])[part]), _MOST_SCATTER)
+    return replace(arrivals, scatter=tuple(zip(widths.tolist(), changed.tolist(), strict=True)))
 
 
 def draw_starts(
@@ -132,7 +153,7 @@ class _Pace:
 
 def _factors(starts: Floats, duration_s: float, period: int, parts: int) -> tuple[float, ...] | None:
     """The factor of each part of a period, drawn towards 1 by as much as turns differ; None where turns are too few."""
-    turns = int(duration_s // period)
+    turns = int(duration_s / period + _NEARLY)
     if turns < _FEWEST_TURNS:
         return None
     within = starts[starts < turns * period]

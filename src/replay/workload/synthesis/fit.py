@@ -10,12 +10,12 @@ from replay.workload.synthesis.classes import fit_classes
 from replay.workload.synthesis.habits import fit_habits, stage_of
 from replay.workload.synthesis.keys import fit_keys
 from replay.workload.synthesis.model import VisitModel
-from replay.workload.synthesis.quantiles import cumulate, measure_quantiles
+from replay.workload.synthesis.quantiles import measure_quantiles
 from replay.workload.synthesis.sequences import in_order
+from replay.workload.synthesis.variants import fit_variants
 
 NEEDED = ("at_s", "duration_s", "client", "visit", "endpoint", "key", "variant")
 _MOST_ENDPOINTS = 8_192
-_MOST_VARIANTS = 50_000
 _MOST_RESIDENTS = 256
 # A resident is met in so many of these parts of the capture, and so often at least.
 _PARTS, _PRESENT, _FEWEST = 12, 9, 36
@@ -44,9 +44,6 @@ def fit(events: pd.DataFrame, duration_s: float | None = None) -> VisitModel:
     starts_s = coming["at_s"].to_numpy(float)
     per_client = coming.groupby("client").size().to_numpy().astype(np.float64)
     per_resident = np.bincount(-1 - ordered["unit"].to_numpy()[~visiting], minlength=len(residents))
-    variants = ordered.groupby(["endpoint", "variant"], as_index=False).size()
-    variants = variants.sort_values("size", ascending=False, kind="stable").head(_MOST_VARIANTS)
-    variants = variants.sort_values(["endpoint", "variant"])
     endpoint = ordered["endpoint"].to_numpy(np.int64)
     return VisitModel(
         endpoints=names,
@@ -57,8 +54,7 @@ def fit(events: pd.DataFrame, duration_s: float | None = None) -> VisitModel:
         habits=fit_habits(ordered),
         keys=fit_keys(ordered, len(names)),
         duration_s=measure_quantiles(ordered["duration_s"].to_numpy(np.float64), endpoint, len(names)).round(6),
-        variant_chance=cumulate(variants["endpoint"].to_numpy(np.int64), variants["size"].to_numpy(float)),
-        variant=variants["variant"].to_numpy(np.int64),
+        variants=fit_variants(ordered, len(names)),
         dispersion=measure_bursts(kept["at_s"].to_numpy(np.float64), duration_s),
         left_out=1 - len(kept) / len(events),
     )

@@ -32,7 +32,12 @@ class Keys:
 
 
 def fit_keys(ordered: pd.DataFrame, endpoints: int) -> Keys:
-    """Fit events in order, with ``unit`` (what is walked at once), ``endpoint`` (a number) and ``key``."""
+    """Fit events in order, with ``unit`` (what is walked at once), ``endpoint`` (a number) and ``key``.
+
+    A hot key is named twice in a row by chance too. What chance explains is no staying: the repeats of a pair of
+    endpoints are a mixture of both, and each counts as drawn by as much as it probably was (one step of Dempster,
+    Laird and Rubin's EM, 1977, from the shares of all keys).
+    """
     endpoint = ordered["endpoint"].to_numpy(np.int64)
     named = (ordered["key"] != "").to_numpy()
     met = np.bincount(endpoint, minlength=endpoints)
@@ -43,8 +48,16 @@ def fit_keys(ordered: pd.DataFrame, endpoints: int) -> Keys:
     parts = (before, own["endpoint"].to_numpy(np.int64))
     pairs = fit_ladder(parts, np.ones(before.size, dtype=np.int64), _STAY, _ENOUGH, _MOST_PAIRS)
     where, which = pairs.members(*parts)
-    stays = np.bincount(where, weights=same[which], minlength=pairs.keys.size)
-    counts = own[~same].groupby(["endpoint", "key"], as_index=False, observed=True).size()
+    met_pairs = np.maximum(np.bincount(where, minlength=pairs.keys.size), 1)
+    by_chance = np.where(goes_on, _shares(own, own["key"].shift(1, fill_value="")), 0.0)
+    repeats, chance = (
+        np.bincount(where, weights=values[which], minlength=pairs.keys.size) / met_pairs for values in (same, by_chance)
+    )
+    stay = np.clip((repeats - chance) / np.maximum(1 - chance, 1e-9), 0.0, 1.0)
+    stayed = stay[pairs.find(*parts)]
+    drawn = np.where(same, (1 - stayed) * by_chance / np.maximum(stayed + (1 - stayed) * by_chance, 1e-9), 1.0)
+    weighted = own.assign(size=drawn)[["endpoint", "key", "size"]]
+    counts = weighted.groupby(["endpoint", "key"], as_index=False, observed=True).sum()
     counts = counts.sort_values("size", ascending=False, kind="stable")
     kept, cold = counts.head(_MOST_KEYS), counts.iloc[_MOST_KEYS:]
     rest = cold.groupby("endpoint", as_index=False)["size"].sum().assign(key=None)
@@ -55,9 +68,18 @@ def fit_keys(ordered: pd.DataFrame, endpoints: int) -> Keys:
         tuple(None if name is None else str(name) for name in rows["key"]),
         np.bincount(cold["endpoint"].to_numpy(np.int64), minlength=endpoints),
         pairs,
-        stays / np.maximum(np.bincount(where, minlength=pairs.keys.size), 1),
+        stay,
         1 - np.bincount(endpoint[named], minlength=endpoints) / np.maximum(met, 1),
     )
+
+
+def _shares(own: pd.DataFrame, keys: "pd.Series[str]") -> Floats:
+    """The share that each of ``keys`` has of all keys of the endpoint in its row."""
+    counts = own.groupby(["endpoint", "key"], observed=True).size()
+    index = pd.MultiIndex.from_arrays([own["endpoint"], keys])
+    found = counts.reindex(index, fill_value=0).to_numpy(np.float64)
+    totals = own["endpoint"].map(own["endpoint"].value_counts()).to_numpy(np.float64)
+    return np.asarray(found / np.maximum(totals, 1))
 
 
 def draw_keys(keys: Keys, unit: Integers, endpoint: Integers, rng: np.random.Generator) -> "pd.Series[str]":

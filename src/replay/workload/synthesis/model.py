@@ -6,7 +6,8 @@ from replay.workload.synthesis.arrivals import Arrivals
 from replay.workload.synthesis.classes import Classes
 from replay.workload.synthesis.habits import Habits
 from replay.workload.synthesis.keys import Keys
-from replay.workload.synthesis.quantiles import Floats, Integers
+from replay.workload.synthesis.quantiles import Floats
+from replay.workload.synthesis.variants import Variants
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +17,8 @@ class VisitModel:
     ``arrivals`` has for each origin (what visits begin with) when visitors come, ``classes`` what they are like.
     ``visits_per_client`` is one row of quantiles. ``residents`` has the exchanges per second of each resident: each
     is a class of its own, numbered after those of the visitors. ``duration_s`` has a row of quantiles per endpoint.
-    ``variant_chance`` is an endpoint's number plus the cumulative chance of each of its ``variant``. ``dispersion`` is
-    that of ``bursts.WINDOWS_S``. ``left_out`` is the share of exchanges at endpoints too rare to be kept.
+    ``dispersion`` is that of ``bursts.WINDOWS_S``. ``left_out`` is the share of exchanges at endpoints too rare to be
+    kept.
     """
 
     endpoints: tuple[str, ...]
@@ -28,7 +29,6 @@ class VisitModel:
     habits: Habits
     keys: Keys
     duration_s: Floats
-    variant_chance: Floats
-    variant: Integers
+    variants: Variants
     dispersion: tuple[float | None, ...]
     left_out: float

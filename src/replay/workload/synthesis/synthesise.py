@@ -5,19 +5,19 @@ import numpy.typing as npt
 import pandas as pd
 
 from replay.errors import InputError
-from replay.workload.synthesis.arrivals import Curve, draw_starts
-from replay.workload.synthesis.bursts import compare_bursts, measure_bursts
+from replay.workload.synthesis.arrivals import Curve
+from replay.workload.synthesis.beginnings import Beginnings
 from replay.workload.synthesis.keys import draw_keys
 from replay.workload.synthesis.model import VisitModel
 from replay.workload.synthesis.predecessors import with_predecessors
 from replay.workload.synthesis.quantiles import Floats, Integers, draw, spread_chances
+from replay.workload.synthesis.variants import draw_variants
 from replay.workload.synthesis.walk import cut_legs, walk
 
 COLUMNS = ("at_s", "duration_s", "client", "visit", "endpoint", "key", "variant", "overlaps", "after")
 _LONGEST_VISIT = 512  # steps that are walked in one go
 _LONGEST_RESIDENT = 64
 _LONG_PAUSES = 0.01
-_MOST_DRAWS, _MOST_DRAWN = 24, 400_000
 
 
 def synthesise(
@@ -35,13 +35,9 @@ def synthesise(
     if not (duration_s > 0 and scale > 0):
         raise InputError("Traffic is synthesised for more than 0 seconds, at a scale above 0.")
     rng = np.random.default_rng(seed)
-    draws = [
-        [draw_starts(own, duration_s, rng, scale=scale, start_s=start_s, curve=curve) for own in model.arrivals]
-        for _ in range(1 if curve else _count_draws(model, duration_s, scale))  # a curve makes bursts of its own
-    ]
-    origin = np.repeat(np.arange(len(model.arrivals)), [own.size for own in draws[0]])
-    visitors = origin.size
-    kinds, lengths = model.classes.draw_visits(origin, rng)
+    beginnings = Beginnings(model, duration_s, rng, scale=scale, start_s=start_s, curve=curve)
+    visitors = beginnings.origin.size
+    kinds, lengths = model.classes.draw_visits(beginnings.origin, rng)
     residents = _draw_residents(model, scale, rng)
     exchanges = np.maximum(1, np.rint(model.residents[residents] * duration_s)).astype(np.int64)
     endless = np.arange(visitors + residents.size) >= visitors
@@ -55,16 +51,14 @@ def synthesise(
     unit, at_s = steps["unit"].to_numpy(), steps["at_s"].to_numpy(float, copy=True)
     stays = unit >= visitors
     at_s[stays] = _fill(at_s[stays], unit[stays] - visitors, residents.size, duration_s, rng)
-    due = [_begin(at_s[~stays], unit[~stays], np.concatenate([*own, np.zeros(0)]), duration_s, rng) for own in draws]
-    at_s[~stays] = _choose_like(model, due, at_s[stays], duration_s, scale)
-    steps = steps.assign(at_s=at_s)[at_s < duration_s].sort_values(["unit", "at_s"], kind="stable")
-    steps = steps.reset_index(drop=True)
+    at_s[~stays] = beginnings.due(at_s[~stays], unit[~stays], at_s[stays][at_s[stays] < duration_s])
+    steps = _wrap(steps.assign(at_s=at_s), stays, duration_s)
     unit, endpoint = steps["unit"].to_numpy(), steps["endpoint"].to_numpy()
     steps["key"] = draw_keys(model.keys, unit, endpoint, rng)
-    chances = endpoint + spread_chances(endpoint, rng)
-    steps["variant"] = model.variant[np.searchsorted(model.variant_chance, chances, side="right")]
+    steps["variant"] = draw_variants(model.variants, endpoint, steps["key"], rng)
     steps["endpoint"] = pd.Categorical.from_codes(endpoint.astype(np.int64), pd.Index(model.endpoints))
-    steps["visit"] = np.cumsum((np.diff(unit, prepend=-1) != 0) | steps["breaks"].to_numpy()) - 1
+    begins = (np.diff(unit, prepend=-1) != 0) | (np.diff(steps["lap"], prepend=-1) != 0) | steps["breaks"]
+    steps["visit"] = np.cumsum(begins) - 1
     clients = np.concatenate([_draw_clients(model, visitors, rng), np.arange(residents.size) + visitors])
     steps["client"] = clients[unit]
     return with_predecessors(steps)[list(COLUMNS)]
@@ -76,38 +70,16 @@ def _draw_residents(model: VisitModel, scale: float, rng: np.random.Generator) -
     return np.repeat(np.arange(model.residents.size), copies)
 
 
-def _count_draws(model: VisitModel, duration_s: float, scale: float) -> int:
-    """How often the beginnings of visits are drawn, to choose from: the more visits, the more alike are two draws."""
-    visits = sum(own.per_s for own in model.arrivals) * duration_s * scale
-    return int(np.clip(_MOST_DRAWN / max(visits, 1), 1, _MOST_DRAWS))
+def _wrap(steps: pd.DataFrame, stays: npt.NDArray[np.bool_], duration_s: float) -> pd.DataFrame:
+    """Steps in order within their units. A visitor's that are due after the end are one more visit, at the beginning.
 
-
-def _begin(at_s: Floats, unit: Integers, starts_s: Floats, duration_s: float, rng: np.random.Generator) -> Floats:
-    """When the steps of visits are due.
-
-    What would not end in time begins when some other visit does or, if it is too long for that too, as it fits: a
-    capture has no visits that go on after it.
+    Visits are under way when a time begins, as they are when it ends: as many steps as go beyond it come in.
+    ``lap`` numbers the parts of a unit.
     """
-    spans = np.zeros(starts_s.size)
-    np.maximum.at(spans, unit, at_s)
-    other = rng.permutation(starts_s)
-    begins = np.where(starts_s + spans < duration_s, starts_s, other)
-    fitting = rng.random(starts_s.size) * np.maximum(duration_s - spans, 0.0)
-    begins = np.where(begins + spans < duration_s, begins, fitting)
-    return np.asarray(at_s + begins[unit])
-
-
-def _choose_like(model: VisitModel, due: list[Floats], beside: Floats, duration_s: float, scale: float) -> Floats:
-    """Of several draws of when visitors' steps are due, the one that is, with all else, about as bursty as the capture.
-
-    A capture has few large bursts, so whether two of them meet makes much of its index of dispersion.
-    """
-
-    def strangeness(at_s: Floats) -> float:
-        both = np.concatenate([at_s, beside])
-        return compare_bursts(measure_bursts(both[both < duration_s], duration_s), model.dispersion, scale)
-
-    return min(due, key=strangeness)
+    at_s = steps["at_s"].to_numpy()
+    lap = np.where(stays, 0, at_s // duration_s).astype(np.int64)
+    steps = steps.assign(at_s=at_s - lap * duration_s, lap=lap)[~stays | (at_s < duration_s)]
+    return steps.sort_values(["unit", "lap", "at_s"], kind="stable").reset_index(drop=True)
 
 
 def _fill(at_s: Floats, unit: Integers, count: int, duration_s: float, rng: np.random.Generator) -> Floats:
