@@ -85,7 +85,8 @@ def _wrap(steps: pd.DataFrame, stays: npt.NDArray[np.bool_], duration_s: float) 
 def _fill(at_s: Floats, unit: Integers, count: int, duration_s: float, rng: np.random.Generator) -> Floats:
     """When the steps of residents are due: their longest pauses are drawn out or cut such that all time is filled.
 
-    Then each is turned by a random part of the time, the end followed by the beginning: nobody begins at 0.
+    Where that does not do, all are shortened. Then each is turned by a random part of the time, the end followed by the
+    beginning: nobody begins at 0.
     """
     gaps = np.diff(at_s, prepend=0.0)
     gaps[np.diff(unit, prepend=-1) != 0] = 0.0
@@ -99,11 +100,10 @@ def _fill(at_s: Floats, unit: Integers, count: int, duration_s: float, rng: np.r
     long_s = np.bincount(unit, weights=gaps * longest, minlength=count)
     short_s = np.bincount(unit, weights=gaps * ~longest, minlength=count)
     factors = np.clip((target - short_s) / np.maximum(long_s, 1e-9), 0.0, None)
-    gaps = np.where(longest, gaps * factors[unit], gaps)
+    shortened = np.minimum(1.0, target / np.maximum(short_s, 1e-9))
+    gaps = np.where(longest, gaps * factors[unit], gaps * shortened[unit])
     due = pd.Series(gaps).groupby(unit).cumsum().to_numpy(float)
-    fits = short_s + long_s * factors <= duration_s
-    turned = (due + (rng.random(count) * duration_s)[unit]) % duration_s
-    return np.where(fits[unit], turned, due)
+    return np.asarray((due + (rng.random(count) * duration_s)[unit]) % duration_s)
 
 
 def _draw_clients(model: VisitModel, visits: int, rng: np.random.Generator) -> Integers:
