@@ -82,7 +82,7 @@ class Beginnings:
     def _excess(self, found: list[Floats], beside: Floats) -> Floats:
         """The logarithm of what is beyond chance in each window, on average over draws; NaN where there is nothing."""
         bursts = np.array([self._bursts(own, beside) for own in found], dtype=float).mean(axis=0)
-        return np.log(np.where(bursts > 1, bursts - 1, np.nan))
+        return np.asarray(np.log(np.where(bursts > 1, bursts - 1, np.nan)))
 
     def _change(self, excess: Floats, before: Floats, change: Floats) -> Floats:
         """By how much to change the excess of beginnings next, as a logarithm: what lacks, by what was of use before.
