@@ -17,9 +17,9 @@ import pandas as pd
 
 from replay.errors import InputError
 from replay.scenario.casting import Role, cast_clients
-from replay.scenario.choosing import Choice, Chooser, Wanted
-from replay.scenario.donors import Need, Recorded, read_donors
-from replay.scenario.origins import Origins, Sender
+from replay.scenario.choosing import Chooser, Wanted
+from replay.scenario.donors import JOINT, Need, Recorded, read_donors
+from replay.scenario.origins import Choice, Origins, Sender
 from replay.scenario.payloads import Payloads
 from replay.scenario.planning import SHORTEST_S
 from replay.scenario.schedule import Extract, Inject, PlannedRequest, Schedule
@@ -103,7 +103,7 @@ def model_schedule(workload: Workload, ask: Ask, payloads: Payloads | None = Non
             f"That makes more than {MOST_REQUESTS:,} requests.", "Give a shorter duration or a lower scale."
         )
     model = fit(events)
-    drawn = _with_cold_keys(synthesise(model, duration_s=duration_s, scale=ask.scale, seed=ask.seed), model, recorded)
+    drawn = _as_recorded(synthesise(model, duration_s=duration_s, scale=ask.scale, seed=ask.seed), model, recorded)
     if drawn.empty:
         raise InputError(
             "The model has drawn no request for so short a time.", "Give a longer duration, or another seed."
@@ -118,27 +118,22 @@ def model_schedule(workload: Workload, ask: Ask, payloads: Payloads | None = Non
     )
 
 
-def _with_cold_keys(drawn: pd.DataFrame, model: VisitModel, recorded: Recorded) -> pd.DataFrame:
-    """What was drawn with the keys too cold for the model: it numbers them only (``~17``)."""
-    if not model.keys.colder.any():
-        return drawn
-    hot = {
-        (model.endpoints[int(chance)], name) for chance, name in zip(model.keys.chance, model.keys.name, strict=True)
-    }
-    cold: dict[str, dict[str, None]] = defaultdict(dict)
-    known: set[str] = set()
-    for donor in recorded.donors:
-        known.add(donor.key)
-        if (donor.planned.endpoint, donor.key) not in hot:
-            cold[donor.planned.endpoint][donor.key] = None
-    listed = {endpoint: list(keys) for endpoint, keys in cold.items()}
-
-    def named(endpoint: str, key: str) -> str:
-        keys = listed.get(endpoint)
-        return keys[int(key[1:]) % len(keys)] if keys and key[:1] == "~" and key not in known else key
-
-    keys = [named(str(endpoint), key) for endpoint, key in zip(drawn["endpoint"], drawn["key"], strict=True)]
-    return drawn.assign(key=keys)
+def _as_recorded(drawn: pd.DataFrame, model: VisitModel, recorded: Recorded) -> pd.DataFrame:
+    """What was drawn with endpoints for steps, and with the keys too cold for the model: it numbers them (``~17``)."""
+    keys = drawn["key"].tolist()
+    if model.keys.colder.any():
+        hot = {(model.endpoints[int(at)], name) for at, name in zip(model.keys.chance, model.keys.name, strict=True)}
+        cold: dict[str, dict[str, None]] = defaultdict(dict)
+        known = {donor.key for donor in recorded.donors}
+        for donor, step in zip(recorded.donors, recorded.steps, strict=True):
+            if (step, donor.key) not in hot:
+                cold[step][donor.key] = None
+        listed = {step: list(own) for step, own in cold.items()}
+        for row, (step, key) in enumerate(zip(drawn["endpoint"], keys, strict=True)):
+            if key[:1] == "~" and key not in known and (own := listed.get(step)):
+                keys[row] = own[int(key[1:]) % len(own)]
+    endpoints = [step.partition(JOINT)[0] for step in drawn["endpoint"]]
+    return drawn.assign(endpoint=endpoints, key=keys)
 
 
 @dataclass(slots=True)
@@ -148,7 +143,7 @@ class _Part:
     planned: PlannedRequest
     path: str
     due_s: float
-    visit: int
+    visit: tuple[int, str]
     client: str
     after: int | None
     injects: tuple[Inject, ...]
@@ -163,6 +158,7 @@ class _Planner:
         self._origins = Origins(recorded.sources)
         self._chooser = Chooser(recorded, self._origins, dice)
         self._parts: list[_Part] = []
+        self._copies = {role.name: role.recorded for role in roles.values() if role.name != role.recorded}
         self.put_in: Counter[str] = Counter()
         self.left_out: Counter[str] = Counter()
         self.changed: Counter[str] = Counter()
@@ -184,11 +180,7 @@ class _Planner:
                 continue
             if choice.changed:
                 self.changed[endpoint] += 1
-            origins = [
-                self._origin(need, role, sender) if origin is None else origin
-                for need, origin in zip(choice.donor.needs, choice.origins, strict=True)
-            ]
-            places.append(self._add(choice, origins, role, sender, earlier))
+            places.append(self._add(choice, self._take(choice, role, sender), role, sender, earlier))
 
     def schedule(self, duration_s: float) -> Schedule:
         """All that was planned, numbered in the order it is due."""
@@ -197,32 +189,60 @@ class _Planner:
         numbers = [0] * len(parts)
         for number, place in enumerate(order):
             numbers[place] = number
-        visits: dict[int, int] = {}
+        visits: dict[tuple[int, str], int] = {}
         requests = tuple(_numbered(parts[place], number, numbers, visits) for number, place in enumerate(order))
-        copies = {role.name: role.recorded for role in self._roles.values() if role.name != role.recorded}
         sending = {part.client for part in parts}
-        return Schedule(requests, duration_s, {name: own for name, own in copies.items() if name in sending})
+        return Schedule(requests, duration_s, {name: own for name, own in self._copies.items() if name in sending})
 
-    def _origin(self, need: Need, role: Role, sender: Sender) -> int:
-        """The request that hands out what is needed: put in, unless one for another need did already."""
+    def _take(self, choice: Choice, role: Role, sender: Sender) -> list[int]:
+        """The request that hands each of a choice's needs out. What is found is taken before anything is put in."""
+        needs = choice.donor.needs
+        for need, origin in zip(needs, choice.origins, strict=True):
+            if origin is not None:
+                self._origins.use(need, origin)
+        begun = len(self._parts)
+        origins: list[int] = []
+        put_in: dict[int | None, int] = {}  # by the request that handed it out in the capture
+        for need, found in zip(needs, choice.origins, strict=True):
+            origin = found
+            if origin is None:
+                origin = put_in.get(need.inject.origin)
+                if origin is None or need.source not in self._origins.donor(origin).hands:
+                    origin = put_in[need.inject.origin] = self._put_in(need, role, sender, begun)
+                self._origins.use(need, origin)
+            origins.append(origin)
+        return origins
+
+    def _put_in(self, need: Need, role: Role, sender: Sender, begun: int) -> int:
+        """The request that hands out what is needed: a new one, unless one was put in since ``begun``."""
         found = self._origins.find(need, sender, "")
-        if found is not None:
+        if found is not None and found >= begun:
             return found
-        donor = self._chooser.producer(role.recorded, need.source)
-        if donor is None:
+        producer = self._chooser.producer(role.recorded, need)
+        if producer is None:
             raise ValueError(f"nothing hands out {need.inject.place}")
-        origins = [self._origin(own, role, sender) for own in donor.needs]
-        earliest_s = max((self._parts[origin].due_s for origin in origins), default=0.0)
-        due_s = max(earliest_s, sender.at_s - donor.duration_s - _LEAD_S)
-        put_in = Sender(sender.client, sender.visit, due_s)
-        self.put_in[donor.planned.endpoint] += 1
-        return self._add(Choice(donor, donor.planned, (), donor.planned.path), origins, role, put_in, None)
+        who, donor = producer
+        role = role if who == role.recorded else self._beside(role, who)
+        planned = donor.planned
+        before = Sender(sender.client, sender.visit, max(0.0, sender.at_s - donor.duration_s - _LEAD_S))
+        choice = Choice(donor, planned, *self._origins.meet(donor, planned, before), donor.key)
+        origins = self._take(choice, role, before)
+        due_s = max([before.at_s, *(self._parts[origin].due_s for origin in origins)])
+        self.put_in[planned.endpoint] += 1
+        return self._add(choice, origins, role, Sender(sender.client, sender.visit, due_s), None)
+
+    def _beside(self, role: Role, recorded: str) -> Role:
+        """The one of a recorded client's copies that hands over to this role."""
+        name = f"{recorded}{role.name.removeprefix(role.recorded)}"
+        if name != recorded:
+            self._copies[name] = recorded
+        return Role(name, recorded)
 
     def _add(self, choice: Choice, origins: Iterable[int], role: Role, sender: Sender, after: int | None) -> int:
         """Plan a request, and tell those that hand its values out. Its place among parts."""
         donor, path = choice.donor, choice.planned.path
         place = len(self._parts)
-        self._origins.add(place, donor, sender, choice.subject, donor.key)
+        self._origins.add(place, choice, sender)
         injects = list(donor.plain)
         for need, origin in zip(donor.needs, origins, strict=True):
             where, handed = self._origins.donor(origin).hands[need.source]
@@ -233,8 +253,8 @@ class _Planner:
                 name = handed
             self._parts[origin].extracts[Extract(where, name)] = None
             injects.append(Inject(need.inject.place, name, origin=origin))
-            self._origins.use(need, sender, origin)
-        self._parts.append(_Part(choice.planned, path, sender.at_s, sender.visit, role.name, after, tuple(injects), {}))
+        visit = (sender.visit, role.recorded)
+        self._parts.append(_Part(choice.planned, path, sender.at_s, visit, role.name, after, tuple(injects), {}))
         return place
 
 
@@ -248,7 +268,7 @@ def _renamed(path: str, old: str, new: str) -> str:
     return "/".join(segments)
 
 
-def _numbered(part: _Part, number: int, numbers: list[int], visits: dict[int, int]) -> PlannedRequest:
+def _numbered(part: _Part, number: int, numbers: list[int], visits: dict[tuple[int, str], int]) -> PlannedRequest:
     planned = part.planned
     return PlannedRequest(
         request=number,
