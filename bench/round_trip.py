@@ -33,7 +33,7 @@ from replay.scenario.locustfile import build_scenario
 from replay.scenario.process import LocustProcess, locust_command
 from replay.scenario.schedule import Schedule
 from replay.traffic import Exchange, Request, Response
-from replay.workload import read_workload
+from replay.workload.model import read_workload
 
 _ROOT = Path(__file__).parents[1]
 _SERVER = _ROOT / "tests" / "scenario" / "recording.py"

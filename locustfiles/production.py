@@ -21,7 +21,7 @@ Run it:
 production.data/identities.example.csv has the credentials to fill in.
 """
 
-from replay.scenario.runtime import PlannedRequest, Replay
+from replay.scenario.runtime import PlannedRequest, Replay, Retry
 
 
 class Production(Replay):
@@ -29,6 +29,7 @@ class Production(Replay):
 
     scenario = "production.data"
     pacing = "visits"  # what followed an answer waits for it; "strict" sends everything at its due time
+    on_failure = Retry(times=0)  # clients give up; or "retry", "reauth", {"*": "retry", "POST /pay": Retry(times=5)}
 
     def prepare(self, request: PlannedRequest, client: str) -> PlannedRequest:
         """Change a request just before it is sent: the place for signatures, nonces, idempotency keys."""

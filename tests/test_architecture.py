@@ -1,6 +1,8 @@
 """The walls of docs/architecture.md: which room may import which."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,7 @@ RESERVED = {
     "altair": ("report/",),
     "vl_convert": ("report/",),
     "ibis": ("workload/",),
+    "duckdb": ("workload/engine.py",),
     "pyspark": ("workload/engine.py",),
 }
 
@@ -91,6 +94,12 @@ def test_a_library_stays_in_its_room(library: str) -> None:
         for name, line in imports_of(file):
             if name.split(".")[0] == library:
                 assert where.startswith(homes), f"{where}:{line} imports {library}, which belongs to {homes}"
+
+
+def test_the_load_loads_no_engine_of_the_workload() -> None:
+    said = "import sys, replay.scenario.runtime.user; print({'ibis', 'duckdb', 'pandas', 'altair'} & set(sys.modules))"
+    found = subprocess.run([sys.executable, "-c", said], check=True, capture_output=True, text=True).stdout
+    assert found == "set()\n"
 
 
 def test_files_stay_small() -> None:

@@ -69,6 +69,20 @@ def test_nothing_is_allowed_by_an_empty_list() -> None:
         check_allowed("127.0.0.1", [], "The load")
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", ""])
+@pytest.mark.parametrize("allow", [[""], ["", ":80"]])
+def test_an_empty_name_allows_nothing(host: str, allow: list[str]) -> None:
+    with pytest.raises(Refused, match="nothing"):
+        check_allowed(host, allow, "The load")
+
+
+def test_what_an_option_does_not_allow_is_said_of_the_option() -> None:
+    with pytest.raises(Refused, match="is not allowed") as refused:
+        check_allowed("127.0.0.1", ["stage.test"], "Load", by_option=True)
+    assert "plan" not in refused.value.message
+    assert "--allow 127.0.0.1" in refused.value.hint
+
+
 def test_the_host_of_a_production_capture_is_refused() -> None:
     with pytest.raises(Refused, match="production"):
         check_not_production(parse_target("https://api.test"), ["api.test:443"])
@@ -80,9 +94,17 @@ def test_the_host_of_a_production_capture_is_refused() -> None:
         check_not_production(parse_target("http://[::1]:80"), ["::1"])
 
 
-def test_a_production_capture_that_names_no_host_lets_nothing_pass() -> None:
-    with pytest.raises(Refused, match="does not say"):
-        check_not_production(parse_target("http://stage.test"), [])
+@pytest.mark.parametrize("hosts", [[], [""], "", ["", " "], [":443"], ["."]])
+def test_a_production_capture_that_names_no_host_lets_nothing_pass(hosts: list[str]) -> None:
+    with pytest.raises(Refused, match="does not say") as refused:
+        check_not_production(parse_target("http://stage.test"), hosts)
+    assert "--host" in refused.value.hint
+
+
+def test_an_empty_name_beside_others_is_none() -> None:
+    check_not_production(parse_target("http://stage.test"), ["", "api.test"])
+    with pytest.raises(Refused, match="production"):
+        check_not_production(parse_target("http://api.test"), ["", "api.test"])
 
 
 def test_another_port_of_a_shared_address_is_not_production() -> None:

@@ -77,14 +77,23 @@ def canonical_host(host: str) -> str:
     return str(mapped or address)
 
 
-def check_allowed(host: str, allow: Collection[str], what: str) -> None:
-    """Raise Refused unless ``host`` is one of ``allow`` (names or addresses, in any case, with or without a port)."""
-    if _name(host) not in {_name(entry) for entry in allow}:
-        allowed = ", ".join(sorted(allow)) or "nothing"
+def check_allowed(host: str, allow: Collection[str], what: str, *, by_option: bool = False) -> None:
+    """Raise Refused unless ``host`` is one of ``allow`` (names or addresses, in any case, with or without a port).
+
+    An empty name is none. ``by_option`` says that ``allow`` was given with ``--allow`` and not in a plan.
+    """
+    if (_name(host) or None) in {_name(entry) for entry in allow}:
+        return
+    allowed = ", ".join(sorted(filter(_name, allow))) or "nothing"
+    if by_option:
         raise Refused(
-            f"{what} would go to {host}, which the plan does not allow (allowed: {allowed}).",
-            f'Add "{host}" to allow in [target] if it is Stage.',
+            f"{what} would go to {host}, which is not allowed (allowed: {allowed}).",
+            f"Give --allow {host} if it is Stage.",
         )
+    raise Refused(
+        f"{what} would go to {host}, which the plan does not allow (allowed: {allowed}).",
+        f'Add "{host}" to allow in [target] if it is Stage.',
+    )
 
 
 def check_not_production(target: Target, production_hosts: Collection[str]) -> None:
@@ -92,15 +101,17 @@ def check_not_production(target: Target, production_hosts: Collection[str]) -> N
 
     ``production_hosts`` are hosts with or without a port; one without a port stands for every port of it. A port
     decides only where both sides name one, so that Stage and production may share an address, as on one machine.
-    Without any host nobody knows where production is, and every target is refused.
+    Without any host nobody knows where production is, and every target is refused; an empty name is none.
     """
-    if not production_hosts:
+    entries = [production_hosts] if isinstance(production_hosts, str) else map(str, filter(None, production_hosts))
+    named = [(entry, *found) for entry in entries if (found := _host_and_port(entry.strip()))[0]]
+    if not named:
         raise Refused(
             "A production capture does not say which hosts it was recorded from.",
-            "Build the scenario again from its capture: without them, nothing keeps load away from production.",
+            "Import it again with --host HOST, production's own, and build the scenario from that: without it, nothing "
+            "keeps load away from production.",
         )
-    for entry in [production_hosts] if isinstance(production_hosts, str) else map(str, production_hosts):
-        host, port = _host_and_port(entry)
+    for entry, host, port in named:
         if host == target.host and port in (None, target.port):
             raise Refused(
                 f"The target {target.url} is the host of a production capture ({entry}).",

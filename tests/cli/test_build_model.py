@@ -2,6 +2,7 @@
 
 import ast
 import json
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from click.testing import CliRunner, Result
 from replay.capture.store import CaptureWriter
 from replay.cli.build import command
 from replay.errors import InputError
+from replay.scenario.identities import needed_credentials
 from replay.scenario.locustfile import read_scenario
 from replay.traffic import Exchange, Request, Response
 
@@ -69,6 +71,26 @@ def test_a_scenario_says_that_it_is_modelled(capture: Path) -> None:
     assert "seed 7" in said
 
 
+def test_its_endpoints_are_the_schedules_own(capture: Path) -> None:
+    document = built(capture, "--model", "--duration", "5m", "--seed", "7")
+    schedule = read_scenario(Path(document["locustfile"])).schedule
+    counts = Counter(planned.endpoint for planned in schedule)
+    assert {own["endpoint"]: own["count"] for own in document["endpoints"]} == counts
+    assert sum(own["share"] for own in document["endpoints"]) == pytest.approx(1, abs=1e-5)
+    assert [own["count"] for own in document["endpoints"]] == sorted(counts.values(), reverse=True)
+    assert all(own["statuses"] == {"200": own["count"]} for own in document["endpoints"])
+
+
+def test_credentials_are_asked_for_those_who_need_them(capture: Path) -> None:
+    document = built(capture, "--model", "--duration", "20s", "--scale", "0.2", "--seed", "3")
+    scenario = read_scenario(Path(document["locustfile"]))
+    needing = {scenario.schedule.copies.get(name, name) for name, _ in needed_credentials(scenario.schedule)}
+    assert 0 < len(needing) < 5  # the capture has five that log in
+    example = (Path(document["data"]) / "identities.example.csv").read_text().splitlines()
+    assert {line.partition(",")[0] for line in example[1:]} == needing
+    assert {own["client"] for own in document["credentials"]} == needing
+
+
 def test_what_it_says(tmp_path: Path) -> None:
     said = build(recorded(tmp_path / "captures" / "one", clients=1), "--model", "--scale", "4", "--seed", "2").stdout
     assert "Drawn from a model of one (scale 4, seed 2)." in said
@@ -99,11 +121,13 @@ def test_without_it_nothing_is_modelled(capture: Path) -> None:
         (["--scale", "2"], "--scale is for"),
         (["--seed", "0"], "--seed is for"),
         (["--model", "--duration", "soon"], "'soon' is not a duration"),
+        (["--model", "--duration", "30d"], "'30d' is not a duration"),
         (["--model", "--duration", "0"], "is not a duration"),
         (["--model", "--scale", "0"], "scale must be a number above 0"),
         (["--model", "--scale", "nan"], "scale must be a number above 0"),
         (["--model", "--seed", "-1"], "seed must be 0 or more"),
-        (["--model", "--duration", "10000000h"], "more than 5,000,000 requests"),
+        (["--model", "--duration", "744h", "--scale", "10000"], "more than 5,000,000 requests"),
+        (["--model", "--duration", "100000h", "--scale", "0.0001"], "may last 31 days (744h) at most"),
     ],
 )
 def test_what_cannot_be_is_refused(capture: Path, options: list[str], why: str) -> None:

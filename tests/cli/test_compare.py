@@ -14,16 +14,16 @@ from replay.traffic import Exchange, Request, Response
 
 CAPTURES = Path(__file__).parents[2] / "captures"
 GOLDEN = Path(__file__).parent / "golden" / "compare.txt"
-AT = datetime(2026, 3, 1, 8, tzinfo=UTC)
+AT = datetime(2026, 3, 1, 8, 0, 0, 250_000, tzinfo=UTC)  # whole seconds would be those of a coarse log
 HOSTILE = "\x1b]0;renamed\x07[bold]"
 
 
-def write(path: Path, *paths: str, name: str = "") -> Path:
+def write(path: Path, *paths: str, name: str = "", took_s: float = 0.01) -> Path:
     with CaptureWriter(path, environment="stage", name=name, scrubber=None) as writer:
         for number, target in enumerate(paths):
-            request = Request("GET", "api.test", target)
+            request = Request("GET", "api.test", *target.split("?"))
             response = Response(200, (("content-type", "application/json"),), b"{}", 2)
-            writer.add(Exchange(AT + timedelta(seconds=number), 0.01, "c", "1", request, response))
+            writer.add(Exchange(AT + timedelta(seconds=number), took_s, "c", "1", request, response))
     return path
 
 
@@ -39,7 +39,7 @@ def test_the_demo_as_a_table(capsys: pytest.CaptureFixture[str]) -> None:
         GOLDEN.parent.mkdir(exist_ok=True)
         GOLDEN.write_text(lines, encoding="utf-8")
     assert lines == GOLDEN.read_text(encoding="utf-8")
-    assert shown.err == ""
+    assert shown.err == f"Comparing {CAPTURES / 'qa'} with {CAPTURES / 'production'} ...\n"
 
 
 def test_the_demo_as_a_document(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -47,7 +47,7 @@ def test_the_demo_as_a_document(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert compare(CAPTURES / "production", CAPTURES / "qa", "--json", "--html", page) == 0
     document = json.loads(capsys.readouterr().out)
     assert set(document) == {
-        *("coverage", "endpoints", "blind_spots", "too_small_to_tell", "left_out", "production", "other"),
+        *("coverage", "covered", "endpoints", "blind_spots", "too_small_to_tell", "left_out", "production", "other"),
     }
     assert list(document["coverage"]) == ["endpoint", "variant", "predecessor", "concurrency"]
     assert document["other"]["environment"] == "pre-production"
@@ -94,8 +94,31 @@ def test_one_that_is_empty(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert compare(nothing, one) == 2
     assert "holds no exchanges" in capsys.readouterr().err
     assert compare(one, nothing, "--html", tmp_path / "page.html") == 0
-    assert "cannot be told: nothing is too small to show them" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "more things are too rare for nothing to tell, or it is too short (with --json)." in shown
+    assert f"Pictures of it are in {tmp_path / 'page.html'}." in shown
     assert (tmp_path / "page.html").exists()
+
+
+def test_where_neither_tells_what_ran_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one = write(tmp_path / "one", "/a", "/b", "/a", took_s=0.0)
+    assert compare(one, one) == 0
+    shown = capsys.readouterr().out
+    assert "note on one: the capture has no durations: what ran side by side is not known" in shown
+    assert "not known" in next(line for line in shown.splitlines() if line.startswith("+ as many at once"))
+    assert shown.count("100%") == 3 + 2
+
+
+def test_the_step_that_lost_an_endpoint_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one, other = write(tmp_path / "one", "/a", "/b", "/c?limit=1"), write(tmp_path / "two", "/b", "/c")
+    assert compare(one, other) == 0
+    lines = capsys.readouterr().out.splitlines()
+    lost = {
+        name: next(line for line in lines if line.startswith(f"GET {name} ")).rstrip() for name in ("/a", "/b", "/c")
+    }
+    assert lost["/a"].endswith("0%  never called")
+    assert lost["/b"].endswith("0%  another order")
+    assert lost["/c"].endswith("0%  other variants")
 
 
 def test_wrong_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -44,6 +45,36 @@ def test_a_capture_is_described(tmp_path, capsys):
     assert document["workload"]["exchanges"] == 5
     assert document["problems"] == []
     assert len(document["digest"]) == 32
+
+
+def test_a_capture_without_durations_says_so(tmp_path, capsys):
+    with CaptureWriter(tmp_path / "qa", environment="pre-production", scrubber=None) as writer:
+        for number in range(3):
+            writer.add(replace(exchange(number, 200), duration_s=0.0), "log")
+    assert run(["inspect", str(tmp_path / "qa")]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == f"Inspecting 3 exchanges of {tmp_path / 'qa'} ...\n"
+    assert "the capture has no durations: what ran side by side is not known" in captured.out
+    assert " ms" not in next(line for line in captured.out.splitlines() if line.startswith("GET "))
+    assert "sent side by side" not in captured.out
+    assert run(["inspect", str(tmp_path / "qa"), "--json"]) == 0
+    workload = json.loads(capsys.readouterr().out)["workload"]
+    assert set(workload["endpoints"][0]["duration_s"].values()) == {None}
+    assert workload["visits"]["side_by_side_share"] is None
+
+
+def test_programs_and_pictures(tmp_path, capsys):
+    with CaptureWriter(tmp_path / "qa", environment="pre-production", scrubber=None) as writer:
+        for number in range(3):
+            one = exchange(number, 200)
+            agent = (("User-Agent", "[red]kiosk/2.4 (x)"),) if number else ()
+            writer.add(replace(one, request=replace(one.request, headers=agent)), "log")
+    assert run(["inspect", str(tmp_path / "qa"), "--html", str(tmp_path / "page.html")]) == 0
+    shown = capsys.readouterr().out
+    rows = [line.split() for line in shown.splitlines()]
+    assert ["[red]kiosk/2.4", "2", "66.7%"] in rows
+    assert ["not", "named", "1", "33.3%"] in rows
+    assert f"Pictures of it are in {tmp_path / 'page.html'}." in shown
 
 
 def test_a_half_written_capture_shows_what_can_be_saved(tmp_path, capsys):

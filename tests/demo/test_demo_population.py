@@ -22,7 +22,7 @@ def endpoints(answers: list[Answer]) -> Counter[str]:
 def test_production_is_answered(stage: Stage, database: psycopg.Connection) -> None:
     before = database.execute("SELECT max(id) FROM access_tokens").fetchone()
     answers = asyncio.run(population.production(stage.url, 8.5))
-    assert {answer.status for answer in answers} <= {200, 201}
+    assert not [answer for answer in answers if answer.status not in {200, 201}]
     assert all(answer.body for answer in answers)
     assert set(endpoints(answers)) == {*ROUTES, "POST /oauth/token"}
     assert any("cursor=" in answer.path for answer in answers)
@@ -50,7 +50,7 @@ def test_qa_calls_every_endpoint_in_every_loop_and_never_names_a_device(
 ) -> None:
     before = database.execute("SELECT count(device) FROM access_tokens").fetchone()
     answers = asyncio.run(population.qa(stage.url, 5.0))
-    assert {answer.status for answer in answers} <= {200, 201}
+    assert not [answer for answer in answers if answer.status not in {200, 201}]
     assert all(answer.body for answer in answers)
     assert set(endpoints(answers)) == {*ROUTES, "POST /oauth/token"}
     assert database.execute("SELECT count(device) FROM access_tokens").fetchone() == before

@@ -163,12 +163,21 @@ def test_the_story_of_the_incident_can_be_read(no_go: Opened) -> None:
     assert "(empty body)" in page.inner_text("#responses")
 
 
-@pytest.mark.parametrize("width", [360, 768])
+@pytest.mark.parametrize("width", [360, 400, 768])
 def test_nothing_is_cut_off_on_a_small_screen(no_go: Opened, width: int) -> None:
     page = no_go.page
     page.set_viewport_size({**FIRST_SCREEN, "width": width})
     try:
         page.wait_for_function(f"[...document.querySelectorAll('.chart svg')].every(one => one.clientWidth <= {width})")
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+        over = """found => found.filter(one => one.getBoundingClientRect().right > innerWidth + 1)
+                  .map(one => one.tagName + " " + one.textContent.slice(0, 80))"""
+        assert page.eval_on_selector_all("body *", over) == []
+        plots = page.eval_on_selector_all(
+            ".chart[id^=timeline]",
+            "all => all.map(one => one.querySelector('.background').getBoundingClientRect().width)",
+        )
+        assert plots
+        assert max(plots) - min(plots) < 2  # none is squeezed by a step's long name
     finally:
         page.set_viewport_size(FIRST_SCREEN)

@@ -54,6 +54,31 @@ def test_what_is_lacking_is_told(table: Path) -> None:
     assert tell_lack([], {}, "") == ""
 
 
+def test_spaces_around_a_cell_are_no_part_of_it(table: Path) -> None:
+    table.write_text('\ufeffclient , key\n a ,  k 1 \nb, "k,2"\n')
+    assert read_identities(table, needed={"key"}) == {"a": {"key": "k 1"}, "b": {"key": "k,2"}}
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "hint"),
+    [
+        ("foo,bar\n1,2\n", "no column that is needed: it has foo, bar", "there should be bearer, secret"),
+        ("client,foo\na,2\n", "no column that is needed: it has client, foo", "there should be bearer, secret"),
+        ("client;bearer\na;b\n", "not separated by commas but by ';'", "with commas"),
+        ("client\tbearer\na\tb\n", "not separated by commas but by", "with commas"),
+        ("client,bearer,bearer\na,b,c\n", "column bearer twice", ""),
+        ("client,bearer\na,b\x00c\n", "Row 1 of the identities file", "quotation mark"),
+        ('client,bearer\na,b\nc,"d\r\ne"\n', "Row 2 of the identities file", "quotation mark"),
+    ],
+)
+def test_a_table_of_others_is_refused(table: Path, text: str, said: str, hint: str) -> None:
+    table.write_bytes(text.encode())
+    with pytest.raises(InputError) as refusal:
+        read_identities(table, ("a",), {"bearer", "secret"})
+    assert said in refusal.value.message
+    assert hint in refusal.value.hint
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -1,8 +1,10 @@
 """A capture goes in, a locustfile with its data comes out. ``REPLAY_UPDATE_GOLDEN=1`` writes the golden file anew."""
 
 import csv
+import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -90,6 +92,17 @@ def test_what_is_written_is_read_back(capture: Path, tmp_path: Path) -> None:
     assert sum(one["count"] for one in meta["endpoints"]) == 6
 
 
+def test_a_host_that_nobody_knows_is_none(tmp_path: Path) -> None:
+    one = exchange(0, "GET", "/v1/events")
+    hostless = dataclasses.replace(one, request=dataclasses.replace(one.request, host=""))
+    folder = tmp_path / "captures" / "log"
+    folder.parent.mkdir()
+    with CaptureWriter(folder, environment="production", hosts=[], scrubber=None) as writer:
+        writer.add(hostless)
+    meta = build_scenario(folder, tmp_path / "log.py").meta
+    assert meta["capture"]["hosts"] == []
+
+
 def test_the_schedule_follows_values_and_leaves_the_connection_out(capture: Path, tmp_path: Path) -> None:
     login, listed, made, looked, *_ = build_scenario(capture, tmp_path / "production.py").schedule
     assert login.injects == (Inject("form:client_secret", "hidden-1", credential="client_secret"),)
@@ -103,6 +116,13 @@ def test_the_schedule_follows_values_and_leaves_the_connection_out(capture: Path
     assert (looked.endpoint, looked.expected_status) == ("GET /v1/registrations/{registration_id}", 200)
     assert looked.expected_shape == "{id:number}"
     assert looked.due_s == pytest.approx(0.6)
+
+
+def test_clients_accept_what_they_accepted(tmp_path: Path) -> None:
+    headers = (("Accept-Encoding", "gzip, br"), ("TE", "trailers"))
+    one = exchange(0, "GET", "/v1/events", headers=headers)
+    (planned,) = build_scenario(written(tmp_path / "captures" / "one", iter([one])), tmp_path / "one.py").schedule
+    assert planned.headers == (("Accept-Encoding", "gzip, br"),)
 
 
 def test_the_credentials_to_fill_in(capture: Path, tmp_path: Path) -> None:
@@ -177,9 +197,18 @@ def test_missing_things_are_named(capture: Path, tmp_path: Path) -> None:
     (built.data / "scenario.json").unlink()
     with pytest.raises(InputError, match="lacks its data"):
         read_scenario(built.path)
-    built.path.write_text("class :")
-    with pytest.raises(InputError, match="cannot be read"):
+    built.path.write_text("x = 1\nclass :")
+    with pytest.raises(InputError, match=r"production\.py cannot be read: line 2: invalid syntax"):
         read_scenario(built.path)
+
+
+def test_it_says_what_is_being_done(capture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said: list[str] = []
+    build_scenario(capture, tmp_path / "one.py", say=said.append)
+    assert said[0].startswith("reading 6 exchanges")
+    assert said[-1] == "writing 6 requests"
+    assert run(["build", str(capture), "--out", str(tmp_path / "two.py")]) == 0
+    assert capsys.readouterr().err == f"Building {tmp_path / 'two.py'} from {capture} ...\n"
 
 
 def test_the_command(capture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -256,3 +285,36 @@ def test_plain_locust_runs_it(capture: Path, tmp_path: Path, stage: tuple[str, l
         ("POST /v1/events/55/registrations", token, '{"name":"Ada"}'),
         *[("GET /v1/registrations/4", token, "")] * 3,
     ]
+
+
+SCENARIOS = (Path(__file__).parents[2] / "docs" / "scenarios.md").read_text(encoding="utf-8")
+EXAMPLES = {
+    docstring: text
+    for text in re.findall(r"^```python\n(.*?)^```$", SCENARIOS, re.MULTILINE | re.DOTALL)
+    for docstring in re.findall(r'^class .*\(Replay\):\n    """(.*)"""', text, re.MULTILINE)
+}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_example_of_the_docs_plays_in_a_built_file(
+    name: str, capture: Path, tmp_path: Path, stage: tuple[str, list[tuple[str, str, str]]]
+) -> None:
+    url, asked = stage
+    example = EXAMPLES[name]
+    out = build_scenario(capture, tmp_path / "production.py").path
+    # The body of a class goes where the built one has its own, with what the example has above its class.
+    above, body = re.split(r"^class .*\n", example, flags=re.MULTILINE)
+    head, own = re.split(r"^class .*\n", out.read_text(), flags=re.MULTILINE)
+    line = re.search(r"^class .*\n", out.read_text(), re.MULTILINE)
+    assert line
+    out.write_text(f"{head}{above}{line[0]}{own}\n{body}")
+    identities = tmp_path / "clients.csv"
+    identities.write_text("client,client_secret\ncrm,secret of stage\n")
+    command = [sys.executable, "-m", "locust", "-f", str(out), "--headless", "--host", url]
+    command += ["--identities", str(identities)]
+    made_up = dict.fromkeys(re.findall(r'os\.environ\["(\w+)"\]', example), "made-up")
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False, env={**os.environ, **made_up}
+    )
+    assert done.returncode == 0, done.stderr
+    assert asked[0][0] == "POST /oauth/token", done.stderr

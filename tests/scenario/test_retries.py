@@ -8,8 +8,7 @@ import pytest
 from replay.scenario.retries import find_retries, suggest
 from replay.scenario.runtime.retries import Policies, Retry
 from replay.traffic import Exchange, Request, Response
-from replay.workload import Workload
-from replay.workload.model import model_workload
+from replay.workload.model import Workload, model_workload
 
 
 class Traffic:

@@ -15,7 +15,7 @@ from replay.workload.engine import Engine
 
 sys.path.insert(0, str(Path(__file__).parent))  # for engines
 
-START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+START = datetime(2026, 3, 2, 9, 0, 0, 250_000, tzinfo=UTC)  # whole seconds would be those of a coarse log
 
 
 class Recording:

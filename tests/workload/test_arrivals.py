@@ -45,6 +45,13 @@ def test_a_machine_is_more_even_than_chance() -> None:
     assert describe_arrivals(NINE, [3] * 1000).dispersion == {1: 0, 10: 0, 60: 0}
 
 
+def test_the_seconds_that_are_there_in_part_are_no_seconds() -> None:
+    found = describe_arrivals(NINE, [8, *[100] * 50, 2])
+    assert found.dispersion == {1: 0}
+    assert found.series == (100.0,) * 50
+    assert (found.mean_per_s, found.highest_per_s, found.step_s) == (100.0, 100, 1.0)
+
+
 def test_dispersion_is_variance_by_mean_of_whole_windows() -> None:
     counts = poisson(2, 3, 125)
     sums = [int(counts[start : start + 10].sum()) for start in range(0, 120, 10)]
@@ -111,7 +118,9 @@ def test_a_short_capture_has_no_peaks() -> None:
 def test_any_counts_are_described(counts: list[int], first_s: int) -> None:
     found = describe_arrivals(first_s, counts)
     assert found.highest_per_s == max(counts, default=0)
-    assert len(found.series) == min(120, len(counts))
+    whole = counts[1:-1] if any(counts[1:-1]) else counts
+    assert len(found.series) == min(120, len(whole))
+    assert found.step_s * len(found.series) == pytest.approx(len(whole))
     assert all(index >= 0 for index in found.dispersion.values())
     assert all(peak.ratio >= 2 and 0 <= peak.phase_s < HOUR for peak in found.peaks)
 

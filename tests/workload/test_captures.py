@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from replay.workload import model_workload, read_workload
 from replay.workload.correlations.places import place_pattern
+from replay.workload.model import model_workload, read_workload
 
 NAMES = ["oauth", "csrf", "paging", "created", "etags", "spa", "oidc", "legacy"]
 CAPTURES = Path(__file__).resolve().parents[2] / "captures"

@@ -2,7 +2,7 @@ import base64
 import dataclasses
 from typing import Any
 
-from replay.workload import model_workload
+from replay.workload.model import model_workload
 
 
 def names(recording: Any) -> list[str]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from replay.capture.store import CaptureWriter
 from replay.errors import InputError
 from replay.traffic import Exchange
-from replay.workload.comparison.compare import BlindSpot, Comparison, Kind, compare, compare_captures
+from replay.workload.comparison.compare import BlindSpot, Comparison, Coverage, Kind, compare, compare_captures
 from replay.workload.comparison.differing import fields_of, find_difference
 from replay.workload.comparison.spread import Spread
 from replay.workload.document import comparison_document, profile_document
@@ -232,11 +232,60 @@ def test_rates_and_bursts(recordings: Any, compared: Any) -> None:
         qa.add(second, "GET /v1/a", client="c", took_s=0.001)
     found = compared()
     (rate,) = of_kind(found, Kind.RATE)
-    assert (rate.production, rate.other, rate.share) == (40, 1, pytest.approx(120 / 177))
+    # Of the first and the last second a capture has only a part: they stand in no rate.
+    assert (rate.production, rate.other, rate.share) == (40, 1, pytest.approx(80 / 136))
     burst = of_kind(found, Kind.BURST)[0]
     assert burst.what == "bursts in 1 s"
     assert burst.production > 10
     assert burst.other == 0.0
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_coarse_log_beside_a_fine_one_of_the_same_traffic_has_no_blind_spots(
+    recordings: Any, compared: Any, swapped: bool
+) -> None:
+    """Whole seconds without durations, as in Combined, would have much run at once that never did."""
+    fine, coarse = recordings
+    for number in range(300):
+        at_s, client = number * 0.4, f"c{number % 7}"
+        fine.add(at_s, f"GET /v1/events/{number % 3}", client=client, took_s=0.05)
+        coarse.add(at_s // 1 - 0.25, f"GET /v1/events/{number % 3}", client=client, took_s=0.0)
+    if swapped:
+        fine.exchanges, coarse.exchanges = coarse.exchanges, fine.exchanges
+    found = compared()
+    company = {Kind.CONCURRENCY, Kind.SAME_KEY, Kind.PARALLEL, Kind.SLOW, Kind.ORDER}
+    assert not {spot.kind for spot in (*found.blind_spots, *found.too_small_to_tell)} & company
+    assert found.coverage.concurrency is None
+    assert found.coverage.covered == found.coverage.predecessor
+    document = json.loads(json.dumps(comparison_document(found), allow_nan=False))
+    assert document["coverage"]["concurrency"] is document["endpoints"][0]["coverage"]["concurrency"] is None
+    notes = [document[side]["profile"]["notes"] for side in ("production", "other")]
+    note = ["the capture has no durations: what ran side by side is not known"]
+    assert notes == ([note, []] if swapped else [[], note])
+
+
+def test_what_is_not_known_is_null(recordings: Any, compared: Any) -> None:
+    for own in recordings:
+        for number in range(4):
+            own.add(number - 0.25, "GET /v1/a", took_s=0.0)
+    (row,) = profile_document(compared().production)["endpoints"]
+    assert set(row["duration_s"].values()) == {None}
+    assert (row["most_running"], row["same_key_share"], row["running"]) == (None, None, {})
+
+
+@pytest.mark.parametrize(
+    ("coverage", "step"),
+    [
+        (Coverage(1.0, 1.0, 1.0, 1.0), None),
+        (Coverage(0.0, 0.0, 0.0, 0.0), "endpoint"),
+        (Coverage(1.0, 0.9, 0.5, 0.2), "predecessor"),
+        (Coverage(1.0, 0.9, 0.5, None), "predecessor"),
+        (Coverage(1.0, 0.5, 0.5, None), "variant"),
+        (Coverage(1.0, 1.0, 1.0, 0.2), "concurrency"),
+    ],
+)
+def test_the_step_that_lost_most(coverage: Coverage, step: str | None) -> None:
+    assert coverage.lost_at == step
 
 
 # The demo's captures

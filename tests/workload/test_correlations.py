@@ -2,7 +2,7 @@ import base64
 import dataclasses
 from typing import Any
 
-from replay.workload import model_workload
+from replay.workload.model import model_workload
 
 SECRET = {"grant_type": "client_credentials", "client_id": "crm", "client_secret": "hidden-for-crm"}
 

@@ -3,11 +3,13 @@
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from engines import assert_alike, exchange, made_capture, profile_of, table_of
 
@@ -36,7 +38,7 @@ def test_spark_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyspark.sql", None)
     with pytest.raises(InputError, match="Spark is not installed") as raised:
         Engine("local[2]")
-    assert "stage-replay[spark]" in (raised.value.hint or "")
+    assert "pip install '.[spark]'" in (raised.value.hint or "")
 
 
 def test_nothing_stays_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,6 +66,54 @@ def test_files_are_one_table_and_none_an_empty_one(tmp_path: Path, duckdb: Engin
     nothing = duckdb.frame(duckdb.read([]))
     assert list(nothing.columns) == SCHEMA.names
     assert nothing.empty
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda file: file.write_bytes(b"PAR1")], ids=["gone", "cut"])
+@pytest.mark.parametrize("run", [Engine.keep, Engine.frame])
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_file_that_cannot_be_read_is_bad_input(
+    place: int, run: Callable[[Engine, Any], Any], damage: Callable[[Path], Any], tmp_path: Path, duckdb: Engine
+) -> None:
+    files = [tmp_path / f"{number}.parquet" for number in range(2)]
+    for file in files:
+        write_segment([to_table([exchange(0, "GET /")])], file)
+    read = duckdb.read(files)
+    damage(files[place])
+    with pytest.raises(InputError, match=f"{files[place]} cannot be read") as raised:
+        run(duckdb, read)
+    assert raised.value.hint
+    with pytest.raises(InputError, match=f"{files[place]} is damaged"):
+        duckdb.read(files)
+
+
+def test_what_another_program_made_of_a_segment_is_read(tmp_path: Path, duckdb: Engine) -> None:
+    table = to_table([exchange(0, "GET /theirs")])
+    write_segment([table], tmp_path / "1.parquet")
+    pq.write_table(table.set_column(0, "at", table["at"].cast(pa.timestamp("ns", "UTC"))), tmp_path / "2.parquet")
+    for files in (["1", "2"], ["2", "1"]):
+        read = duckdb.read([tmp_path / f"{name}.parquet" for name in files])
+        moments = duckdb.frame(read.select(us=duckdb.microseconds(read["at"])))
+        assert moments["us"].nunique() == 1
+        assert len(moments) == 2
+
+
+@pytest.mark.parametrize("run", ["keep", "frame"])
+def test_ctrl_c_ends_a_query(run: str) -> None:
+    script = (
+        "import os, signal, threading\nimport ibis\nimport pandas as pd\n"
+        "from replay.workload.engine import Engine\n"
+        "with Engine() as engine:\n"
+        "    numbers = engine.keep(engine.given(pd.DataFrame({'a': range(3_000)})))\n"
+        "    endless = numbers.cross_join(numbers.select(b='a')).cross_join(numbers.select(c='a'))\n"
+        "    endless = endless.cross_join(numbers.select(d='a')).aggregate(a=(ibis._.a * ibis._.b + ibis._.d).sum())\n"
+        "    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+        "    try:\n"
+        f"        engine.{run}(endless)\n"
+        "    except KeyboardInterrupt:\n"
+        "        print('interrupted', len(engine.frame(numbers)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout == "interrupted 3000\n", done.stderr
 
 
 @pytest.mark.slow

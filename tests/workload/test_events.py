@@ -79,16 +79,19 @@ def visits(events: list[Event], gap_us: int) -> list[tuple[int, int]]:
     return found
 
 
-def predecessor(events: list[Event], number: int, visit_t: int, coarse: int) -> tuple[int, int] | None:
+def alike(one: Event, other: Event, line: tuple[str, ...]) -> bool:
+    return all(getattr(one, name) == getattr(other, name) for name in line)
+
+
+def predecessor(
+    events: list[Event], number: int, visit_t: int, coarse: int, line: tuple[str, ...]
+) -> tuple[int, int] | None:
     """The end and the number of what was over last."""
     one = events[number]
     over = [
         (other.te // 2**coarse, place)
         for place, other in enumerate(events)
-        if (other.client, other.strand) == (one.client, one.strand)
-        and other.te <= one.t
-        and not (other.t == other.te == one.t)
-        and other.t >= visit_t
+        if alike(one, other, line) and other.te <= one.t and not (other.t == other.te == one.t) and other.t >= visit_t
     ]
     if not over:
         return None
@@ -137,19 +140,23 @@ def test_idleness_counts_from_the_last_end(duckdb: Engine, events: list[Event]) 
 
 
 @settings(max_examples=100)
-@given(EVENTS, st.sampled_from([10, 100, 1500]), st.integers(0, 3))
-def test_predecessors_are_what_was_over_last(duckdb: Engine, events: list[Event], gap_us: int, coarse: int) -> None:
-    found = with_predecessors(with_visits(table(events, duckdb), gap_us), "number", 6, ORIGIN, coarse)
+@given(
+    EVENTS, st.sampled_from([10, 100, 1500]), st.integers(0, 3), st.sampled_from([("client",), ("client", "strand")])
+)
+def test_predecessors_are_what_was_over_last(
+    duckdb: Engine, events: list[Event], gap_us: int, coarse: int, line: tuple[str, ...]
+) -> None:
+    found = with_predecessors(with_visits(table(events, duckdb), gap_us), "number", 6, ORIGIN, coarse, line=line)
     rows = duckdb.frame(found.order_by("number"))
     assert rows["number"].tolist() == list(range(len(events)))
     for number, (row, (_, visit_t)) in enumerate(zip(rows.to_dict("records"), visits(events, gap_us), strict=True)):
         over = None if pd.isna(row["after"]) else (int(row["after_te"]) - ORIGIN, int(row["after"]))
-        assert over == predecessor(events, number, visit_t, coarse)
+        assert over == predecessor(events, number, visit_t, coarse, line)
         one = events[number]
         beside = [
             other
             for place, other in enumerate(events)
-            if place != number and (other.client, other.strand) == (one.client, one.strand) and overlap(one, other)
+            if place != number and alike(one, other, line) and overlap(one, other)
         ]
         assert row["beside"] == len(beside)
 

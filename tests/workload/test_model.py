@@ -8,7 +8,7 @@ import pytest
 
 from replay.capture.store import CaptureWriter
 from replay.errors import InputError
-from replay.workload import model_workload, read_workload
+from replay.workload.model import model_workload, read_workload
 
 
 def test_nothing(recording: Any) -> None:

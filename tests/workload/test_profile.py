@@ -20,7 +20,7 @@ from replay.traffic import Exchange
 from replay.workload.endpoints.routes import read_rules
 from replay.workload.engine import Engine
 from replay.workload.profile.profile import START as OF_A_VISIT
-from replay.workload.profile.profile import Profile, profile, read_profile
+from replay.workload.profile.profile import Profile, Timing, profile, read_profile
 
 
 def totals(found: Profile) -> set[int]:
@@ -88,6 +88,56 @@ def test_one_client_in_order(duckdb: Engine) -> None:
     by_before = dict(zip(found.successions["before"], found.successions["think_s"], strict=True))
     assert math.isnan(by_before.pop(OF_A_VISIT))
     assert list(by_before.values()) == pytest.approx([1.9] * 3)
+
+
+def test_what_follows_a_login_is_of_the_visit_whatever_it_presents_and_over_whatever_it_comes(duckdb: Engine) -> None:
+    """Each call comes over a connection of its own, and each login gives another token."""
+    login = {"body": '{"username": "ada", "password": "made up"}', "headers": (("Content-Type", "application/json"),)}
+    made = []
+    for turn in range(5):
+        sent = [("POST /login", login | {"answer": {"access_token": f"token-{turn}"}})]
+        sent += [("GET /v1/things", {"headers": bearer(turn)})] * 2
+        made += [
+            exchange(5 * turn + place, request, connection=f"{turn}-{place}", **more)
+            for place, (request, more) in enumerate(sent)
+        ]
+    found = profile_of(made, duckdb)
+    assert len(found.clients) == 1
+    counts = {
+        (before, endpoint): count
+        for before, endpoint, count in found.successions[["before", "endpoint", "count"]].itertuples(index=False)
+    }
+    assert counts == {
+        (OF_A_VISIT, "POST /login"): 1,
+        ("POST /login", "GET /v1/things"): 5,
+        ("GET /v1/things", "GET /v1/things"): 5,
+        ("GET /v1/things", "POST /login"): 4,
+    }
+
+
+def test_side_by_side_is_what_one_client_sends_at_once(duckdb: Engine) -> None:
+    own = [exchange(0.25, "GET /", took_s=2, connection="1"), exchange(0.5, "GET /", took_s=2, connection="2")]
+    others = [exchange(100.25, "GET /", took_s=2, client="b"), exchange(100.5, "GET /", took_s=2, client="c")]
+    assert profile_of(own + others, duckdb).sittings.side_by_side == 0.25
+
+
+@pytest.mark.parametrize(
+    ("moments", "has_durations", "whole_seconds"),
+    [
+        ([(0.0, 0.0), (7.0, 0.0)], False, True),  # Combined
+        ([(0.0, 0.2), (7.0, 3.5)], True, True),  # whole seconds at the beginning
+        ([(0.8, 0.2), (6.5, 3.5)], True, True),  # or at the end, with a time that was measured
+        ([(0.2, 0.0), (7.0, 0.0)], False, False),
+        ([(0.8, 0.2), (7.0, 0.5)], True, False),
+    ],
+)
+def test_how_finely_a_capture_tells_time(
+    duckdb: Engine, moments: list[tuple[float, float]], has_durations: bool, whole_seconds: bool
+) -> None:
+    found = profile_of([exchange(at_s, "GET /", took_s=took_s) for at_s, took_s in moments], duckdb)
+    assert found.timing == Timing(has_durations, whole_seconds)
+    assert found.timing.tells_company == (has_durations and not whole_seconds)
+    assert math.isnan(found.endpoints["duration_p50_s"].iloc[0]) == (not has_durations)
 
 
 def test_clocks_that_run_backwards(duckdb: Engine) -> None:

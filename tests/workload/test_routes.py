@@ -109,6 +109,8 @@ def test_a_swagger_document(tmp_path: Path) -> None:
         ("# nothing yet\n", "holds no routes"),
         ("GET users\n", "line 1"),
         ('{"paths": ', "is not JSON: line 1"),
+        ('{"paths": %s' % ("[" * 100_000), "is nested too deeply"),
+        ('{"paths": {}, "x": %s}' % ("9" * 5_000), "is not JSON"),
         ("openapi: 3.0.0\npaths: [\n", "is not YAML"),
         ("openapi: 3.0.0\ninfo: {}\n", "has no `paths`"),
         ("openapi: 3.0.0\npaths: {users: {}}\n", "begin with a slash"),
@@ -136,6 +138,40 @@ def test_rules_go_before_what_is_learned(tmp_path: Path) -> None:
     assert learned.values("/tags/green%20tea") == (("name", "green tea"),)
     assert learned.parameters("/tags/tea") == ("", "name")
     assert str(learned.endpoint("GET", "/users/5")) == "GET /users/{user_id}"
+
+
+@pytest.mark.parametrize(
+    ("rule", "path", "values"),
+    [
+        ("/u/{id:(?P<id>[0-9]+)}", "/u/7", (("id", "7"),)),
+        ("/u/{id:(?P<a>[0-9]+)-(?P=a)}/{b}", "/u/7-7/x", (("id", "7-7"), ("b", "x"))),
+        ("/u/{id:(a|b)(c)?}/{n:int}", "/u/bc/5", (("id", "bc"), ("n", "5"))),
+        ("/u/{id:[(]x}", "/u/(x", (("id", "(x"),)),
+        (r"/u/{id:\\(x)}", "/u/\\x", (("id", "\\x"),)),
+    ],
+)
+def test_a_rule_may_have_groups(rule: str, path: str, values: tuple[tuple[str, str], ...]) -> None:
+    match = Rules([("GET", rule)]).match("GET", path)
+    assert match is not None
+    assert match.values == values
+    assert Rules([("GET", rule)]).match("GET", "/u/!") is None
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_pattern_goes_before_anything_whatever_is_read_first(order: int) -> None:
+    rules = Rules([("", "/u/{any}"), ("", "/u/{word:[a-z]+}"), ("", "/u/{three:[0-9]{3}}")][::order])
+    assert [template(rules, "GET", f"/u/{text}") for text in ("abc", "123", "1234")] == [
+        *("/u/{word}", "/u/{three}", "/u/{any}"),
+    ]
+
+
+def test_very_many_rules() -> None:
+    count = 20_000
+    rules = Rules((f"M{number}", f"/u{number}/{{id:[a-z]{{{number + 1}}}}}") for number in range(count))
+    assert rules.match("GET", f"/u{count - 1}/x") is None
+    match = rules.match("GET", f"/u7/{'x' * 8}")
+    assert match is not None
+    assert match.template == "/u7/{id}"
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=60))

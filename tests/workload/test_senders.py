@@ -1,4 +1,4 @@
-"""Clients and strands of a capture of any size, against those that are found exchange by exchange."""
+"""Clients of a capture of any size, against those that are found exchange by exchange."""
 
 import base64
 import json
@@ -15,7 +15,7 @@ from replay.capture.segments import to_table
 from replay.traffic import Client, Exchange
 from replay.workload.correlations.places import sent_values
 from replay.workload.engine import Engine
-from replay.workload.profile.clients import find_clients, find_strands
+from replay.workload.profile.clients import find_clients
 from replay.workload.profile.facts import facts
 from replay.workload.profile.senders import find_senders, sender_of
 
@@ -24,23 +24,17 @@ FORM = ("Content-Type", "application/x-www-form-urlencoded")
 OWN = {"user", "address"}  # of these, a client's name does not depend on which of its exchanges came first
 
 
-def one_by_one(exchanges: Sequence[Exchange]) -> tuple[list[Client], list[int]]:
+def one_by_one(exchanges: Sequence[Exchange]) -> list[Client]:
     sent = [sent_values(one.request, "/", ("",) * (one.request.path.count("/") or 1)) for one in exchanges]
-    clients = find_clients(exchanges, sent)
-    return list(clients), list(find_strands(exchanges, sent, clients))
+    return list(find_clients(exchanges, sent))
 
 
-def by_engine(exchanges: Sequence[Exchange], engine: Engine) -> tuple[list[Client], list[int]]:
-    read = engine.keep(
-        facts(engine.given(to_table(exchanges)), engine).select("who", "given", "connection", number="t")
-    )
+def by_engine(exchanges: Sequence[Exchange], engine: Engine) -> list[Client]:
+    read = engine.keep(facts(engine.given(to_table(exchanges)), engine).select("who", "given", number="t"))
     found = find_senders(read, engine)
-    rows = engine.frame(
-        read.select("number", sender=sender_of(read, engine), connected=engine.fingerprint(read.connection))
-    )
-    joined = rows.merge(found.strands, on=["sender", "connected"], how="left", validate="many_to_one")
-    joined = joined.sort_values("number")
-    return [found.clients[client] for client in joined["client"].astype(int)], joined["strand"].astype(int).tolist()
+    rows = engine.frame(read.select("number", sender=sender_of(read, engine)))
+    joined = rows.merge(found.numbers, on="sender", how="left", validate="many_to_one").sort_values("number")
+    return [found.clients[client] for client in joined["client"].astype(int)]
 
 
 def parts(labels: Sequence[Any]) -> list[int]:
@@ -53,10 +47,8 @@ def assert_same(exchanges: Sequence[Exchange], engine: Engine) -> list[Client]:
     """The clients, which are the same both ways."""
     ordered = sorted(exchanges, key=lambda one: one.at)
     assert len({one.at for one in ordered}) == len(ordered)
-    clients, strands = one_by_one(ordered)
-    found, found_strands = by_engine(ordered, engine)
+    clients, found = one_by_one(ordered), by_engine(ordered, engine)
     assert parts(found) == parts(clients)
-    assert parts(found_strands) == parts(strands)
     for own, its in zip(clients, found, strict=True):
         assert (own.kind in OWN) == (its.kind in OWN)
         if own.kind in OWN:
@@ -201,17 +193,6 @@ def test_who_presents_nothing_is_given_something_or_not(duckdb: Engine) -> None:
     assert found[1] == found[2]
 
 
-def test_strands_are_connections_where_nothing_else_tells(duckdb: Engine) -> None:
-    traffic = Traffic()
-    for number in range(3):
-        traffic.add("GET /", client="a", connection=f"{number}")
-        traffic.add("GET /", client="a")
-        traffic.bearer("shared", connection=f"{number % 2}")
-        traffic.bearer("other", connection=f"{number}")
-        traffic.bearer("third")
-    assert_same(traffic.made, duckdb)
-
-
 def test_the_made_capture(duckdb: Engine) -> None:
     unique = [one for number, one in enumerate(made_capture()) if number % 3]
     moments = {one.at: one for one in unique}
@@ -224,8 +205,7 @@ def test_hostile_headers_are_no_error(duckdb: Engine) -> None:
         traffic.add("GET /", ("Cookie", text), ("Authorization", text), ("X-Api-Key", text), client=text)
         traffic.add("GET /", answered=(("Set-Cookie", text), ("Location", f"/?code={text}")), status=302)
         traffic.add("POST /login", body=f'{{"password": "{text}"}}', answer=f'{{"token": "{text}"}}'.encode())
-    clients, strands = by_engine(traffic.made, duckdb)
-    assert len(clients) == len(strands) == len(traffic.made)
+    assert len(by_engine(traffic.made, duckdb)) == len(traffic.made)
 
 
 @st.composite
@@ -273,23 +253,20 @@ def traffics(draw: Any) -> list[Exchange]:
 
 @settings(max_examples=60)
 @given(traffics())
-def test_whatever_is_presented_gives_the_same_clients_and_strands(duckdb: Engine, made: list[Exchange]) -> None:
+def test_whatever_is_presented_gives_the_same_clients(duckdb: Engine, made: list[Exchange]) -> None:
     assert_same(made, duckdb)
 
 
 def test_spark_finds_the_same(duckdb: Engine, spark: Engine) -> None:
     made = list({one.at: one for one in made_capture()}.values())
-    clients, strands = by_engine(made, duckdb)
-    others, other_strands = by_engine(made, spark)
-    assert others == clients
-    assert parts(other_strands) == parts(strands)
+    assert by_engine(made, duckdb) == by_engine(made, spark)
 
 
 def test_nobody_sends_nothing(duckdb: Engine) -> None:
     found = find_senders(facts(duckdb.given(to_table([])), duckdb), duckdb)
     assert found.clients == ()
-    assert isinstance(found.strands, pd.DataFrame)
-    assert found.strands.empty
+    assert isinstance(found.numbers, pd.DataFrame)
+    assert found.numbers.empty
 
 
 @pytest.mark.slow
@@ -297,5 +274,4 @@ def test_a_hundred_thousand_clients(duckdb: Engine) -> None:
     traffic = Traffic()
     for number in range(100_000):
         traffic.bearer(f"token-{number}")
-    clients, strands = by_engine(traffic.made, duckdb)
-    assert len(set(clients)) == len(set(strands)) == 100_000
+    assert len(set(by_engine(traffic.made, duckdb))) == 100_000

@@ -8,6 +8,8 @@ import pytest
 from engines import exchange, table_of
 
 from replay.traffic import Exchange
+from replay.workload.comparison.compare import Kind, compare
+from replay.workload.comparison.coverage import Coverage, find_coverage
 from replay.workload.engine import Engine
 from replay.workload.profile import variants as module
 from replay.workload.profile.facts import facts
@@ -50,6 +52,25 @@ def test_what_is_rare_counts_as_others(duckdb: Engine, monkeypatch: pytest.Monke
     made += [exchange(10 + number, f"GET /?{'abc'[number % 3]}=1") for number in range(6)]
     found = counted(made, duckdb)
     assert found == {"?a": 3, "?b": 3, "?c": 3, OTHERS: 3}
+
+
+def test_others_are_like_nothing_of_another_capture(duckdb: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST", 20)
+    one, other = (
+        profile(table_of([exchange(number + 0.5, f"GET /s?{name}{number}") for number in range(30)], duckdb), duckdb)
+        for name in "ab"
+    )
+    coverage, _ = find_coverage(one, other)
+    assert (coverage.endpoint, coverage.variant, coverage.concurrency) == (1.0, 0.0, 0.0)
+    coverage, (only,) = find_coverage(one, one)
+    assert coverage == only.coverage == Coverage(1.0, 1.0, 1.0, 1.0)
+    few = profile(table_of([exchange(number + 0.5, "GET /s?b1") for number in range(30)], duckdb), duckdb)
+    compared = compare(one, few)
+    found = [
+        spot.sentence for spot in (*compared.blind_spots, *compared.too_small_to_tell) if spot.kind == Kind.VARIANT
+    ]
+    assert found
+    assert not any(OTHERS in sentence for sentence in found)
 
 
 def test_each_form_has_one_number(duckdb: Engine) -> None:

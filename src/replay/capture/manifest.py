@@ -144,13 +144,13 @@ def _manifest(values: dict[str, Any]) -> Manifest:
         name=_a(str, values["name"], "name"),
         environment=_a(str, values["environment"], "environment"),
         state=state,
-        exchanges=_a(int, values["exchanges"], "exchanges"),
+        exchanges=_count(values["exchanges"], "exchanges"),
         window=(_moment(window["start"]), _moment(window["end"])) if window["start"] else None,
         hosts=_all(lambda host: _a(str, host, "hosts"), values["hosts"], "hosts"),
         sources=_all(_source, values["sources"], "sources"),
         scrubbing=_scrubbing(_a(dict, values["scrubbing"], "scrubbing")),
         bodies_not_kept=_counts(values["bodies_not_kept"], "bodies_not_kept"),
-        segments=_all(_segment, values["segments"], "segments"),
+        segments=_different(_all(_segment, values["segments"], "segments")),
         format=_a(int, values["format"], "format"),
         notes=_all(lambda note: _a(str, note, "notes"), values.get("notes", []), "notes"),
         lacking=_counts(values.get("lacking", {}), "lacking"),
@@ -161,8 +161,8 @@ def _source(values: object) -> Source:
     source = _a(dict, values, "sources")
     return Source(
         name=_a(str, source["name"], "sources"),
-        read=_a(int, source.get("read", 0), "sources"),
-        kept=_a(int, source.get("kept", 0), "sources"),
+        read=_count(source.get("read", 0), "sources"),
+        kept=_count(source.get("kept", 0), "sources"),
         skipped=_counts(source.get("skipped", {}), "sources"),
         left_out=_counts(source.get("left_out", {}), "sources"),
         format=_a(str, source.get("format", ""), "sources"),
@@ -185,8 +185,21 @@ def _segment(value: object) -> str:
     return text
 
 
+def _different(segments: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(segments)) < len(segments):
+        raise ValueError("a segment is listed twice")
+    return segments
+
+
+def _count(value: object, where: str) -> int:
+    count = _a(int, value, where)
+    if count < 0:
+        raise ValueError(f"{where} has a count below 0")
+    return count
+
+
 def _counts(values: object, where: str) -> dict[str, int]:
-    return {name: _a(int, count, where) for name, count in _a(dict, values, where).items()}
+    return {name: _count(count, where) for name, count in _a(dict, values, where).items()}
 
 
 def _all(convert: Callable[[Any], _T], values: object, where: str) -> tuple[_T, ...]:

@@ -8,7 +8,7 @@ import contextlib
 import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -50,6 +50,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_US, _LAST_US = (round(datetime(year, 1, 2, tzinfo=UTC).timestamp()) * 1_000_000 for year in (1, 9999))
 _ROW_BYTES = 80  # what a row takes beside its texts
 _HEADERS_REMEMBERED = 20_000
+_HINT = "`replay inspect` shows what can be saved of the capture."
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _OPTIONS = {
     "compression": "zstd",
@@ -92,7 +93,10 @@ def to_table(exchanges: Sequence[Exchange]) -> pa.Table:
 
 
 def to_exchanges(table: pa.Table, headers: dict[str, Headers] | None = None) -> Iterator[Exchange]:
-    """The exchanges of a table. ``headers`` remembers what was decoded from one table to the next."""
+    """The exchanges of a table. ``headers`` remembers what was decoded from one table to the next.
+
+    Raises InputError where the headers of one are no list of names and values.
+    """
     known = {} if headers is None else headers
     columns = [table[name].to_pylist() for name in SCHEMA.names[1:]]
     for us, row in zip(moments_of(table).tolist(), zip(*columns, strict=True), strict=True):
@@ -250,12 +254,18 @@ class Segment:
         try:
             with file.open("rb") as source, pq.ParquetFile(source) as parquet:
                 self._footer = parquet.metadata
-                names = parquet.schema_arrow.names
+                schema = parquet.schema_arrow
         except (pa.ArrowException, OSError, ValueError) as error:
             raise Damaged(file, error) from error
-        missing = [name for name in SCHEMA.names if name not in names]
-        if missing:
-            raise Damaged(file, ValueError(f"it lacks the column {missing[0]}"))
+        found = {field.name: field.type for field in schema}
+        for field in SCHEMA:
+            if field.name not in found:
+                raise Damaged(file, ValueError(f"it lacks the column {field.name}"))
+            kind = _kind(found[field.name])
+            if kind != _kind(field.type) and not (field.nullable and kind == _NOTHING):
+                raise Damaged(file, ValueError(f"its column {field.name} is of the type {found[field.name]}"))
+        self.is_exact = bool(schema.equals(SCHEMA))
+        """Whether its columns are SCHEMA's and no more, else those that another program made of them."""
 
     @property
     def rows(self) -> int:
@@ -297,9 +307,32 @@ def _check(table: pa.Table, rows: int) -> None:
     table.validate(full=True)
     if table.num_rows != rows:
         raise ValueError("a row group has another number of rows than it says")
+    for field in table.schema:
+        if not field.nullable and table[field.name].null_count:
+            raise ValueError(f"an exchange has no {field.name}")
     moments = moments_of(table) if "at" in table.schema.names else np.empty(0)
     if moments.size and (moments.min() < _FIRST_US or moments.max() > _LAST_US):
         raise ValueError("a moment is beyond the calendar")
+    durations = table["duration_s"].to_numpy() if "duration_s" in table.schema.names else np.empty(0)
+    if not ((durations >= 0) & (durations <= LONGEST_S)).all():
+        raise ValueError("a duration is no number of seconds")
+
+
+def _kind(type_: pa.DataType) -> str:
+    """What a column's type is for: a segment that another program wrote may have longer or shorter ones."""
+    if pa.types.is_dictionary(type_):
+        return _kind(type_.value_type)
+    return next((kind for kind, holds in _KINDS.items() if holds(type_)), str(type_))
+
+
+_NOTHING = "nothing"
+_KINDS: dict[str, Callable[[pa.DataType], bool]] = {
+    "moment": pa.types.is_timestamp,
+    "number": lambda type_: pa.types.is_integer(type_) or pa.types.is_floating(type_),
+    "text": lambda type_: pa.types.is_string(type_) or pa.types.is_large_string(type_),
+    "bytes": lambda type_: pa.types.is_binary(type_) or pa.types.is_large_binary(type_),
+    _NOTHING: pa.types.is_null,
+}
 
 
 def spare_memory() -> None:
@@ -318,9 +351,7 @@ class Damaged(InputError):
 
     def __init__(self, file: Path, error: Exception) -> None:
         reason = (str(error).splitlines() or ["unknown"])[0].rstrip(".")
-        super().__init__(
-            f"The segment {file} is damaged: {reason}.", "`replay inspect` shows what can be saved of the capture."
-        )
+        super().__init__(f"The segment {file} is damaged: {reason}.", _HINT)
         self.file = file
 
 
@@ -362,7 +393,10 @@ def _headers_bytes(headers: Headers) -> int:
 def _headers(text: str, known: dict[str, Headers]) -> Headers:
     found = known.get(text)
     if found is None:
-        found = tuple((str(name), str(value)) for name, value in json.loads(text))
+        try:
+            found = tuple((str(name), str(value)) for name, value in json.loads(text))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise InputError("The headers of an exchange are no list of names and values.", _HINT) from error
         if len(known) >= _HEADERS_REMEMBERED:
             known.clear()
         known[text] = found

@@ -19,6 +19,7 @@ from replay.traffic import Exchange, Headers, Skipped
 __all__ = [
     "Capture",
     "CaptureWriter",
+    "exchanges_of",
     "is_recording",
     "open_capture",
     "read_exchanges",
@@ -26,9 +27,10 @@ __all__ = [
     "read_skipped",
     "read_tables",
     "repair_capture",
+    "verified_capture",
 ]
 
-_HINT = "Record one with `replay capture`."
+_HINT = "Record one with `replay capture`, or import one with `replay import`."
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,17 @@ class Capture:
 def open_capture(path: Path) -> Capture:
     """A complete capture. Raises InputError where it is missing, broken or not finished."""
     return Capture(path, read_manifest(path))
+
+
+def verified_capture(path: Path) -> Capture:
+    """A complete capture of which every page was read: its checksums, its types and its count are right.
+
+    Raises InputError as ``open_capture`` does, and where a segment is missing or damaged.
+    """
+    capture = open_capture(path)
+    for _ in _all_tables(path, capture.manifest):
+        pass
+    return capture
 
 
 def read_manifest(path: Path, *, repair: bool = False) -> Manifest:
@@ -103,6 +116,17 @@ def read_exchanges(
 ) -> Iterator[Exchange]:
     """The exchanges of the capture in ``path``, ordered by ``at``. Raises and takes what ``read_tables`` does."""
     return _exchanges(path, read_tables(path, repair=repair, on_damage=on_damage))
+
+
+def exchanges_of(path: Path, table: pa.Table, headers: dict[str, Headers] | None = None) -> list[Exchange]:
+    """The exchanges of one table of the capture in ``path``, as ``segments.to_exchanges`` has them.
+
+    Raises InputError, which names the capture, where the headers of one are broken.
+    """
+    try:
+        return list(to_exchanges(table, headers))
+    except InputError as error:
+        raise Damaged(path / "exchanges", error) from error
 
 
 def repair_capture(path: Path) -> Manifest:
@@ -168,11 +192,7 @@ def _readable_tables(path: Path, on_damage: Callable[[InputError], None]) -> Ite
 def _exchanges(path: Path, tables: Iterator[pa.Table]) -> Iterator[Exchange]:
     headers: dict[str, Headers] = {}
     for table in tables:
-        try:
-            exchanges = list(to_exchanges(table, headers))
-        except (ValueError, TypeError, RecursionError) as error:
-            raise Damaged(path / "exchanges", error) from error
-        yield from exchanges
+        yield from exchanges_of(path, table, headers)
 
 
 def _saving(path: Path) -> str:

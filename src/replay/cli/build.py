@@ -6,13 +6,15 @@ from pathlib import Path
 import click
 
 from replay.capture.sources.moments import parse_duration_s
-from replay.cli.text import plain, print_json
+from replay.cli.text import plain, print_json, working
 from replay.errors import InputError
+from replay.scenario.identities import needed_credentials
 from replay.scenario.locustfile import Scenario, build_scenario
-from replay.scenario.modelled import Ask
+from replay.scenario.modelled.schedule import Ask
 from replay.scenario.words import many
 
 _CLIENTS_SHOWN = 10
+_LONGEST_S = 31 * 24 * 3600.0  # what a model draws is measured second by second
 
 
 @click.command("build")
@@ -28,7 +30,7 @@ _CLIENTS_SHOWN = 10
 )
 @click.option("--model", is_flag=True, help="Draw the schedule from a model of the capture instead of repeating it.")
 @click.option("--duration", metavar="TIME", help="With --model: how long the schedule is, e.g. 24h; else as long.")
-@click.option("--scale", type=float, metavar="X", help="With --model: how many times the clients; default 1.")
+@click.option("--scale", type=float, metavar="X", help="With --model: how many times the visitors; default 1.")
 @click.option("--seed", type=int, metavar="N", help="With --model: the seed of chance; default 1.")
 @click.option("--force", is_flag=True, help="Overwrite a locustfile that was edited.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as one JSON document.")
@@ -61,7 +63,8 @@ def command(
       locust -f locustfiles/production.py --host http://127.0.0.1:8000
     """
     ask = _ask(model, duration, scale, seed)
-    scenario = build_scenario(capture, out, force=force, payloads=payloads, model=ask)
+    with working(f"Building {out} from {capture}") as say:
+        scenario = build_scenario(capture, out, force=force, payloads=payloads, model=ask, say=say)
     if as_json:
         document = scenario.meta | {"locustfile": str(scenario.path), "data": str(scenario.data)}
         print_json(document)
@@ -78,7 +81,12 @@ def _ask(model: bool, duration: str | None, scale: float | None, seed: int | Non
         return None
     duration_s = None if duration is None else parse_duration_s(duration)
     if duration is not None and not duration_s:
-        raise InputError(f"{duration!r} is not a duration.", "Write it like 90, 90s, 10m or 24h.")
+        raise InputError(f"{duration!r} is not a duration.", "Write seconds (90, 90s), minutes (10m) or hours (24h).")
+    if duration_s and duration_s > _LONGEST_S:
+        raise InputError(
+            f"A modelled schedule may last 31 days (744h) at most, and {duration!r} is longer.",
+            "Let `replay run --duration` repeat a shorter one.",
+        )
     if scale is not None and not (scale > 0 and math.isfinite(scale)):
         raise InputError("The scale must be a number above 0.")
     if seed is not None and seed < 0:
@@ -116,8 +124,12 @@ def _told(scenario: Scenario) -> str:
         links = sum(inject.origin is not None for planned in scenario.schedule for inject in planned.injects)
     if links:
         lines.append(f"  {many(links, 'value')} that a response hands out, sent back by a later request.")
-    if meta["credentials"]:
-        needed = meta["credentials"]
+    needed = meta["credentials"]
+    if model:
+        schedule = scenario.schedule
+        sending = {schedule.copies.get(client, client) for client, _ in needed_credentials(schedule)}
+        needed = [one for one in needed if one["client"] in sending]
+    if needed:
         lines.append(f"The target's own credentials are needed for {many(len(needed), 'client')}:")
         lines += [f"  {one['client']}: {', '.join(one['columns'])}" for one in needed[:_CLIENTS_SHOWN]]
         if len(needed) > _CLIENTS_SHOWN:

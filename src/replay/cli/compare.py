@@ -9,11 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 from replay.capture.store import read_manifest
-from replay.cli.profiling import profiling_options, wide_console
-from replay.cli.text import plain, print_json
+from replay.cli.profiling import pictures, profiling_options, wide_console
+from replay.cli.text import plain, print_json, working
 from replay.errors import InputError
-from replay.report.formats import number, seconds
-from replay.workload.comparison.blind_spots import percent
+from replay.report.formats import LOST_TO, MISSING, number, percent, seconds, too_small
 from replay.workload.comparison.compare import compare_captures
 from replay.workload.document import comparison_document
 from replay.workload.endpoints.routes import read_rules
@@ -21,7 +20,7 @@ from replay.workload.engine import Engine
 
 _ENDPOINTS_SHOWN = 30
 _SHOWN_OF_A_KIND = 3
-_BAR = 20
+_BAR, _LADDER = 12, 40
 _BLOCKS = " ▏▎▍▌▋▊▉█"
 _STEPS = {
     "endpoint": "endpoint called",
@@ -54,14 +53,14 @@ def command(
         raise InputError(f"There is no folder {page.parent}.", "Make it first, or name another file with --html.")
     rules = read_rules(routes) if routes else None
     captures = {"production": (production, read_manifest(production)), "other": (other, read_manifest(other))}
-    with Console(stderr=True).status("Opening") as status, Engine(engine) as opened:
-        found = compare_captures(production, other, opened, rules, lambda doing: status.update(plain(doing)))
+    with working(f"Comparing {other} with {production}") as say, Engine(engine) as opened:
+        found = compare_captures(production, other, opened, rules, say)
         document = comparison_document(found)
         for side, (path, manifest) in captures.items():
             about = {"path": str(path), "name": manifest.name, "environment": manifest.environment}
             document[side] = about | document[side]
         if page is not None:
-            status.update("Drawing")
+            say("drawing")
             from replay.report.workload import write_comparison  # noqa: PLC0415 - charts take a second to import
 
             write_comparison(document, page)
@@ -71,7 +70,7 @@ def command(
     console = wide_console()
     _show(console, document)
     if page is not None:
-        console.print(plain(f"\nPictures of it are in {page}."), soft_wrap=True)
+        console.print(pictures(page), soft_wrap=True)
 
 
 def _show(console: Console, document: dict[str, Any]) -> None:
@@ -80,11 +79,15 @@ def _show(console: Console, document: dict[str, Any]) -> None:
     if names[0] == names[1]:
         names[1] = "the other"
     console.print(_facts(names, [side["profile"] for side in sides]))
+    for name, side in zip(names, sides, strict=True):
+        for note in side["profile"]["notes"]:
+            console.print(f"note on {name}: {note}")
     console.print(f"\nHow much of {names[0]} has its like in {names[1]}:\n")
     ladder = Table.grid(padding=(0, 2))
     for step, words in _STEPS.items():
         covered = document["coverage"][step]
-        ladder.add_row(words, bar(covered, 2 * _BAR), percent(covered))
+        known = covered is not None
+        ladder.add_row(words, bar(covered, _LADDER) if known else "not known", percent(covered) if known else MISSING)
     console.print(ladder)
     console.print()
     console.print(_endpoints(names, document))
@@ -114,12 +117,14 @@ def _endpoints(names: list[str], document: dict[str, Any]) -> Table:
     for name in names:
         table.add_column(name, no_wrap=True)
     table.add_column("covered", justify="right")
+    table.add_column("lost to", no_wrap=True)
     rows = document["endpoints"][:_ENDPOINTS_SHOWN]
     most = max((max(row["share"], row["other_share"]) for row in rows), default=0.0)
     for row in rows:
         shares = (row["share"], row["other_share"])
         bars = (f"{percent(one):>6} {bar(one / most, _BAR) if most else ''}" for one in shares)
-        table.add_row(plain(row["endpoint"]), *bars, percent(row["coverage"]["concurrency"]))
+        lost = LOST_TO.get(row["lost_at"], "")
+        table.add_row(plain(row["endpoint"]), *bars, percent(row["covered"]), lost)
     return table
 
 
@@ -144,8 +149,7 @@ def _show_spots(console: Console, names: list[str], document: dict[str, Any]) ->
     _show_more(console, document["left_out"]["blind_spots"])
     small = len(document["too_small_to_tell"]) + document["left_out"]["too_small_to_tell"]
     if small:
-        things = "thing" if small == 1 else "things"
-        console.print(f"\n{small:,} more {things} cannot be told: {names[1]} is too small to show them (with --json).")
+        console.print(f"\n{too_small(small, names[1])} (with --json).")
 
 
 def _show_more(console: Console, more: int) -> None:

@@ -80,7 +80,7 @@ def _stage(console: Console, port: int = 0) -> Iterator["Stage"]:
     except ImportError as error:
         raise InputError(
             f"The demonstration needs {error.name}, which is not installed.",
-            'Install it with its extra: pip install "stage-replay[demo]"',
+            "Install it with its extra: `pip install '.[demo]'` in the clone of replay.",
         ) from error
     with tempfile.TemporaryDirectory(prefix="replay-demo-", ignore_cleanup_errors=True) as directory:
         with console.status("Stage: starting") as status:

@@ -9,21 +9,19 @@ from typing import Any
 import click
 import pyarrow as pa
 import pyarrow.compute as pc
-from rich.console import Console
 
 from replay.capture.digest import digest_of
 from replay.capture.manifest import Manifest
-from replay.capture.segments import to_exchanges
-from replay.capture.store import Capture, read_manifest, read_tables, repair_capture
+from replay.capture.store import Capture, exchanges_of, read_manifest, read_tables, repair_capture
 from replay.cli.inspection import show_inspection
-from replay.cli.profiling import profiling_options, wide_console
-from replay.cli.text import print_json
+from replay.cli.profiling import pictures, profiling_options, wide_console
+from replay.cli.text import print_json, working
 from replay.errors import InputError
 from replay.traffic import Exchange
-from replay.workload import model_workload
 from replay.workload.document import profile_document
 from replay.workload.endpoints.routes import read_rules
 from replay.workload.engine import Engine, Table
+from replay.workload.model import model_workload
 from replay.workload.profile.profile import Profile, profile
 
 _FOLLOWED = 50_000  # so many exchanges are followed value by value, in memory
@@ -51,13 +49,13 @@ def command(capture: Path, *, repair: bool, routes: Path | None, engine: str, pa
     if repair:
         repair_capture(capture)
     manifest = read_manifest(capture, repair=True)
-    status = Console(stderr=True).status(f"Reading {manifest.exchanges:,} exchanges")
-    with status, Engine(engine) as opened:
+    with working(f"Inspecting {manifest.exchanges:,} exchanges of {capture}") as say, Engine(engine) as opened:
+        say("reading")
         seen, exchanges = _read(capture, manifest, opened)
-        status.update(f"Modelling {seen.exchanges:,} exchanges")
+        say("modelling")
         document = _document(capture, manifest, seen, profile(exchanges, opened, rules))
         if page:
-            status.update("Drawing")
+            say("drawing")
             from replay.report.workload import write_inspection  # noqa: PLC0415 - charts take a second to import
 
             write_inspection(document | {"profile": document["workload"]}, page)
@@ -67,15 +65,16 @@ def command(capture: Path, *, repair: bool, routes: Path | None, engine: str, pa
         console = wide_console()
         show_inspection(console, document)
         if page:
-            console.print(f"\nPictures of it: {page}")
+            console.print(pictures(page), soft_wrap=True)
     if seen.wrong:
         raise seen.wrong[0]
 
 
 @dataclass(slots=True)
 class _Seen:
-    """What is counted while a capture is read: also of one that is damaged."""
+    """What is counted while the capture in ``path`` is read: also of one that is damaged."""
 
+    path: Path
     exchanges: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
     clients: Counter[str] = field(default_factory=Counter)
@@ -93,22 +92,33 @@ class _Seen:
             for found in pc.value_counts(table["client"]).to_pylist():
                 self.clients[found["values"]] += found["counts"]
             if len(self.first) < _FOLLOWED:
-                self.first += to_exchanges(table.slice(0, _FOLLOWED - len(self.first)))
+                self._follow(table.slice(0, _FOLLOWED - len(self.first)))
             yield table
+
+    def _follow(self, table: pa.Table) -> None:
+        try:
+            self.first += exchanges_of(self.path, table)
+        except InputError as error:  # what can be told without its headers is told all the same
+            self.wrong.append(error)
 
 
 def _read(capture: Path, manifest: Manifest, engine: Engine) -> tuple[_Seen, Table]:
     """What a capture holds, and its exchanges for the engine: all that can be read, where it is damaged."""
-    seen = _Seen()
+    seen = _Seen(capture)
     try:
         seen.digest = digest_of(seen.counted(read_tables(capture)))
     except InputError as error:
         damage: list[InputError] = []
-        seen = _Seen()
+        seen = _Seen(capture)
         exchanges = engine.spooled(seen.counted(read_tables(capture, repair=True, on_damage=damage.append)))
-        seen.wrong = list({found.message: found for found in [error, *damage]}.values())
+        seen.wrong = _different([error, *damage, *seen.wrong])
         return seen, exchanges
+    seen.wrong = _different(seen.wrong)
     return seen, engine.read(Capture(capture, manifest).files)
+
+
+def _different(errors: list[InputError]) -> list[InputError]:
+    return list({error.message: error for error in errors}.values())
 
 
 def _document(capture: Path, manifest: Manifest, seen: _Seen, found: Profile) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from rich.table import Table
 
 from replay.capture.manifest import COMPLETE
 from replay.cli.text import plain
+from replay.report.formats import milliseconds, number, share
 
 _SHOWN = 40
 _SHOWN_OF_OTHERS = 10
@@ -39,9 +40,9 @@ def show_inspection(console: Console, document: dict[str, Any]) -> None:
                 f"{endpoint['share']:.1%}",
                 " ".join(f"{status}:{count:,}" for status, count in endpoint["statuses"].items()),
                 f"{endpoint['empty_share']:.1%}",
-                _seconds(endpoint["duration_s"]["p50"]),
-                _seconds(endpoint["duration_s"]["p99"]),
-                endpoint["most_running"],
+                milliseconds(endpoint["duration_s"]["p50"]),
+                milliseconds(endpoint["duration_s"]["p99"]),
+                number(endpoint["most_running"]),
             )
             for endpoint in workload["endpoints"]
         ],
@@ -55,8 +56,17 @@ def show_inspection(console: Console, document: dict[str, Any]) -> None:
     )
     _show_rows(
         console,
+        ("program", "exchanges", "share"),
+        [(one["agent"] or "not named", one["count"], f"{one['share']:.1%}") for one in workload["agents"]],
+        _SHOWN_OF_OTHERS,
+    )
+    _show_rows(
+        console,
         ("after", "comes", "count", "pause"),
-        [(one["before"], one["endpoint"], one["count"], _seconds(one["think_s"])) for one in workload["successions"]],
+        [
+            (one["before"], one["endpoint"], one["count"], milliseconds(one["think_s"]))
+            for one in workload["successions"]
+        ],
         _SHOWN_OF_OTHERS,
     )
     _show_rows(
@@ -100,15 +110,15 @@ def _facts(document: dict[str, Any]) -> Table:
     facts.add_row("exchanges", f"{document['exchanges']:,}{_counts(document['status_classes'])}")
     facts.add_row("skipped", f"{sum(document['skipped'].values()):,}{plain(_counts(document['skipped']))}")
     if document["bodies_not_kept"]:
-        facts.add_row("bodies not kept", _counts(document["bodies_not_kept"]).strip(" ()"))
+        facts.add_row("bodies not kept", plain(_counts(document["bodies_not_kept"])).strip(" ()"))
     if document.get("lacking"):
         facts.add_row("LACKING", plain(_counts(document["lacking"])).strip(" ()"))
-    facts.add_row("scrubbing", _scrubbing(document["scrubbing"]))
+    facts.add_row("scrubbing", plain(_scrubbing(document["scrubbing"])))
     facts.add_row("clients", f"{workload['clients']['count']:,}{_tail(workload['clients']['tail'])}")
     facts.add_row("visits", _visits(workload["visits"]))
     for label, text in _arrivals(workload["arrivals"]):
         facts.add_row(label, text)
-    for note in document.get("notes", ()):
+    for note in (*document.get("notes", ()), *workload["notes"]):
         facts.add_row("note", plain(note))
     return facts
 
@@ -116,9 +126,10 @@ def _facts(document: dict[str, Any]) -> Table:
 def _visits(visits: dict[str, Any]) -> str:
     if not visits["count"]:
         return "0"
+    beside = visits["side_by_side_share"]
     return (
         f"{visits['count']:,}, the longest of {visits['longest']:,} exchanges; "
-        f"{visits['side_by_side_share']:.1%} sent side by side; "
+        f"{'' if beside is None else f'{share(beside)} sent side by side; '}"
         f"a pause of {visits['gap_s'] / 60:,.0f} min ends one: {visits['gap_reason']}"
     )
 
@@ -175,7 +186,7 @@ def _show_rows(
         console.print(f"and {left:,} more, with --json")
 
 
-_NUMBERS = {"share", "empty", "median", "99%", "pause", "ten hottest", "Zipf"}
+_NUMBERS = {"share", "empty", "median", "99%", "at once", "pause", "ten hottest", "Zipf"}
 
 
 def _window(document: dict[str, Any]) -> str:
@@ -186,13 +197,9 @@ def _window(document: dict[str, Any]) -> str:
 
 
 def _tail(exponent: float | None) -> str:
-    return "" if exponent is None else f" (tail exponent {exponent:.1f}{': a few send most' if exponent < 2 else ''})"
-
-
-def _seconds(seconds: float | None) -> str:
-    if seconds is None:
+    if exponent is None:
         return ""
-    return f"{seconds * 1000:,.0f} ms" if seconds < 1 else f"{seconds:,.1f} s"
+    return f" (tail exponent {exponent:.1f}{': a few send most' if exponent < 2 else '; below 2, a few send most'})"
 
 
 def _scrubbing(scrubbing: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ from typing import TypeVar
 import click
 from rich.console import Console
 
+from replay.cli.text import plain
 from replay.workload.engine import DUCKDB
 
 _WIDTH_IN_A_FILE = 120
@@ -34,6 +35,11 @@ def profiling_options(command: Command) -> Command:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def pictures(page: Path) -> str:
+    """The line that says where the pictures are."""
+    return plain(f"\nPictures of it are in {page}.")
 
 
 def wide_console() -> Console:

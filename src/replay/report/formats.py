@@ -6,10 +6,17 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 MISSING = "\N{EN DASH}"
+# What a step of a comparison's coverage loses.
+LOST_TO = {
+    "endpoint": "never called",
+    "variant": "other variants",
+    "predecessor": "another order",
+    "concurrency": "fewer at once",
+}
 
 
 def seconds(value: float | None) -> str:
-    """A duration: ``0.02 s``, ``7.7 s``, ``45 s``, ``2 min 05 s``, ``3 h 20 min``."""
+    """A duration: ``0.02 s``, ``7.7 s``, ``45 s``, ``2 min 05 s``, ``30 min``, ``3 h 20 min``."""
     if value is None or math.isnan(value):
         return MISSING
     if value == 0:
@@ -22,8 +29,15 @@ def seconds(value: float | None) -> str:
         return f"{value:.0f} s" if value >= 10 and float(value).is_integer() else f"{value:.1f} s"
     whole = round(value)
     if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
+        return f"{whole // 60} min {whole % 60:02d} s" if whole % 60 else f"{whole // 60} min"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def milliseconds(value: float | None) -> str:
+    """A duration in a column of durations: ``9.7 ms``, ``97 ms``, ``6,800 ms``."""
+    if value is None or math.isnan(value):
+        return MISSING
+    return f"{value * 1000:.1f} ms" if 0 < value < 0.00995 else f"{value * 1000:,.0f} ms"
 
 
 def moment(value: float | None) -> str:
@@ -41,6 +55,15 @@ def share(value: float | None) -> str:
     if percent < 0.1:
         return "<0.1%"
     return f"{percent:.1f}%" if percent < 9.95 else f"{percent:.0f}%"
+
+
+def percent(value: float) -> str:
+    """A share beside the sentences of a comparison, as these write it: ``38.4%``, and 100% only where it is all."""
+    if value in {0, 1}:
+        return f"{value:.0%}"
+    if value < 0.001:
+        return "<0.1%"
+    return ">99.9%" if value > 0.999 else f"{value:.1%}"
 
 
 def number(value: float | None) -> str:
@@ -62,6 +85,12 @@ def size(value: float | None) -> str:
             break
         amount, unit = amount / 1000, bigger
     return f"{amount:.0f} {unit}" if amount >= 10 or unit == "B" else f"{amount:.1f} {unit}"
+
+
+def too_small(count: int, name: str) -> str:
+    """How many blind spots cannot be told by the capture of that name, and why."""
+    things = "thing is" if count == 1 else "things are"
+    return f"{count:,} more {things} too rare for {name} to tell, or it is too short"
 
 
 def day(value: str) -> str:

@@ -10,28 +10,23 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from replay.report.charts import INK, QUIET, finish
+from replay.report.charts import INK, finish
 
 COLOURS = ("#24507a", "#e0933a")  # the captures': told apart by lightness too
-# One alone is pale, a crowd is dark.
-_CROWDS = ("#dfe7ee", "#b3c9dc", "#7fa5c6", "#4a7eab", "#24507a", "#12304d", "#081a2b")
-_LABEL = 22  # the height of an endpoint's name above its bars, in pixels
-_BAR = 16
 _LEAST_S = 1e-3  # what is shorter stands at the edge of a logarithmic axis
 
 Captures = list[tuple[str, dict[str, Any]]]
 
 
-def rate_chart(captures: Captures) -> dict[str, Any] | None:
-    """Requests per second over the time since each capture's beginning."""
+def rate_chart(captures: Captures, coloured: Captures) -> dict[str, Any] | None:
+    """Requests per second over the time since each capture's beginning, in its colour among ``coloured``."""
     longest_s = max((own["duration_s"] for _, own in captures), default=0.0)
     unit, size_s = ("h", 3600) if longest_s > 7200 else ("min", 60) if longest_s > 600 else ("s", 1)
     rows = []
     for name, own in captures:
         series = own["arrivals"]["series"]
-        step_s = own["duration_s"] / len(series) if series else 0.0
         rows += [
-            {"at": place * step_s / size_s, "rate": rate, "capture": name}
+            {"at": place * own["arrivals"]["step_s"] / size_s, "rate": rate, "capture": name}
             for place, rate in enumerate([*series, *series[-1:]])
         ]
     if not rows:
@@ -42,7 +37,7 @@ def rate_chart(captures: Captures) -> dict[str, Any] | None:
         .encode(
             x=alt.X("at:Q", title=None, scale=alt.Scale(nice=False), axis=_axis(f"datum.label + ' {unit}'", 9)),
             y=alt.Y("rate:Q", title=None, scale=alt.Scale(domainMin=0), axis=_left(4)),
-            color=_colour(captures),
+            color=_colour(coloured),
             tooltip=[
                 alt.Tooltip("capture:N"),
                 alt.Tooltip("at:Q", title=f"after {unit}", format=".3~f"),
@@ -60,17 +55,17 @@ def lengths_chart(captures: Captures) -> dict[str, Any] | None:
     for place, (name, own) in enumerate(captures):
         lengths, count = own["visits"]["lengths"], max(1, own["visits"]["count"])
         rows += [
-            {"exchanges": _range(key), "share": value / count, "capture": name, "place": place}
+            {"exchanges": in_words(key), "share": value / count, "capture": name, "place": place}
             for key, value in lengths.items()
         ]
     if not rows:
         return None
-    order = max(([_range(key) for key in own["visits"]["lengths"]] for _, own in captures), key=len)
+    order = max(([in_words(key) for key in own["visits"]["lengths"]] for _, own in captures), key=len)
     chart = (
         alt.Chart(pd.DataFrame(rows))
         .mark_bar()
         .encode(
-            x=alt.X("exchanges:O", title=None, sort=order, axis=alt.Axis(labelAngle=0, domain=False, ticks=False)),
+            x=alt.X("exchanges:O", title=None, sort=order, axis=_bins()),
             xOffset=alt.XOffset("place:O"),
             y=alt.Y("share:Q", title=None, scale=alt.Scale(domainMin=0), axis=_percents(4)),
             color=alt.Color("place:O", scale=alt.Scale(domain=[0, 1], range=list(COLOURS)), legend=None),
@@ -145,66 +140,8 @@ def ranks_chart(found: list[tuple[str, dict[str, Any]]], captures: Captures, des
     return finish(chart, description)
 
 
-def crowds_chart(captures: Captures, endpoints: list[str]) -> tuple[dict[str, Any] | None, list[tuple[str, str]]]:
-    """How many requests of an endpoint ran at once, as shares of its own; and the legend: classes and their colours."""
-    by_name = [(name, {row["endpoint"]: row for row in own["endpoints"]}) for name, own in captures]
-    lane = _LABEL + _BAR * len(captures) + 6
-    rows, labels, sides, classes = [], [], [], list[str]()
-    for place, endpoint in enumerate(endpoints):
-        labels.append({"x": 0, "y": place * lane + _LABEL / 2 + 2, "label": endpoint})
-        for number, (name, known) in enumerate(by_name):
-            top = place * lane + _LABEL + number * _BAR
-            sides.append({"x": 0, "y": top + _BAR / 2, "label": name})
-            running = known[endpoint]["running"] if endpoint in known else {}
-            classes += [key for key in running if key not in classes]
-            low = 0.0
-            for key, count in running.items():
-                high = low + count / known[endpoint]["count"]
-                rows.append(
-                    {"low": low, "high": high, "top": top + 1, "bottom": top + _BAR - 1, "running": key,
-                     "share": high - low, "capture": name, "endpoint": endpoint}
-                )  # fmt: skip
-                low = high
-    if not rows:
-        return None, []
-    colours = [_CROWDS[min(number, len(_CROWDS) - 1)] for number in range(len(classes))]
-    down = alt.Scale(domain=[0, lane * len(endpoints)], reverse=True, nice=False)
-    across = alt.X("low:Q", title=None, scale=alt.Scale(domain=[0, 1]), axis=_axis("format(datum.value, '.0%')", 5))
-    bars = (
-        alt.Chart(pd.DataFrame(rows))
-        .mark_rect(stroke="white", strokeWidth=0.5)
-        .encode(
-            x=across,
-            x2="high:Q",
-            y=alt.Y("top:Q", scale=down, axis=None),
-            y2="bottom:Q",
-            color=alt.Color("running:N", scale=alt.Scale(domain=classes, range=colours), legend=None),
-            tooltip=[
-                alt.Tooltip("endpoint:N"),
-                alt.Tooltip("capture:N"),
-                alt.Tooltip("running:N", title="at once"),
-                alt.Tooltip("share:Q", format=".1%"),
-            ],
-        )
-    )
-    names = (
-        alt.Chart(pd.DataFrame(labels))
-        .mark_text(align="left", baseline="middle", fontSize=12, color=INK)
-        .encode(x=alt.X("x:Q"), y=alt.Y("y:Q", scale=down), text="label:N")
-    )
-    drawn = [bars, names]
-    if len(captures) > 1:
-        drawn.append(
-            alt.Chart(pd.DataFrame(sides))
-            .mark_text(align="right", baseline="middle", dx=-6, fontSize=11, color=QUIET, limit=84)
-            .encode(x=alt.X("x:Q"), y=alt.Y("y:Q", scale=down), text="label:N")
-        )
-    chart = alt.layer(*drawn).properties(height=lane * len(endpoints))
-    left = 90 if len(captures) > 1 else 0
-    return finish(chart, "Requests at once", left=left), list(zip(map(_range, classes), colours, strict=True))
-
-
-def _range(name: str) -> str:
+def in_words(name: str) -> str:
+    """A class of doubling size, as people write it."""
     return name.replace("-", "\N{EN DASH}")
 
 
@@ -214,7 +151,11 @@ def _colour(captures: Captures) -> alt.Color:
 
 
 def _axis(label: str, ticks: int) -> alt.Axis:
-    return alt.Axis(labelExpr=label, tickCount=ticks, grid=False, labelFlush=True)
+    return alt.Axis(labelExpr=label, tickCount=ticks, grid=False, labelFlush=True, labelOverlap=True, labelSeparation=8)
+
+
+def _bins() -> alt.Axis:
+    return alt.Axis(labelAngle=0, domain=False, ticks=False, labelOverlap=True)
 
 
 def _left(ticks: int) -> alt.Axis:

@@ -1,8 +1,10 @@
 """Stage's credentials for the clients of a scenario, as a plan or a command names their table."""
 
 import csv
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 from replay.errors import InputError
@@ -10,21 +12,28 @@ from replay.scenario.schedule import Schedule
 
 Identities = Mapping[str, Mapping[str, str]]
 _CLIENT = "client"
+_NOT_IN_A_CELL = re.compile(r"[\x00\r\n]")
 
 
-def read_identities(file: Path, ranked: Sequence[str] | None = None) -> dict[str, dict[str, str]]:
-    """Stage's credentials by client and column.
+def read_identities(
+    file: Path, ranked: Sequence[str] | None = None, needed: Collection[str] = ()
+) -> dict[str, dict[str, str]]:
+    """Stage's credentials by client and column. Spaces around a cell are no part of it.
 
     The table says in ``client`` whose a row is. Without that column the rows go to the clients of ``ranked`` in order,
     so that who sends most gets the first; rows that are left are there as ``row 7``. Raises InputError where the file
-    is no table, has no row, or two rows for one client, and where neither says whose a row is.
+    is no table, has no row, a column twice, or two rows for one client, where neither says whose a row is, where a cell
+    holds what no credential does (NUL, the end of a line), and where it has no column of those that are ``needed``.
     """
     try:
         with file.open(encoding="utf-8-sig", newline="") as lines:
-            table = csv.DictReader(lines, strict=True)
-            columns, rows = list(table.fieldnames or ()), list(table)
+            read = csv.reader(lines, skipinitialspace=True, strict=True)
+            columns, *table = [[cell.strip() for cell in row] for row in read if row] or [[]]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"The identities file {file} cannot be read: {error}.") from error
+    _check_columns(columns, file, needed)
+    _check_cells(table, columns, file)
+    rows = [dict(zip_longest(columns, row[: len(columns)], fillvalue="")) for row in table]
     if not rows:
         raise InputError(
             f"The identities file {file} has no rows.",
@@ -50,6 +59,11 @@ def needed_credentials(schedule: Schedule) -> tuple[tuple[str, str], ...]:
     )
 
 
+def needed_columns(schedule: Schedule) -> frozenset[str]:
+    """The columns of the identities that any client needs."""
+    return frozenset(inject.credential for one in schedule for inject in one.injects if inject.credential)
+
+
 def tell_lack(needed: Iterable[tuple[str, str]], identities: Identities, where: str) -> str:
     """Which clients lack what in ``where`` (``clients.csv``), and how many rows there should be; empty for none."""
     needed = tuple(needed)
@@ -61,6 +75,33 @@ def tell_lack(needed: Iterable[tuple[str, str]], identities: Identities, where: 
     rows = f" and {len(identities):,} rows where {of_all:,} are needed" if len(identities) < of_all else ""
     has = f"{where} has no {column} for {client}, first of all{rows}" if where else "the plan names no identities"
     return f"{clients:,} of {of_all:,} clients ({has})"
+
+
+def _check_columns(columns: Sequence[str], file: Path, needed: Collection[str]) -> None:
+    twice = next((name for name, count in Counter(columns).items() if name and count > 1), None)
+    if twice is not None:
+        raise InputError(f"The identities file {file} has the column {twice} twice.")
+    separator = next((mark for mark in ";\t" if len(columns) == 1 and mark in columns[0]), "")
+    if separator:
+        raise InputError(
+            f"The columns of the identities file {file} are not separated by commas but by {separator!r}.",
+            "Write it with commas.",
+        )
+    if columns and needed and not {*needed} & {*columns}:
+        raise InputError(
+            f"The identities file {file} has no column that is needed: it has {', '.join(columns)}.",
+            f"Its first line names the columns; of these there should be {', '.join(sorted(needed))}.",
+        )
+
+
+def _check_cells(table: Sequence[Sequence[str]], columns: Sequence[str], file: Path) -> None:
+    for number, row in enumerate(table, 1):
+        for column, cell in zip(columns, row, strict=False):
+            if _NOT_IN_A_CELL.search(cell):
+                raise InputError(
+                    f"Row {number} of the identities file {file} has NUL or the end of a line within {column}.",
+                    "A quotation mark may be open before it.",
+                )
 
 
 def _by_name(rows: Sequence[Mapping[str, str]], file: Path) -> list[str]:
@@ -76,5 +117,4 @@ def _by_rank(rows: int, ranked: Sequence[str]) -> list[str]:
 
 
 def _credentials(row: Mapping[str, str]) -> dict[str, str]:
-    # What a row has too much stands under None, and what it has too little is None.
-    return {name: value for name, value in row.items() if isinstance(name, str) and name != _CLIENT and value}
+    return {name: value for name, value in row.items() if name and name != _CLIENT and value}

@@ -4,7 +4,7 @@
 
     NAME.py                            an ordinary locustfile, to be read and edited
     NAME.data/schedule.parquet         the planned requests
-    NAME.data/scenario.json            where they come from: capture, mix, the credentials that are needed
+    NAME.data/scenario.json            where they come from: capture, mix, the credentials that are needed; written last
     NAME.data/identities.example.csv   the credentials to fill in, where there are any
     NAME.data/payloads.toml            the templates of bodies that the capture lacks, where any were given
 """
@@ -17,24 +17,28 @@ import keyword
 import re
 import shutil
 import textwrap
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from replay.capture.store import Capture, open_capture
 from replay.errors import InputError
-from replay.scenario.modelled import Ask, Modelled, model_schedule
+from replay.scenario.data import FORMAT, META, REBUILD, SCHEDULE, alone, digest_of, read_data, whole
+from replay.scenario.identities import needed_credentials
+from replay.scenario.modelled.schedule import Ask, Modelled, model_schedule
 from replay.scenario.payloads import PAYLOADS, Payloads, check_payloads, needed_pools, read_payloads
 from replay.scenario.planning import left_out, schedule_of
 from replay.scenario.retries import find_retries, suggest
-from replay.scenario.schedule import Schedule, read_schedule, write_schedule
+from replay.scenario.schedule import PlannedRequest, Schedule, write_schedule
 from replay.scenario.words import many, quoted
-from replay.workload import Workload, read_workload
+from replay.shapes import is_empty
+from replay.workload.model import Workload, read_workload
 
-FORMAT = 1
 _ENDPOINTS_SHOWN = 20
 _WIDEST = 110
-_REBUILD = "Build the scenario again with `replay build`."
+_IMPORTED = frozenset({"PlannedRequest", "Replay", "Retry"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,25 +52,36 @@ class Scenario:
 
 
 def build_scenario(
-    capture: Path, out: Path, *, force: bool = False, payloads: Path | None = None, model: Ask | None = None
+    capture: Path,
+    out: Path,
+    *,
+    force: bool = False,
+    payloads: Path | None = None,
+    model: Ask | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Scenario:
     """Write the scenario that replays the capture in folder ``capture``: ``out`` (``NAME.py``) and its data.
 
     ``payloads`` names a file of templates for bodies that the capture lacks. With ``model`` the schedule is drawn from
-    a model of the capture, as is asked there, instead of being the capture's own. Raises InputError where the capture
-    cannot be read or holds nothing to send, where what is asked of the model cannot be, and where ``out`` is there and
-    was edited by hand, or was not built by us, unless ``force``.
+    a model of the capture, as is asked there, instead of being the capture's own. ``say`` is told what is being done.
+    Raises InputError where the capture cannot be read or holds nothing to send, where what is asked of the model cannot
+    be, and where ``out`` is there and was edited by hand, or was not built by us, unless ``force``.
     """
     _check_name(out)
     opened = open_capture(capture)
     data = out.with_suffix(".data")
     if not force:
         _check_untouched(out, data)
+    say(f"reading {many(opened.manifest.exchanges, 'exchange')}, and finding what follows what")
     workload = read_workload(capture)
     if not workload.exchanges:
-        raise InputError(f"The capture {capture} holds no exchanges.", "Record some traffic with `replay capture`.")
+        raise InputError(
+            f"The capture {capture} holds no exchanges.",
+            "Record some traffic with `replay capture`, or import some with `replay import`.",
+        )
     templates = read_payloads(payloads) if payloads else {}
     check_payloads(templates, map(str, workload.endpoints))
+    say("drawing a schedule from a model" if model else "planning the requests")
     modelled = model_schedule(workload, model, templates) if model else None
     schedule = modelled.schedule if modelled else schedule_of(workload, templates)
     if not schedule.requests:
@@ -74,23 +89,31 @@ def build_scenario(
             f"The capture {capture} has no request that can be sent: all are writes whose bodies it does not hold.",
             "Give their bodies with --payloads FILE.",
         )
-    text = locustfile_text(workload, out.stem, templates, modelled)
+    say(f"writing {many(len(schedule), 'request')}")
+    needed = _needed_columns(schedule)
+    text = locustfile_text(workload, out.stem, templates, modelled, credentials=bool(needed))
     meta = _meta(workload, opened, schedule, out.stem, text)
+    meta["credentials"] = [{"client": client, "columns": list(own)} for client, own in needed.items()]
     if modelled:
         meta |= _modelled(modelled)
     meta |= {"left_out": left_out(workload, templates), "pools": sorted(needed_pools(templates))}
     try:
         data.mkdir(parents=True, exist_ok=True)
-        write_schedule(schedule, data / "schedule.parquet")
-        _write_identities(workload, data / "identities.example.csv")
-        if payloads is None:
-            (data / PAYLOADS).unlink(missing_ok=True)
-        elif payloads.resolve() != (data / PAYLOADS).resolve():
-            shutil.copyfile(payloads, data / PAYLOADS)
-        _write_whole(data / "scenario.json", json.dumps(meta, indent=2, ensure_ascii=False) + "\n")
-        _write_whole(out, text)
+        with alone(data):
+            with whole(data / SCHEDULE) as partial:
+                write_schedule(schedule, partial)
+                meta["schedule"] = digest_of(partial)
+            _write_identities(needed, data / "identities.example.csv")
+            if payloads is None:
+                (data / PAYLOADS).unlink(missing_ok=True)
+            elif payloads.resolve() != (data / PAYLOADS).resolve():
+                with whole(data / PAYLOADS) as partial:
+                    shutil.copyfile(payloads, partial)
+            _write(out, text)
+            # Last: who is killed before leaves a schedule that is not the one it tells of, which is refused.
+            _write(data / META, json.dumps(meta, indent=2, ensure_ascii=False) + "\n")
     except OSError as error:
-        raise InputError(f"The scenario cannot be written to {out}: {error.strerror}.") from error
+        raise InputError(f"The scenario cannot be written to {out}: {error.strerror or error}.") from error
     return Scenario(out, data, meta, schedule)
 
 
@@ -98,34 +121,39 @@ def read_scenario(locustfile: Path) -> Scenario:
     """The scenario of a locustfile, edited by hand as it may be.
 
     Its data lies in the folder that its class names as ``scenario``, else in ``NAME.data`` beside it. Raises InputError
-    where the locustfile or the data is missing or cannot be read.
+    where the locustfile or the data is missing or cannot be read, and where the schedule was built with another one.
     """
     try:
-        tree = ast.parse(locustfile.read_text(encoding="utf-8"))
+        tree = ast.parse(locustfile.read_bytes())
     except FileNotFoundError as error:
         raise InputError(f"There is no locustfile at {locustfile}.", "Build one with `replay build`.") from error
-    except (OSError, ValueError, SyntaxError) as error:
+    except SyntaxError as error:
+        why = f"line {error.lineno}: {error.msg}" if error.lineno else error.msg
+        raise InputError(f"The locustfile {locustfile} cannot be read: {why}.", "Mend it, or build again.") from error
+    except (OSError, ValueError, RecursionError, MemoryError) as error:
         raise InputError(f"The locustfile {locustfile} cannot be read: {error}.") from error
     data = locustfile.parent / (_named_folder(tree) or f"{locustfile.stem}.data")
-    file = data / "scenario.json"
-    try:
-        meta = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"The locustfile {locustfile} lacks its data, {file}.", _REBUILD) from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file} cannot be read: {error}.", _REBUILD) from error
-    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
-        raise InputError(f"{file} is not a scenario of format {FORMAT}.", _REBUILD)
-    return Scenario(locustfile, data, meta, read_schedule(data / "schedule.parquet"))
+    if not data.is_dir():
+        raise InputError(f"The locustfile {locustfile} lacks its data, {data}.", REBUILD)
+    meta, schedule = read_data(data)
+    return Scenario(locustfile, data, meta, schedule)
 
 
 def locustfile_text(
-    workload: Workload, name: str, payloads: Payloads | None = None, modelled: Modelled | None = None
+    workload: Workload,
+    name: str,
+    payloads: Payloads | None = None,
+    modelled: Modelled | None = None,
+    *,
+    credentials: bool = False,
 ) -> str:
-    """The locustfile of a workload, or of what was ``modelled`` after it; its file is ``name`` (without ``.py``)."""
+    """The locustfile of a workload, or of what was ``modelled`` after it; its file is ``name`` (without ``.py``).
+
+    ``credentials`` says that it needs some of the target's own.
+    """
     recorded = f", recorded {workload.start:%Y-%m-%d %H:%M} UTC" if workload.start else ""
     clients = len(set(workload.clients))
-    identities = f" --identities {name}.csv" if workload.credentials else ""
+    identities = f" --identities {name}.csv" if credentials else ""
     summary = _shortened(f"The traffic of {workload.name} ({workload.environment or 'unknown environment'}){recorded}")
     mix = workload.mix()
     told = [line for sentence in modelled.told() for line in textwrap.wrap(sentence, _WIDEST)] if modelled else []
@@ -147,7 +175,7 @@ def locustfile_text(
         lines += [f"    {share:6.1%}  {many(sum(missing.values()), 'request')}, the most of {next(iter(missing))}"]
     pools = "".join(f" --pool {pool}={pool}.csv" for pool in sorted(needed_pools(payloads or {})))
     lines += ["", "Run it:", "", f"    locust -f {name}.py --host http://127.0.0.1:8000{identities}{pools}"]
-    if workload.credentials:
+    if credentials:
         lines += ["", f"{name}.data/identities.example.csv has the credentials to fill in."]
     return _TEMPLATE.format(
         docstring="\n".join(_in_docstring(line) for line in lines),
@@ -158,15 +186,19 @@ def locustfile_text(
 
 
 def _retries(workload: Workload) -> dict[str, str]:
-    """What a locustfile says of retries: nothing where its capture shows none."""
+    """What a locustfile says of retries: what its capture shows, else that clients give up."""
     learned = suggest(find_retries(workload))
-    names = ["PlannedRequest", "Replay", *(["Retry"] if "Retry(" in learned else [])]
+    names = ["PlannedRequest", "Replay", *(["Retry"] if "Retry(" in learned or not learned else [])]
     comment = "    # What clients did about failures in the capture.\n"
     return {
         "names": ", ".join(names),
-        "on_failure": comment + textwrap.indent(learned, "    ") + "\n" if learned else "",
+        "on_failure": comment + textwrap.indent(learned, "    ") + "\n" if learned else _GIVE_UP,
     }
 
+
+_GIVE_UP = """\
+    on_failure = Retry(times=0)  # clients give up; or "retry", "reauth", {"*": "retry", "POST /pay": Retry(times=5)}
+"""
 
 _TEMPLATE = '''\
 """{docstring}
@@ -196,7 +228,7 @@ def _meta(workload: Workload, capture: Capture, schedule: Schedule, name: str, t
             "name": capture.manifest.name,
             "environment": capture.manifest.environment,
             "digest": capture.digest(),
-            "hosts": sorted({*capture.manifest.hosts, *workload.hosts}),
+            "hosts": sorted({*filter(None, capture.manifest.hosts), *workload.hosts}),
             "exchanges": len(workload.exchanges),
         },
         "duration_s": schedule.duration_s,
@@ -205,7 +237,6 @@ def _meta(workload: Workload, capture: Capture, schedule: Schedule, name: str, t
         "clients": len(set(workload.clients)),
         "endpoints": model["endpoints"],
         "correlations": model["correlations"],
-        "credentials": model["credentials"],
         "locustfile": _digest(text),
     }
 
@@ -216,18 +247,48 @@ def _modelled(modelled: Modelled) -> dict[str, Any]:
     return {
         "visits": len({planned.visit for planned in schedule}),
         "clients": len({planned.client for planned in schedule}),
+        "endpoints": _endpoints(schedule),
         "model": modelled.to_json(),
     }
 
 
-def _write_identities(workload: Workload, file: Path) -> None:
+def _endpoints(schedule: Schedule) -> list[dict[str, Any]]:
+    """The endpoints of a schedule, the most frequent first, with the keys of those of a workload."""
+    by_endpoint: dict[str, list[PlannedRequest]] = defaultdict(list)
+    for planned in schedule:
+        by_endpoint[planned.endpoint].append(planned)
+    return [
+        {
+            "endpoint": endpoint,
+            "count": len(own),
+            "share": round(len(own) / len(schedule), 6),
+            "statuses": dict(sorted(Counter(str(planned.expected_status or "none") for planned in own).items())),
+            "empty_share": round(sum(_came_empty(planned) for planned in own) / len(own), 6),
+        }
+        for endpoint, own in sorted(by_endpoint.items(), key=lambda item: (-len(item[1]), item[0]))
+    ]
+
+
+def _came_empty(planned: PlannedRequest) -> bool:
+    status, shape = planned.expected_status or 0, planned.expected_shape
+    return shape is not None and 200 <= status < 300 and status not in {204, 205} and is_empty(shape)
+
+
+def _needed_columns(schedule: Schedule) -> dict[str, list[str]]:
+    """The columns of the identities that each client needs, by client. A copy is its original."""
+    needed: dict[str, set[str]] = defaultdict(set)
+    for client, column in needed_credentials(schedule):
+        needed[schedule.copies.get(client, client)].add(column)
+    return {client: sorted(needed[client]) for client in sorted(needed)}
+
+
+def _write_identities(needed: Mapping[str, Sequence[str]], file: Path) -> None:
     """One row for each client that needs credentials; a cell that the client does not need says so with a dash."""
-    needed = workload.columns()
     if not needed:
         file.unlink(missing_ok=True)
         return
     columns = sorted({column for own in needed.values() for column in own})
-    with file.open("w", encoding="utf-8", newline="") as lines:
+    with whole(file) as partial, partial.open("w", encoding="utf-8", newline="") as lines:
         rows = csv.writer(lines, lineterminator="\n")
         rows.writerow(["client", *columns])
         rows.writerows(
@@ -235,10 +296,9 @@ def _write_identities(workload: Workload, file: Path) -> None:
         )
 
 
-def _write_whole(file: Path, text: str) -> None:
-    partial = file.with_name(f".{file.name}.part")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(file)
+def _write(file: Path, text: str) -> None:
+    with whole(file) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def _check_name(out: Path) -> None:
@@ -287,7 +347,7 @@ def _class_name(name: str) -> str:
     joined = "".join(word[0].upper() + word[1:] for word in words)
     if not joined or joined[0].isdigit():
         joined = f"Traffic{joined}"
-    return f"{joined}Traffic" if joined in {"Replay", "PlannedRequest"} or keyword.iskeyword(joined) else joined
+    return f"{joined}Traffic" if joined in _IMPORTED or keyword.iskeyword(joined) else joined
 
 
 def _in_docstring(text: str) -> str:

@@ -77,7 +77,7 @@ def pace(
     )
 
 
-_MOST_REQUESTS = 20_000_000  # a schedule lies in memory
+_MOST_REQUESTS = 5_000_000  # a schedule lies in memory
 _LEAST_LAG_S = 0.25  # longer than most answers take
 _MOST_LAG_S = 5.0
 _ROUNDING = 1e-9  # 100 * 0.29 is 28.999999999999996

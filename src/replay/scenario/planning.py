@@ -6,13 +6,13 @@ from collections import Counter, defaultdict
 from replay.scenario.payloads import Payloads, lacks_body
 from replay.scenario.schedule import Extract, Inject, PlannedRequest, Schedule
 from replay.traffic import Headers
-from replay.workload import Workload
+from replay.workload.model import Workload
 
 SHORTEST_S = 1.0  # a schedule spans at least this long, so that one request can be repeated without a flood
 
 # What belongs to one connection or one transfer, and is made anew when a request is sent.
 _TRANSPORT = frozenset(
-    "accept-encoding connection content-length expect host http2-settings keep-alive proxy-authorization "
+    "connection content-length expect host http2-settings keep-alive proxy-authorization "
     "proxy-connection te trailer transfer-encoding upgrade".split()
 )
 
@@ -20,7 +20,8 @@ _TRANSPORT = frozenset(
 def schedule_of(workload: Workload, payloads: Payloads | None = None) -> Schedule:
     """The schedule of a workload: every exchange at its own time, counted from the first one's start.
 
-    Requests keep their headers but for those of the connection. Those whose body the capture lacks are planned without
+    Requests keep their headers but for those of the connection; Accept-Encoding too, so that Stage compresses where
+    production did. Those whose body the capture lacks are planned without
     one where ``payloads`` has a template for their endpoint, else they are ``left_out``. The schedule spans the
     workload, a second at least.
     """

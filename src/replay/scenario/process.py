@@ -13,6 +13,8 @@ from replay.errors import ToolError
 
 # Tells the runtime whose child it is: when that process is gone, nobody could stop the load any more.
 PARENT_VARIABLE = "REPLAY_PARENT_PID"
+_MOST_LINES = 100_000
+NOTE = "Note: "  # what a line of its output begins with that its user should see
 
 
 def locust_command(
@@ -130,6 +132,11 @@ class LocustProcess:
         except OSError:
             return ""
         return "\n".join([line for line in text.splitlines() if line.strip()][-lines:])
+
+    def notes(self) -> list[str]:
+        """What its user should see of its output."""
+        lines = self.last_words(_MOST_LINES).splitlines()
+        return list(dict.fromkeys(line.removeprefix(NOTE) for line in lines if line.startswith(NOTE)))
 
     def __enter__(self) -> Self:
         self.start()

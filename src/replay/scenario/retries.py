@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from replay.scenario.words import quoted
 from replay.traffic import Exchange
-from replay.workload import Workload
+from replay.workload.model import Workload
 
 _WITHIN_S = 60.0
 _FEWEST = 2  # one may be a person's second click

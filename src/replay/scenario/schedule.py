@@ -2,7 +2,8 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -124,31 +125,79 @@ def write_schedule(schedule: Schedule, file: Path) -> None:
         rows.append(row)
     copies = json.dumps(dict(schedule.copies))
     schema = SCHEDULE_SCHEMA.with_metadata({"duration_s": repr(schedule.duration_s), "copies": copies})
-    partial = file.with_name(f".{file.name}.part")
-    with partial.open("wb") as sink:  # pyarrow takes a path with a colon for an address
+    with file.open("wb") as sink:  # pyarrow takes a path with a colon for an address
         pq.write_table(pa.Table.from_pylist(rows, schema=schema), sink, compression="zstd")
-    partial.replace(file)
 
 
 def read_schedule(file: Path) -> Schedule:
-    """Read what ``write_schedule`` wrote. Raises InputError where it cannot be read."""
+    """Read what ``write_schedule`` wrote.
+
+    Raises InputError where it cannot be read, where a value is not of its kind, and where requests are not numbered in
+    the order they are due, or hang on one that is not before them.
+    """
     try:
         with file.open("rb") as source:
             # Arrow's threads can abort a process that ends soon after.
             table = pq.read_table(source, use_threads=False, pre_buffer=False)
         metadata = table.schema.metadata or {}
         duration_s = float(metadata[b"duration_s"])
-        copies = {str(copy): str(own) for copy, own in json.loads(metadata.get(b"copies", b"{}")).items()}
-        requests = tuple(_planned(row) for row in table.to_pylist())
-    except (OSError, pa.ArrowException, KeyError, ValueError, TypeError, AttributeError) as error:
+        copies = {_text(copy): _text(own) for copy, own in json.loads(metadata.get(b"copies", b"{}")).items()}
+        requests = tuple(map(_planned, _rows(table)))
+        _check(requests, duration_s)
+    except (OSError, pa.ArrowException, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
             f"{file} is not a schedule: {error}.", "Build the scenario again with `replay build`."
         ) from error
     return Schedule(requests, duration_s, copies)
 
 
+def _rows(table: pa.Table) -> list[dict[str, Any]]:
+    if not table.schema.equals(SCHEDULE_SCHEMA, check_metadata=False):
+        raise ValueError("its columns are others")
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return rows
+
+
+_MAY_LACK = frozenset({"after", "body", "expected_status", "expected_shape"})
+
+
 def _planned(row: dict[str, Any]) -> PlannedRequest:
-    row["headers"] = tuple((name, value) for name, value in json.loads(row["headers"]))
+    lacking = next((name for name, value in row.items() if value is None and name not in _MAY_LACK), None)
+    if lacking:
+        raise ValueError(f"a request has no {lacking}")
+    row["headers"] = tuple((_text(name), _text(value)) for name, value in json.loads(row["headers"]))
     row["extracts"] = tuple(Extract(**extract) for extract in json.loads(row["extracts"]))
     row["injects"] = tuple(Inject(**inject) for inject in json.loads(row["injects"]))
     return PlannedRequest(**row)
+
+
+def _check(requests: Sequence[PlannedRequest], duration_s: float) -> None:
+    """Raise ValueError or TypeError where these cannot be a schedule's requests."""
+    if not 0 <= duration_s < math.inf:
+        raise ValueError(f"it spans {duration_s} s")
+    due_s = 0.0
+    for number, planned in enumerate(requests):
+        if planned.request != number:
+            raise ValueError(f"request {planned.request} stands where {number} should")
+        if not due_s <= planned.due_s < math.inf:
+            raise ValueError(f"request {number} is due at {planned.due_s} s, after one at {due_s} s")
+        due_s = planned.due_s
+        _check_earlier(planned.after, number)
+        for extract in planned.extracts:
+            _text(extract.place + extract.captured)
+        for inject in planned.injects:
+            _text(inject.place + inject.captured + inject.credential + inject.clock)
+            _check_earlier(inject.origin, number)
+            if not math.isfinite(inject.offset_s):
+                raise ValueError(f"request {number} has a time that is {inject.offset_s} s from now")
+
+
+def _check_earlier(other: object, number: int) -> None:
+    if other is not None and not (isinstance(other, int) and 0 <= other < number):
+        raise ValueError(f"request {number} hangs on request {other}, which is not before it")
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} stands where a text should")
+    return value

@@ -1,7 +1,7 @@
 """Profiles and comparisons as plain JSON values, of bounded size: for programs, and for pictures."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -10,7 +10,7 @@ from replay.workload.comparison.blind_spots import BlindSpot
 from replay.workload.comparison.compare import Comparison
 from replay.workload.comparison.coverage import Coverage
 from replay.workload.profile.arrivals import Arrivals
-from replay.workload.profile.profile import Profile, Sittings
+from replay.workload.profile.profile import Profile, Sittings, Timing
 
 _MOST_ENDPOINTS = 500
 _MOST_SUCCESSIONS = 200
@@ -26,17 +26,22 @@ _QUANTILES = (10, 50, 90, 99)
 def comparison_document(found: Comparison) -> dict[str, Any]:
     """A comparison: ``coverage``, ``endpoints``, ``blind_spots``, ``too_small_to_tell``, and both profiles.
 
+    ``covered`` is the share that passed every step of ``coverage`` that is known, ``lost_at`` the step that lost most.
+
     Lists are the first of what there is, and ``left_out`` says how many more there are.
     """
     spots = {"blind_spots": found.blind_spots, "too_small_to_tell": found.too_small_to_tell}
     return {
         "coverage": _coverage(found.coverage),
+        "covered": _rounded(found.coverage.covered),
         "endpoints": [
             {
                 "endpoint": _text(one.endpoint),
                 "share": _rounded(one.share),
                 "other_share": _rounded(one.other_share),
                 "coverage": _coverage(one.coverage),
+                "covered": _rounded(one.coverage.covered),
+                "lost_at": one.coverage.lost_at,
             }
             for one in found.endpoints[:_MOST_ENDPOINTS]
         ],
@@ -58,6 +63,7 @@ def profile_document(found: Profile) -> dict[str, Any]:
     return {
         "exchanges": found.exchanges,
         "duration_s": _rounded(found.duration_s),
+        "notes": list(_notes(found.timing)),
         "clients": _clients(found),
         "agents": [
             {"agent": _text(row["agent"]), "count": int(row["count"]), "share": _share(row["count"], found)}
@@ -97,7 +103,7 @@ def profile_document(found: Profile) -> dict[str, Any]:
             for one in found.parameters[:_MOST_PARAMETERS]
         ],
         "arrivals": _arrivals(found.arrivals),
-        "visits": _visits(found.sittings),
+        "visits": _visits(found.sittings, found.timing),
         "left_out": {
             "endpoints": max(0, len(found.endpoints) - _MOST_ENDPOINTS),
             "successions": max(0, len(found.successions) - _MOST_SUCCESSIONS),
@@ -111,6 +117,15 @@ def class_name(number: int) -> str:
     """A class of doubling size in words: ``1``, ``2-3``, ``4-7``."""
     low, high = 2**number, 2 ** (number + 1) - 1
     return str(low) if low == high else f"{low}-{high}"
+
+
+def _notes(found: Timing) -> Iterator[str]:
+    """What the reader of a profile must know."""
+    unknown = "what ran side by side is not known"
+    if not found.has_durations:
+        yield f"the capture has no durations: {unknown}"
+    elif found.whole_seconds:
+        yield f"the capture tells whole seconds only: {unknown}"
 
 
 def _clients(found: Profile) -> dict[str, Any]:
@@ -129,6 +144,7 @@ def _endpoints(found: Profile) -> list[dict[str, Any]]:
     companies: dict[str, dict[int, int]] = {}
     most: dict[str, int] = {}
     shared: dict[str, int] = {}
+    told = found.timing.tells_company
     for row in found.classes.to_dict("records"):
         endpoint, running, count = row["endpoint"], int(row["running"]), int(row["count"])
         company = companies.setdefault(endpoint, {})
@@ -146,9 +162,9 @@ def _endpoints(found: Profile) -> list[dict[str, Any]]:
             "duration_s": {f"p{q}": _number(row[f"duration_p{q}_s"]) for q in _QUANTILES},
             "size_bytes": {f"p{q}": _number(row[f"size_p{q}_bytes"]) for q in _QUANTILES}
             | {"most": _number(row["size_most_bytes"])},
-            "running": _by_class(companies.get(row["endpoint"], {})),
-            "most_running": most.get(row["endpoint"], 0),
-            "same_key_share": _rounded(shared.get(row["endpoint"], 0) / row["count"]),
+            "running": _by_class(companies.get(row["endpoint"], {}) if told else {}),
+            "most_running": most.get(row["endpoint"], 0) if told else None,
+            "same_key_share": _rounded(shared.get(row["endpoint"], 0) / row["count"]) if told else None,
         }
         for row in found.endpoints.head(_MOST_ENDPOINTS).to_dict("records")
     ]
@@ -163,10 +179,11 @@ def _arrivals(found: Arrivals) -> dict[str, Any]:
             {"clock": peak.clock, "phase_s": peak.phase_s, "ratio": _rounded(peak.ratio)} for peak in found.peaks
         ],
         "series": [_rounded(rate) for rate in found.series],
+        "step_s": _rounded(found.step_s),
     }
 
 
-def _visits(found: Sittings) -> dict[str, Any]:
+def _visits(found: Sittings, timing: Timing) -> dict[str, Any]:
     lengths: dict[int, int] = {}
     for length, count in found.lengths.items():
         number = length.bit_length() - 1
@@ -179,7 +196,7 @@ def _visits(found: Sittings) -> dict[str, Any]:
         "longest": max(found.lengths, default=0),
         "duration_s": _quantiles(found.duration_s),
         "think_s": _quantiles(found.think_s),
-        "side_by_side_share": _rounded(found.side_by_side),
+        "side_by_side_share": _rounded(found.side_by_side) if timing.tells_company else None,
     }
 
 
@@ -195,12 +212,12 @@ def _spot(spot: BlindSpot) -> dict[str, Any]:
     }
 
 
-def _coverage(found: Coverage) -> dict[str, float]:
+def _coverage(found: Coverage) -> dict[str, float | None]:
     return {
         "endpoint": _rounded(found.endpoint),
         "variant": _rounded(found.variant),
         "predecessor": _rounded(found.predecessor),
-        "concurrency": _rounded(found.concurrency),
+        "concurrency": None if found.concurrency is None else _rounded(found.concurrency),
     }
 
 

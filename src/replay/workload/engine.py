@@ -5,26 +5,29 @@ The expressions are Ibis's, and the same for both. Only what Ibis has no word fo
 
 import contextlib
 import os
-import shutil
-import tempfile
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import duckdb
 import ibis
 import pandas as pd
 import pyarrow as pa
 from ibis.expr import datatypes
 
-from replay.capture.segments import SCHEMA, write_segment
+from replay.capture.segments import SCHEMA, Segment, write_segment
 from replay.errors import InputError
+from replay.workload.scratch import Scratch
 
 Table = ibis.Table
 
 DUCKDB = "duckdb"
 _MEMORY = "1536MiB"  # what is larger goes to a temporary file
-_SPARK_HINT = "Install it with `pip install 'stage-replay[spark]'`; it needs Java 17 or newer."
+_INTERRUPTED = "Query interrupted"  # what DuckDB's own RuntimeError says after Ctrl-C
+_DAMAGE_HINT = "`replay inspect` shows what can be saved of the capture."
+_SPARK_HINT = "Install it with `pip install '.[spark]'` in the clone of replay; it needs Java 17 or newer."
 
 
 class Engine:
@@ -36,42 +39,51 @@ class Engine:
         Raises InputError where there is no such engine.
         """
         self.name = name
-        self._scratch = Path(tempfile.mkdtemp(prefix="replay-engine-"))
+        self._own = Scratch()
+        self._scratch = self._own.path
         self._tables = 0
         self._cached: list[Any] = []  # which Spark forgets when nobody holds them
-        duckdb = name == DUCKDB
+        here = name == DUCKDB
         try:
-            self._session: Any = None if duckdb else _session(name, self._scratch)
-            self._backend = _duckdb(self._scratch) if duckdb else ibis.pyspark.connect(self._session)
+            self._session: Any = None if here else _session(name, self._scratch)
+            self._backend = _duckdb(self._scratch) if here else ibis.pyspark.connect(self._session)
         except BaseException:
-            shutil.rmtree(self._scratch, ignore_errors=True)
+            self._own.close()
             raise
         self.microseconds = _builtin(
-            "epoch_us" if duckdb else "unix_micros", datatypes.Timestamp(timezone="UTC"), datatypes.int64
+            "epoch_us" if here else "unix_micros", datatypes.Timestamp(timezone="UTC"), datatypes.int64
         )
         """A moment as microseconds since 1970."""
         self.fingerprint = _builtin(
-            "hash" if duckdb else "xxhash64", datatypes.string, datatypes.uint64 if duckdb else datatypes.int64
+            "hash" if here else "xxhash64", datatypes.string, datatypes.uint64 if here else datatypes.int64
         )
         """64 bits that stand for a text, the same within one engine only."""
-        self.first_group = r"\1" if duckdb else "$1"
+        self.first_group = r"\1" if here else "$1"
         """What stands in a replacement for the first group of its regular expression."""
         self._text = _builtin(
-            "as_text" if duckdb else "try_validate_utf8",
-            datatypes.binary if duckdb else datatypes.string,
+            "as_text" if here else "try_validate_utf8",
+            datatypes.binary if here else datatypes.string,
             datatypes.string,
         )
 
     def read(self, files: Iterable[Path]) -> ibis.Table:
-        """The exchanges in some Parquet files."""
+        """The exchanges in some segments. Raises InputError where one cannot be read; does not check their pages."""
         folder = self._scratch / f"read_{self._number()}"
         folder.mkdir()
+        links = []
         for number, file in enumerate(files):
             # A name of our own, as the engines take some characters of a path for patterns.
-            (folder / f"{number:06}.parquet").symlink_to(file.resolve())
-        if not any(folder.iterdir()):
+            links.append(folder / f"{number:06}.parquet")
+            segment = Segment(file)
+            if segment.is_exact:
+                links[-1].symlink_to(file.resolve())
+            else:
+                write_segment(map(segment.read, range(segment.groups)), links[-1])
+        if not links:
             return self.given(SCHEMA.empty_table())
-        return self._backend.read_parquet(f"{folder}/*.parquet")
+        with self._running():
+            # By a pattern DuckDB would pass over one that is gone; Ibis gives Spark no list.
+            return self._backend.read_parquet(links if self.name == DUCKDB else f"{folder}/*.parquet")
 
     def spooled(self, tables: Iterable[pa.Table]) -> ibis.Table:
         """The exchanges of some tables of ``segments.SCHEMA``, written to disk first."""
@@ -96,13 +108,15 @@ class Engine:
     def keep(self, table: ibis.Table) -> ibis.Table:
         """``table``, computed once and kept until the end, on disk where it is large."""
         if self.name == DUCKDB:
-            return self._backend.create_table(f"kept_{self._number()}", table)
+            with self._running():
+                return self._backend.create_table(f"kept_{self._number()}", table)
         self._cached.append(table.cache())
         return self._cached[-1]
 
     def frame(self, table: ibis.Table) -> pd.DataFrame:
         """``table``, brought down. A column of whole numbers with NULLs among them comes as floats."""
-        frame: pd.DataFrame = self._backend.to_pyarrow(table).to_pandas()
+        with self._running():
+            frame: pd.DataFrame = self._backend.to_pyarrow(table).to_pandas()
         return frame
 
     def __enter__(self) -> Self:
@@ -114,7 +128,24 @@ class Engine:
         self._cached.clear()
         with contextlib.suppress(Exception):  # a database that broke cannot be closed either
             self._backend.disconnect()
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        self._own.close()
+
+    @contextlib.contextmanager
+    def _running(self) -> Iterator[None]:
+        """What DuckDB raises, in our words: Ctrl-C is that, and a file that cannot be read is bad input."""
+        try:
+            yield
+        except (RuntimeError, duckdb.Error) as error:
+            text = (str(error).splitlines() or [""])[0]
+            if isinstance(error, duckdb.InterruptException) or text == _INTERRUPTED:
+                raise KeyboardInterrupt from error
+            link = re.search(rf"{re.escape(str(self._scratch))}/read_\d+/\d+\.parquet", text)
+            # Of a page that makes no sense DuckDB names neither the file nor the kind of the error.
+            if link is None and type(error) is not duckdb.Error:
+                raise
+            which = f"The segment {Path(link[0]).resolve()}" if link else "A segment"
+            reason = (text.replace(link[0], "it") if link else text).rstrip(".")
+            raise InputError(f"{which} cannot be read: {reason}.", _DAMAGE_HINT) from error
 
     def _number(self) -> int:
         self._tables += 1

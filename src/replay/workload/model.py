@@ -60,8 +60,8 @@ class Workload:
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """The hosts that the requests went to."""
-        return tuple(sorted({exchange.request.host for exchange in self.exchanges}))
+        """The hosts that the requests went to, as far as the capture knows them."""
+        return tuple(sorted({exchange.request.host for exchange in self.exchanges} - {""}))
 
     def mix(self) -> tuple[Share, ...]:
         """The endpoints, the most frequent first."""

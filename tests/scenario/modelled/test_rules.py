@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from replay.scenario.modelled import Ask, Modelled, model_schedule
+from replay.scenario.modelled.schedule import Ask, Modelled, model_schedule
 from replay.scenario.runtime.carried import CarriedValues, Missing
 from replay.scenario.runtime.places import inject
 from replay.scenario.schedule import Inject, PlannedRequest
 from replay.traffic import Exchange, Headers, Request, Response
-from replay.workload import Workload, model_workload
+from replay.workload.model import Workload, model_workload
 
 START = datetime(2026, 3, 2, 9, tzinfo=UTC)
 FORM = (("Content-Type", "application/x-www-form-urlencoded"),)

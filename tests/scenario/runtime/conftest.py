@@ -1,3 +1,4 @@
+import hashlib
 import json
 import subprocess
 import sys
@@ -132,9 +133,11 @@ class Room:
         data = self.folder / "production.data"
         data.mkdir(exist_ok=True)
         self.locustfile.write_text(LOCUSTFILE.format(pacing=pacing, prepare=prepare, on_failure=on_failure))
-        write_schedule(Schedule(tuple(requests), max(r.due_s for r in requests)), data / "schedule.parquet")
+        schedule = data / "schedule.parquet"
+        write_schedule(Schedule(tuple(requests), max(r.due_s for r in requests)), schedule)
+        digest = hashlib.blake2b(schedule.read_bytes(), digest_size=16).hexdigest()
         source = capture or {"environment": "production", "hosts": ["api.production.example"]}
-        (data / "scenario.json").write_text(json.dumps({"capture": source}))
+        (data / "scenario.json").write_text(json.dumps({"format": 1, "capture": source, "schedule": digest}))
 
     def process(self, url: str, **options: Any) -> LocustProcess:
         settings: dict[str, Any] = {

@@ -1,5 +1,7 @@
 """Real locust processes against a real HTTP server."""
 
+import gzip
+import hashlib
 import json
 import os
 import signal
@@ -20,6 +22,7 @@ import pytest
 from replay.scenario.schedule import Extract, Inject, PlannedRequest
 
 Plan = Callable[..., PlannedRequest]
+WHEN0 = "\n        if request.request:\n            return request\n        "
 
 
 def free_port() -> int:
@@ -190,6 +193,137 @@ def test_prepare_has_the_last_word_and_its_errors_are_recorded(stage: Any, room:
     assert run.row(0)["error"].startswith("prepare raised ZeroDivisionError")
 
 
+@pytest.mark.parametrize(
+    ("prepare", "said"),
+    [
+        ("request.path", "prepare raised TypeError: it returned None and not the request to send"),
+        ("return 5", "prepare raised TypeError: it returned of type int and not the request to send"),
+        ("return self.later()", "prepare raised TypeError: it is an async function, and should be a plain one"),
+        (
+            "return replace(request, body='x')",
+            "prepare raised TypeError: it returned a request whose body is of type str",
+        ),
+        ("return replace(request, path=None)", "prepare raised TypeError: it returned a request whose path is None"),
+        (
+            "return replace(request, client=[])",
+            "prepare raised TypeError: it returned a request whose client is of type",
+        ),
+        ("return replace(request, headers=5)", "prepare gave a wrong request: TypeError"),
+        ("return replace(request, headers=(('a', 'b\\n'),))", "prepare gave a wrong request: a header or the path"),
+        ("raise SystemExit(3)", "prepare raised SystemExit: 3"),
+    ],
+)
+def test_what_prepare_gives_wrong_is_recorded(prepare: str, said: str, stage: Any, room: Any, planned: Plan) -> None:
+    room.write(
+        [planned(0, "/ok"), planned(1, "/ok", 0.1, visit=1)],
+        prepare=f"from dataclasses import replace; {WHEN0}{prepare}",
+    )
+    room.locustfile.write_text(f"{room.locustfile.read_text()}\n    async def later(self) -> None:\n        pass\n")
+    run = room.play(stage.url)
+    assert run.code == 0, run.said
+    assert run.row(0)["error"].startswith(said)
+    assert run.row(1)["outcome"] == "ok"
+    assert "Traceback" not in run.said
+    assert "never awaited" not in run.said
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("def __init__(self, environment):\n        raise KeyError('KEY')", "line 14 could not start: KeyError: 'KEY'"),
+        ("def __init__(self, environment):\n        pass", "could not start: AssertionError"),
+        ("def on_start(self):\n        raise KeyError('KEY')", "line 14 could not start: KeyError: 'KEY'"),
+        (
+            "def on_start(self):\n        raise __import__('locust').exception.StopUser",
+            "No user of production.py began",
+        ),
+    ],
+)
+def test_a_user_that_cannot_start_ends_the_run(source: str, said: str, stage: Any, room: Any, planned: Plan) -> None:
+    room.write([planned(0, "/ok"), planned(1, "/ok", 0.1)])
+    room.locustfile.write_text(f"{room.locustfile.read_text()}\n    {source}\n")
+    run = room.play(stage.url)
+    assert run.code == 2, run.said
+    assert said in run.said
+    assert set(run.observations().outcome) == {"unsent"}
+    assert stage.got() == []
+
+
+@pytest.mark.parametrize(
+    ("on_failure", "said"),
+    [
+        ("{5: Retry()}", "on_failure has the key 5."),
+        ("{'*': ['retry']}", "on_failure is ['retry'] for '*'."),
+        ("7", "on_failure is 7 for '*'."),
+    ],
+)
+def test_an_on_failure_that_is_none_ends_with_a_sentence(
+    on_failure: str, said: str, stage: Any, room: Any, planned: Plan
+) -> None:
+    room.write([planned(0, "/ok")], on_failure=on_failure)
+    run = room.play(stage.url)
+    assert run.code == 2
+    assert f"Error: {said}" in run.said
+    assert "Traceback" not in run.said
+    assert stage.got() == []
+
+
+def test_a_key_of_on_failure_that_fits_nothing_is_told(stage: Any, room: Any, planned: Plan) -> None:
+    keys = "{'GET /ok': 'retry', 'c1': 'retry', 'GET *': 'retry', 'POST /ok': 'retry', 'kiosk-*': 'retry'}"
+    room.write([planned(0, "/ok")], on_failure=keys)
+    run = room.play(stage.url)
+    assert run.code == 0
+    told = [line for line in run.said.splitlines() if line.startswith("Note: on_failure")]
+    assert [line.split("'")[1] for line in told] == ["POST /ok", "kiosk-*"]
+
+
+def test_other_users_are_no_scenario(stage: Any, room: Any, planned: Plan) -> None:
+    room.write([planned(0, "/ok")])
+    source = room.locustfile.read_text()
+    other = "import locust\nclass Other(locust.User):\n    @locust.task\n    def go(self):\n        print('went')\n"
+    for text in (f"{source}\n{other}", f"from replay.scenario.runtime import Replay\n{other}"):
+        room.locustfile.write_text(text)
+        run = room.play(stage.url)
+        assert run.code == 2
+        assert "users that are no Replay, whose load nobody would check: Other" in run.said
+    second = "\nclass Second(Production):\n    pass\n"
+    room.locustfile.write_text(source + second)
+    run = room.play(stage.url)
+    assert run.code == 2
+    assert "One scenario is replayed at a time, not Production, Second." in run.said
+    assert "abstract = True" in run.said
+    assert stage.got() == []
+
+
+def test_a_schedule_of_another_scenario_is_refused_by_plain_locust_too(stage: Any, room: Any, planned: Plan) -> None:
+    room.write([planned(0, "/ok")])
+    schedule = room.folder / "production.data" / "schedule.parquet"
+    kept = schedule.read_bytes()
+    room.write([planned(0, "/ok/other")])
+    schedule.write_bytes(kept)
+    run = room.play(stage.url)
+    assert run.code == 2
+    assert "is not the schedule that scenario.json beside it was built with" in run.said
+    assert stage.got() == []
+
+
+def test_a_compressed_answer_is_decoded_and_its_size_is_that_of_the_wire(stage: Any, room: Any, planned: Plan) -> None:
+    room.write([planned(0, "/gzip", headers=(("Accept-Encoding", "gzip, br"),))])
+    run = room.play(stage.url)
+    assert run.code == 0, run.said
+    assert stage.got()[0]["headers"]["accept-encoding"] == "gzip"
+    assert run.row(0)["size_bytes"] == len(gzip.compress(b'{"packed": true}'))
+    assert run.row(0)["digest"] == hashlib.blake2b(b'{"packed": true}', digest_size=8).hexdigest()
+
+
+def test_a_whole_server_and_an_empty_path_are_asked_for(stage: Any, room: Any, planned: Plan) -> None:
+    room.write([planned(0, "*", method="OPTIONS"), planned(1, "", 0.1, query="a=b"), planned(2, "", 0.2)])
+    run = room.play(stage.url)
+    assert run.code == 0, run.said
+    assert run.observations().sent_s.notna().all()
+    assert stage.paths() == ["*", "/", "/"]
+
+
 def test_connections_are_kept_by_client_and_a_closed_one_is_noticed(stage: Any, room: Any, planned: Plan) -> None:
     room.write(
         [
@@ -223,8 +357,9 @@ def test_the_arm_begins_at_its_common_start(stage: Any, room: Any, planned: Plan
 @pytest.mark.parametrize(
     ("options", "capture", "sentence"),
     [
-        ({"allow": ["stage.example"]}, None, "Load would go to 127.0.0.1, which the plan does not allow"),
+        ({"allow": ["stage.example"]}, None, "Load would go to 127.0.0.1, which is not allowed"),
         ({}, {"environment": "production", "hosts": ["127.0.0.1"]}, "is the host of a production capture"),
+        ({}, {"environment": "production", "hosts": [""]}, "does not say which hosts it was recorded from"),
         ({"identities": Path("/nowhere.csv")}, None, "The identities file /nowhere.csv cannot be read"),
     ],
 )
@@ -340,7 +475,22 @@ def test_it_is_a_plain_locustfile_too(stage: Any, room: Any, planned: Plan) -> N
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 0, ended.stderr
     assert stage.paths() == ["/ok", "/broken"]
-    assert "server error 500" in ended.stderr + ended.stdout
+    said = ended.stderr + ended.stdout
+    assert "GET /broken: server error 500" in said
+    assert "_Failure" not in said
+    assert "--users" not in said
+
+
+def test_plain_locust_says_what_is_lacking_and_how_many_send(stage: Any, room: Any, planned: Plan) -> None:
+    key = Inject("header:x-key", "k", None, "x-key")
+    room.write([planned(number, "/me", headers=(("x-key", "k"),), injects=(key,)) for number in range(3)])
+    command = [sys.executable, "-m", "locust", "-f", str(room.locustfile), "--host", stage.url, "--headless"]
+    ended = subprocess.run([*command, "--users", "3"], capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr.count("Credentials are lacking for 1 client, as no --identities are given") == 1
+    assert str(room.folder / "production.data" / "identities.example.csv") in ended.stderr
+    assert ended.stderr.count("--users 3 counts as 1") == 1
+    assert "GET /me: unsent: no credential 'x-key'" in ended.stderr + ended.stdout
 
 
 def test_it_plays_under_the_web_page(stage: Any, room: Any, planned: Plan) -> None:

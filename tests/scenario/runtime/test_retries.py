@@ -18,7 +18,7 @@ from replay.scenario.runtime.retries import (
     find_login,
     logins,
 )
-from replay.scenario.schedule import Extract, Inject, PlannedRequest
+from replay.scenario.schedule import Extract, Inject, PlannedRequest, Schedule
 
 Plan = Callable[..., PlannedRequest]
 
@@ -105,6 +105,19 @@ def test_the_nearest_policy_counts(planned: Plan) -> None:
 def test_a_word_that_is_none_ends_with_a_sentence() -> None:
     with pytest.raises(InputError, match="on_failure is 'always' for 'GET /events'"):
         Policies({"GET /events": "always"})
+
+
+@pytest.mark.parametrize("wrong", [{5: "retry"}, {("GET /x",): "retry"}, {"*": ["retry"]}, {"*": None}, None, 7])
+def test_keys_and_values_of_other_kinds_end_with_a_sentence(wrong: Any) -> None:
+    with pytest.raises(InputError, match="on_failure"):
+        Policies(wrong)
+
+
+def test_keys_that_fit_nothing_are_found(planned: Plan) -> None:
+    schedule = Schedule((planned(0, endpoint="GET /a", client="door~2"),), 1.0, {"door~2": "door"})
+    keys = ("GET /a", "door", "door~2", "*", "d?or", "GET *", "get /a", "POST *", "window", "do")
+    policies = Policies(dict.fromkeys(keys, "retry"), schedule.copies)
+    assert policies.unmatched(schedule) == ["get /a", "POST *", "window", "do"]
 
 
 @pytest.mark.parametrize(

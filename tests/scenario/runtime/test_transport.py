@@ -123,7 +123,17 @@ def test_a_request_cannot_break_out_of_its_lines(planned: Plan, broken: dict[str
         request_bytes(parse_target("http://stage"), planned(0, **{"path": "/", **broken}))
 
 
-@pytest.mark.parametrize("path", ["http://other.test/", "other", "", "*"])
+def test_no_path_is_the_root_and_a_star_the_whole_server(planned: Plan) -> None:
+    def line(url: str, **more: str) -> bytes:
+        return request_bytes(parse_target(url), planned(0, **more)).split(b"\r\n")[0]
+
+    assert line("http://stage", path="") == b"GET / HTTP/1.1"
+    assert line("http://stage/base", path="", query="a=b") == b"GET /base/?a=b HTTP/1.1"
+    for url in ("http://stage", "http://stage/base"):
+        assert line(url, path="*", method="OPTIONS") == b"OPTIONS * HTTP/1.1"
+
+
+@pytest.mark.parametrize("path", ["http://other.test/", "other", "*"])
 def test_a_path_that_could_lead_a_proxy_elsewhere_is_not_sent(planned: Plan, path: str) -> None:
     with pytest.raises(ValueError, match="slash"):
         request_bytes(parse_target("http://stage"), planned(0, path=path))

@@ -17,7 +17,10 @@ class NotHttpError(Exception):
 
 
 class Answer:
-    """Fed with bytes until ``complete``. The digest covers the whole decoded body; its first megabyte is kept."""
+    """Fed with bytes until ``complete``. The digest covers the whole decoded body; its first megabyte is kept.
+
+    ``size_bytes`` is the body's as it came, ``decoded_bytes`` what it is without its coding.
+    """
 
     def __init__(self, method: str) -> None:
         self.status = 0
@@ -28,7 +31,7 @@ class Answer:
         self._begin()
         self._headers: list[tuple[str, str]] = []
         self._body = bytearray()
-        self._decoded_bytes = 0
+        self.decoded_bytes = 0
         self._digest = hashlib.blake2b(digest_size=8)
 
     def _begin(self) -> None:
@@ -70,7 +73,7 @@ class Answer:
     def shape(self) -> str:
         """The body's shape. One of which only the beginning was kept goes by its media type."""
         content_type = self.response().header("content-type")
-        if self._decoded_bytes > KEPT_BYTES:
+        if self.decoded_bytes > KEPT_BYTES:
             return (content_type or "").partition(";")[0].strip().lower() or "unknown"
         return shape_of(content_type, bytes(self._body))
 
@@ -106,7 +109,7 @@ class Answer:
             except zlib.error:
                 self._decoder = None  # not what the header said: taken as it is
         self._digest.update(data)
-        self._decoded_bytes += len(data)
+        self.decoded_bytes += len(data)
         if len(self._body) < KEPT_BYTES:
             self._body += data[: KEPT_BYTES - len(self._body)]
 

@@ -145,7 +145,7 @@ class Engine:
             self._turns.stand(turn)
         if reply is None:
             return None
-        takes_s = _KEEPING_S + (reply.answer.size_bytes * _KEEPING_S_A_BYTE if reply.answer else 0.0)
+        takes_s = _KEEPING_S + (reply.answer.decoded_bytes * _KEEPING_S_A_BYTE if reply.answer else 0.0)
         self._backlog.put(lambda: self._keep(planned, waited_s, reply), takes_s)
         last = self._retrier.follow(planned, reply)
         self._carry(planned, last)

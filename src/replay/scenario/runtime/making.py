@@ -1,7 +1,8 @@
 """From a planned request to its bytes: Stage's own values in their places, then the user's ``prepare``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from types import NoneType
 
 from replay.scenario.runtime.carried import CarriedValues, Missing
 from replay.scenario.runtime.places import NoPlaceError, inject
@@ -39,12 +40,38 @@ class Maker:
         if isinstance(needed, Missing):
             raise NotReadyError(needed.error, needed.caused_by)
         try:
-            request = self.prepare(inject(planned, needed), planned.client)
+            filled = inject(planned, needed)
         except NoPlaceError as error:
             raise NotReadyError(str(error)) from error
-        except Exception as error:
+        try:
+            request = _request(self.prepare(filled, planned.client))
+        except (Exception, SystemExit) as error:
             raise NotReadyError(f"prepare raised {type(error).__name__}: {error}") from error
         try:
             return Made(request, self.client.encode(request))
-        except ValueError as error:
-            raise NotReadyError(str(error)) from error
+        except Exception as error:  # where prepare changed it, anything may stand in it
+            said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+            raise NotReadyError(said if request is filled else f"prepare gave a wrong request: {said}") from error
+
+
+_FIELDS: Mapping[str, tuple[type, ...]] = {
+    **dict.fromkeys(("client", "method", "path", "query"), (str,)),
+    "body": (bytes, NoneType),
+}
+
+
+def _request(given: object) -> PlannedRequest:
+    """What ``prepare`` gave. Raises TypeError where that is no request, or one of its values is none to send."""
+    if isinstance(given, Coroutine):
+        given.close()
+        raise TypeError("it is an async function, and should be a plain one")
+    if not isinstance(given, PlannedRequest):
+        raise TypeError(f"it returned {_kind(given)} and not the request to send")
+    for name, kinds in _FIELDS.items():
+        if not isinstance(value := getattr(given, name), kinds):
+            raise TypeError(f"it returned a request whose {name} is {_kind(value)}")
+    return given
+
+
+def _kind(value: object) -> str:
+    return "None" if value is None else f"of type {type(value).__name__}"

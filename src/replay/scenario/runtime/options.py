@@ -1,7 +1,6 @@
 """The options that a scenario adds to locust's own, and what they say about one replay."""
 
 import argparse
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,30 +77,18 @@ def checked_target(host: str | None, options: Options, scenario: Mapping[str, An
         raise InputError("There is no target.", "Say where the requests go: --host http://127.0.0.1:8000.")
     target = parse_target(host)
     if options.allow:
-        check_allowed(target.host, options.allow, "Load")
+        check_allowed(target.host, options.allow, "Load", by_option=True)
     capture = scenario.get("capture") or {}
     if parse_environment(str(capture.get("environment", ""))) == PRODUCTION:
         check_not_production(target, capture.get("hosts") or ())
     return target
 
 
-def read_scenario(folder: Path) -> dict[str, Any]:
-    """``scenario.json`` of a scenario's data. Raises InputError: without it nobody knows where the capture is from."""
-    file = folder / "scenario.json"
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file} cannot be read: {error}.", "Build the scenario again with `replay build`.") from error
-    if not isinstance(value, dict):
-        raise InputError(f"{file} is not a JSON object.", "Build the scenario again with `replay build`.")
-    return value
-
-
 def _positive(text: str) -> float:
     try:
         value = float(text.removesuffix("s"))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number (times are in seconds)") from None
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not above 0")
     return value

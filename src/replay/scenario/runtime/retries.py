@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 
 from replay.errors import InputError
 from replay.evidence.values import Outcome
-from replay.scenario.schedule import Inject, PlannedRequest
+from replay.scenario.schedule import Inject, PlannedRequest, Schedule
 
 _MOST_TIMES = 20
 _BACKOFFS: Mapping[str, Callable[[int], float]] = {
@@ -80,8 +80,14 @@ class Policies:
     """
 
     def __init__(self, on_failure: OnFailure, copies: Mapping[str, str] | None = None) -> None:
-        """Raises InputError where a value is none that is known."""
+        """Raises InputError where a key is no text, or a value none that is known."""
         given = on_failure if isinstance(on_failure, Mapping) else {"*": on_failure}
+        for name in given:
+            if not isinstance(name, str):
+                raise InputError(
+                    f"on_failure has the key {name!r}.",
+                    "A key is an endpoint, a client, or a pattern of either; statuses go into Retry(on=(503,)).",
+                )
         self._given = {name: _retry(name, value) for name, value in given.items()}
         self._copies = copies or {}
         self._found: dict[tuple[str, str], Retry] = {}
@@ -94,6 +100,12 @@ class Policies:
             found = self._found[key] = self._find(key)
         return found
 
+    def unmatched(self, schedule: Schedule) -> list[str]:
+        """The keys that are no endpoint and no client of a schedule, and no pattern that fits one."""
+        names = {planned.endpoint for planned in schedule} | {planned.client for planned in schedule}
+        names |= {self._copies.get(name, name) for name in names}
+        return [key for key in self._given if key not in names and not any(fnmatchcase(name, key) for name in names)]
+
     def _find(self, names: tuple[str, str]) -> Retry:
         exact = (self._given[name] for name in names if name in self._given)
         patterns = (
@@ -102,10 +114,10 @@ class Policies:
         return next(exact, None) or next(patterns, GIVE_UP)
 
 
-def _retry(name: str, value: str | Retry) -> Retry:
+def _retry(name: str, value: object) -> Retry:
     if isinstance(value, Retry):
         return value
-    found = SHORTHANDS.get(value)
+    found = SHORTHANDS.get(value) if isinstance(value, str) else None
     if found is None:
         raise InputError(
             f"on_failure is {value!r} for {name!r}.", f"Set it to a Retry(...), or one of {', '.join(SHORTHANDS)}."

@@ -324,9 +324,11 @@ def request_bytes(target: Target, planned: PlannedRequest) -> bytes:
     a proxy in front of Stage to send it on to another host.
     """
     body = planned.body
-    if not planned.path.startswith("/") and not (planned.path == "*" and planned.method == "OPTIONS"):
+    whole_server = planned.path == "*" and planned.method == "OPTIONS"  # (RFC 9112, 3.2.4)
+    if planned.path and not planned.path.startswith("/") and not whole_server:
         raise ValueError("the path does not begin with a slash")
-    url = f"{target.base_path}{planned.path}" + (f"?{planned.query}" if planned.query else "")
+    path = "*" if whole_server else f"{target.base_path}{planned.path or '/'}"
+    url = path + (f"?{planned.query}" if planned.query else "")
     if not _TOKEN.fullmatch(planned.method):
         raise ValueError("the method is none")
     lines = [f"{planned.method} {url} HTTP/1.1", f"Host: {target.authority}"]

@@ -21,22 +21,25 @@ from replay.errors import ExitCode, InputError, ReplayError
 from replay.evidence.files import ArmFolder
 from replay.evidence.values import Observation, Outcome, expected_outcome
 from replay.scenario.copies import lend
-from replay.scenario.identities import Identities, rank_clients, read_identities
+from replay.scenario.data import read_data
+from replay.scenario.identities import Identities, needed_columns, rank_clients, read_identities
+from replay.scenario.lacking import kind_of, tell_example, tell_lacking
 from replay.scenario.pace import pace
 from replay.scenario.payloads import PAYLOADS, read_payloads
 from replay.scenario.pools import bindings_of, parse_pools
-from replay.scenario.process import PARENT_VARIABLE
+from replay.scenario.process import NOTE, PARENT_VARIABLE
 from replay.scenario.runtime import pacing as pacings
 from replay.scenario.runtime.binding import bind
 from replay.scenario.runtime.carried import CarriedValues, find_renewals
 from replay.scenario.runtime.engine import ArmClock, Engine, Play
 from replay.scenario.runtime.filling import Filler
-from replay.scenario.runtime.options import Options, checked_target, read, read_scenario, register
+from replay.scenario.runtime.options import Options, checked_target, read, register
 from replay.scenario.runtime.recorder import Recorder, worker_name
 from replay.scenario.runtime.retries import OnFailure, Policies
 from replay.scenario.runtime.start import await_start
+from replay.scenario.runtime.starting import watch_start
 from replay.scenario.runtime.transport import HttpClient
-from replay.scenario.schedule import PlannedRequest, Schedule, read_schedule
+from replay.scenario.schedule import PlannedRequest, Schedule
 
 _EVENTS: Any = locust.events  # which have no types
 _SWITCH_S = 0.0005
@@ -107,6 +110,7 @@ class Session:
         self._engine: Engine | None = None
         self._requests: tuple[PlannedRequest, ...] = ()
         self._plays = 0
+        self.has_begun = False
 
     def open(self) -> Recorder:
         """The recorder of this replay, from now on answerable for every planned request."""
@@ -124,6 +128,7 @@ class Session:
 
     def play(self, user: Replay) -> None:
         """Play the whole schedule. Raises ReplayError where load may not go to the target."""
+        self.has_begun = True
         options = self._loaded.options
         target = checked_target(user.host or self._environment.host, options, self._loaded.scenario)
         recorder = self.open()
@@ -147,6 +152,12 @@ class Session:
         finally:
             client.close()
         self.close()
+
+    def refuse(self, reason: str) -> None:
+        """Nobody can play: account for that and leave."""
+        _say(InputError(reason, "Mend the locustfile."))
+        self.close(reason)
+        self.leave(ExitCode.INPUT)
 
     def close(self, reason: str = "") -> None:
         """Account for every planned request and write what is there. Again: nothing."""
@@ -193,7 +204,7 @@ class Session:
         request_event: Any = self._environment.events.request
         request_event.fire(
             request_type=planned.method,
-            name=planned.endpoint,
+            name=planned.endpoint.removeprefix(f"{planned.method} "),
             response_time=(done_s - sent_s) * 1000 if sent_s is not None and done_s is not None else None,
             response_length=observation.size_bytes or 0,
             exception=None if observation.outcome == expected else _Failure(observation, expected),
@@ -205,17 +216,22 @@ class _Failure(Exception):
     """How a response was not what the capture had. Locust counts failures by these words, so they hold no values."""
 
     def __init__(self, observation: Observation, expected: Outcome) -> None:
-        status = f" {observation.status}" if observation.status else ""
-        super().__init__(
-            f"{observation.outcome}{status}" + ("" if expected == Outcome.OK else f" instead of {expected}")
-        )
+        more = f" {observation.status}" if observation.status else ""
+        if observation.outcome == Outcome.UNSENT:
+            more = f": {kind_of(observation.error or '')}"
+        super().__init__(f"{observation.outcome}{more}" + ("" if expected == Outcome.OK else f" instead of {expected}"))
+
+    def __repr__(self) -> str:
+        return str(self)  # which locust's tables show
 
 
 def load(user_class: type[Replay], options: Options) -> Loaded:
     """Read a scenario's data and pace it. Raises InputError where it cannot be played."""
     folder = data_folder(user_class)
-    scenario = read_scenario(folder)
-    schedule = read_schedule(folder / "schedule.parquet")
+    scenario, schedule = read_data(folder)
+    policies = Policies(user_class.on_failure, schedule.copies)
+    for key in policies.unmatched(schedule):
+        sys.stderr.write(f"{NOTE}on_failure has {key!r}, which is no endpoint and no client of the scenario.\n")
     ranked = rank_clients(schedule)
     bindings = bindings_of(schedule, parse_pools(options.pools))
     for binding in bindings:
@@ -227,11 +243,13 @@ def load(user_class: type[Replay], options: Options) -> Loaded:
         schedule, speed=options.speed, scale=options.scale, duration_s=options.duration_s, seed=options.seed
     )
     pacings.check(schedule, user_class.pacing)
-    identities = read_identities(options.identities, ranked) if options.identities else {}
+    needed = needed_columns(schedule)
+    identities = read_identities(options.identities, ranked, needed) if options.identities else {}
     lent = lend(schedule, identities)
-    policies = Policies(user_class.on_failure, schedule.copies)
-    if lent.note:
-        sys.stderr.write(f"{lent.note}\n")
+    policies = Policies(user_class.on_failure, schedule.copies)  # which now has more copies
+    lack = tell_lacking(schedule, identities, options.identities)
+    for note in (lent.note if identities else "", *([lack, tell_example(folder)] if lack else [])):
+        sys.stderr.write(f"{note}\n" if note else "")
     return Loaded(options, scenario, lent.schedule, lent.identities, filler, user_class.pacing, policies)
 
 
@@ -286,11 +304,23 @@ def _leave_at_once(code: int) -> NoReturn:
 def _prepare_session(environment: Environment) -> None:
     classes = [cls for cls in environment.user_classes if issubclass(cls, Replay)]
     parsed = environment.parsed_options
-    if not classes or parsed is None:
+    if parsed is None:
+        return
+    if PARENT_VARIABLE in os.environ and len(environment.user_classes) > len(classes):
+        others = ", ".join(cls.__name__ for cls in environment.user_classes if cls not in classes)
+        raise InputError(
+            f"The locustfile has users that are no Replay, whose load nobody would check: {others}.",
+            "Keep them in a file of their own.",
+        )
+    if not classes:
         return
     if len(classes) > 1:
         names = ", ".join(cls.__name__ for cls in classes)
-        raise InputError(f"One scenario is replayed at a time, not {names}.", "Name one: locust -f FILE.py NAME.")
+        raise InputError(
+            f"One scenario is replayed at a time, not {names}.",
+            "Keep one in the file and let the others be `abstract = True`; plain locust takes a name: "
+            f"locust -f FILE.py {classes[0].__name__}.",
+        )
     options = read(parsed)
     distributed = isinstance(environment.runner, (MasterRunner, WorkerRunner))
     if distributed and options.evidence and options.start_at is None:
@@ -300,6 +330,8 @@ def _prepare_session(environment: Environment) -> None:
         # One user for each worker: every one of them plays the part of the schedule that its index gives it.
         classes[0].fixed_count = parsed.num_users = max(1, int(parsed.expect_workers))
         return
+    if parsed.num_users is not None and parsed.num_users > 1 and not distributed:
+        sys.stderr.write(f"One user sends for all clients: --users {parsed.num_users} counts as 1, see --scale.\n")
     loaded = load(classes[0], options)
     host = environment.host or classes[0].host
     alone = environment.web_ui is None and not distributed
@@ -315,6 +347,8 @@ def _prepare_session(environment: Environment) -> None:
     if alone:
         session.open()
         gevent.signal_handler(signal.SIGINT, session.interrupt)
+        file = Path(inspect.getfile(classes[0]))
+        gevent.spawn(watch_start, environment.runner, file, lambda: session.has_begun, session.refuse)
         if parent := os.environ.get(PARENT_VARIABLE):
             gevent.spawn(_stop_with, int(parent), session)
 

@@ -3,6 +3,8 @@
 Captures have different lengths, so only shares and rates are compared. What the other capture is too small to show
 tells nothing and is marked so: fewer than three would be expected in it, were it like production, and fewer than three
 among its calls of the same endpoint. Of three expected, chance alone shows none in one case of twenty.
+
+What runs at the same time is compared only where both captures tell it.
 """
 
 from collections import Counter, defaultdict
@@ -16,6 +18,7 @@ import pandas as pd
 
 from replay.workload.comparison.differing import find_difference
 from replay.workload.profile.profile import START, Profile
+from replay.workload.profile.variants import OTHERS
 
 ENOUGH = 3.0  # so many would be expected of a capture as small as the other
 RARELY = 0.1  # of production's share
@@ -92,6 +95,11 @@ class Two:
         own, theirs = _records(self.production.endpoints), _records(self.other.endpoints)
         return [(endpoint, row, theirs[endpoint]) for endpoint, row in own.items() if endpoint in theirs]
 
+    @property
+    def tell_company(self) -> bool:
+        """Whether it is known of both what was under way at the same time."""
+        return self.production.timing.tells_company and self.other.timing.tells_company
+
     def share(self, count: float) -> float:
         """A count as a share of production's exchanges."""
         return count / self.production.exchanges
@@ -133,7 +141,7 @@ def variants(two: Two) -> Iterator[BlindSpot]:
         unseen: defaultdict[str, int] = defaultdict(int)
         near = list(theirs)[:_NEAREST_AMONG]
         for variant, count in own.items():
-            if variant not in theirs:
+            if variant not in theirs and variant != OTHERS:  # of which nobody knows what they are
                 difference = find_difference(variant, near)
                 unseen[str(difference) if difference else f"as {variant or 'no body and no query'}"] += count
         for how, count in unseen.items():
@@ -158,7 +166,7 @@ def orders(two: Two) -> Iterator[BlindSpot]:
         known = endpoint in two.other_counts and (before == START or before in two.other_counts)
         if known and (before, endpoint) not in pairs:
             share = two.share(count)
-            after = "with nothing before it in its visit" if before == START else f"after {before}"
+            after = "at the start of a visit" if before == START else f"after {before}"
             sentence = f"{percent(share)} of {two.names[0]} is {endpoint} {after}; never in {two.names[1]}."
             what = f"{before} → {endpoint}"
             yield BlindSpot(Kind.ORDER, what, share, 0.0, "share", share, sentence, two.told(count, endpoint))
@@ -166,6 +174,8 @@ def orders(two: Two) -> Iterator[BlindSpot]:
 
 def concurrency(two: Two) -> Iterator[BlindSpot]:
     """More requests at once to an endpoint than the other ever sends."""
+    if not two.tell_company:
+        return
     theirs = _crowds(two.other.classes)
     for endpoint, own in _crowds(two.production.classes).items():
         seen = theirs.get(endpoint)
@@ -181,6 +191,8 @@ def concurrency(two: Two) -> Iterator[BlindSpot]:
 
 def same_key(two: Two) -> Iterator[BlindSpot]:
     """Requests to an endpoint for a key that another was under way for."""
+    if not two.tell_company:
+        return
     theirs = _shared_keys(two.other.classes)
     for endpoint, count in _shared_keys(two.production.classes).items():
         if endpoint not in two.other_counts:
@@ -234,7 +246,7 @@ def _slow(two: Two, endpoint: str, own: dict[str, Any], theirs: dict[str, Any]) 
     """What takes long holds what it works on, whatever the machine: only such times are compared."""
     usual = theirs["duration_p99_s"]
     bound = max(_SLOW_S, _SLOWER * usual)
-    q = _first_above(own, "duration_p{}_s", bound) if usual else None  # else times are not known
+    q = _first_above(own, "duration_p{}_s", bound) if usual > 0 else None  # else times are not known
     if q:
         figures = own["duration_p99_s"], usual
         sentence = (

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from replay.capture.store import open_capture
+from replay.capture.store import open_capture, verified_capture
 from replay.errors import InputError
 from replay.workload.comparison import blind_spots, usage
 from replay.workload.comparison.blind_spots import BlindSpot, Kind, Two
@@ -73,13 +73,17 @@ def compare_captures(
 ) -> Comparison:
     """Compare the capture in the folder ``other`` with the one in ``production``, in the endpoints of production.
 
-    ``on_doing`` is told what goes on. Raises InputError where one is missing or not complete, or production is empty.
+    ``on_doing`` is told what goes on. Raises InputError where one is missing, damaged or not complete, or production is
+    empty.
     """
     captures = [open_capture(path) for path in (production, other)]
     names = _names(captures[0].manifest.name or production.name, captures[1].manifest.name or other.name)
     if not captures[0].manifest.exchanges:
         raise InputError(f"{production} holds no exchanges.", "Give the capture of production first, then the other.")
-    tables = [engine.read(one.files) for one in captures]
+    tables = []
+    for name, one in zip(names, captures, strict=True):
+        on_doing(f"Checking {one.manifest.exchanges:,} exchanges of {name}")
+        tables.append(engine.read(verified_capture(one.path).files))
     reading = [
         f"Reading {one.manifest.exchanges:,} exchanges of {name}" for name, one in zip(names, captures, strict=True)
     ]

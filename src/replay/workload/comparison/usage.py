@@ -159,10 +159,10 @@ def visits(two: Two) -> Iterator[BlindSpot]:
         sentence = f"Visits have up to {_of(most, 'exchange')}, in {two.names[1]} {longest:,} at most."
         lasting = two.other.duration_s >= own.duration_s.get(0.9, 0.0)
         yield BlindSpot(Kind.VISIT, "long visits", most, longest, "exchanges", share, sentence, lasting and longest > 0)
-    if own.side_by_side and other.side_by_side <= RARELY * own.side_by_side:
+    if two.tell_company and own.side_by_side and other.side_by_side <= RARELY * own.side_by_side:
         sentence = (
-            f"{percent(own.side_by_side)} of {two.names[0]} is sent while another request of the same client's work is "
-            f"under way; {percent(other.side_by_side)} in {two.names[1]}."
+            f"{percent(own.side_by_side)} of {two.names[0]} is sent while another request of the same client is under "
+            f"way; {percent(other.side_by_side)} in {two.names[1]}."
         )
         share = own.side_by_side
         told = two.told(share * two.production.exchanges)

@@ -71,9 +71,9 @@ class Rules:
         Raises InputError where one cannot be understood.
         """
         self._root = _Branch()
-        self.templates: tuple[str, ...] = ()
         for method, path in routes:
             self._add("" if method in {"*", "ANY", "ALL"} else method.upper(), path)
+        _sort(self._root)
 
     def match(self, method: str, path: str) -> Match | None:
         """What the rules make of a path. A rule for another method serves where there is none for this one."""
@@ -96,13 +96,9 @@ class Rules:
             if isinstance(key, str):
                 branch = branch.literals.setdefault(key, _Branch())
             else:
-                known = branch.patterns.setdefault(key.pattern, (key, _Branch()))
-                branch.patterns = dict(sorted(branch.patterns.items(), key=_vagueness))
-                branch = known[1]
+                branch = branch.patterns.setdefault(key.pattern, (key, _Branch()))[1]
         else:
             branch.ends.setdefault(method, route)
-        if route.template not in self.templates:
-            self.templates += (route.template,)
 
 
 def read_rules(file: Path) -> Rules:
@@ -124,12 +120,15 @@ def read_rules(file: Path) -> Rules:
 
 
 def _document(text: str, file: Path) -> dict[str, Any]:
+    language = "JSON" if text.lstrip().startswith("{") else "YAML"
     try:
-        document = json.loads(text) if text.lstrip().startswith("{") else YAML(typ="safe", pure=True).load(text)
+        document = json.loads(text) if language == "JSON" else YAML(typ="safe", pure=True).load(text)
     except json.JSONDecodeError as error:
         raise InputError(f"{file} is not JSON: line {error.lineno}, {error.msg}.", _HINT) from error
-    except (YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"{file} is not YAML: {' '.join(str(error).split())}.", _HINT) from error
+    except RecursionError as error:
+        raise InputError(f"{file} cannot be read: it is nested too deeply.", _HINT) from error
+    except (YAMLError, ValueError) as error:
+        raise InputError(f"{file} is not {language}: {' '.join(str(error).split())}.", _HINT) from error
     if not isinstance(document, dict) or not isinstance(document.get("paths"), dict):
         raise InputError(f"{file} has no `paths`.", _HINT)
     return document
@@ -194,10 +193,10 @@ def _compile(path: str) -> tuple[_Route, list[str | re.Pattern[str] | None]]:
         before = path[at : found.start()]
         given = found["braced"] or found["angled"] or found["colon"] or found["star"] or ""
         name = unused(given.strip() or "path", taken)
-        names.append(name)
         takes = _takes(found)
         template += f"{before}{{{name}}}"
-        whole += f"{re.escape(before)}({takes})"
+        whole += f"{re.escape(before)}(?P<{_group(len(names))}>{takes})"
+        names.append(name)
         pieces += [(before, re.escape(before)), ("\0", takes)]
         at = found.end()
     rest = path[at:]
@@ -208,7 +207,7 @@ def _compile(path: str) -> tuple[_Route, list[str | re.Pattern[str] | None]]:
 
 
 def _takes(found: re.Match[str]) -> str:
-    """The pattern of what a parameter takes. One with groups of its own would shift the others', so they go."""
+    """The pattern of what a parameter takes; it may have groups of its own."""
     rule = found["rule"] or found["group"] or ""
     if found["more"] or found["all"] or found["star"] is not None or "path" in (found["kind"], rule):
         return ".+"
@@ -216,7 +215,12 @@ def _takes(found: re.Match[str]) -> str:
         return ".+"
     if found["kind"] or rule in _KINDS:
         return _KINDS.get(found["kind"] or rule, _ANYTHING)
-    return re.sub(r"(?<!\\)\((?!\?)", "(?:", rule.strip("^$")) or _ANYTHING
+    return rule.strip("^$") or _ANYTHING
+
+
+def _group(place: int) -> str:
+    """What the pattern of a whole route calls a parameter: none of a rule's own groups is called so."""
+    return f"parameter_{place}_of_a_route"
 
 
 def _keys(pieces: list[tuple[str, str]], path: str) -> Iterator[str | re.Pattern[str] | None]:
@@ -236,6 +240,16 @@ def _keys(pieces: list[tuple[str, str]], path: str) -> Iterator[str | re.Pattern
                 literal, pattern, has_values = "", "", False
             literal, pattern = literal + part, pattern + re.escape(part)
     yield _regex(pattern, path) if has_values else literal
+
+
+def _sort(root: _Branch) -> None:
+    """The patterns of each branch, the vaguest last."""
+    waiting = [root]
+    while waiting:
+        branch = waiting.pop()
+        branch.patterns = dict(sorted(branch.patterns.items(), key=_vagueness))
+        waiting += branch.literals.values()
+        waiting += (child for _, child in branch.patterns.values())
 
 
 def _vagueness(entry: tuple[str, object]) -> tuple[bool, int]:
@@ -277,7 +291,7 @@ def _of(routes: dict[str, _Route], method: str | None) -> Iterable[_Route]:
 
 
 def _matched(route: _Route, found: re.Match[str], segments: list[str]) -> Match:
-    values = tuple((name, unquote(text)) for name, text in zip(route.names, found.groups(), strict=True))
+    values = tuple((name, unquote(found[_group(place)])) for place, name in enumerate(route.names))
     parameters = {f"{{{name}}}": name for name in route.names}
     whole = [parameters.get(part, "") for part in segments_of(route.template)]
     if route.rest and len(whole) < len(segments):  # the last takes several

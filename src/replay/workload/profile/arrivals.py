@@ -40,8 +40,9 @@ class Arrivals:
 
     ``dispersion`` has the index of dispersion (variance by mean) of counts, by the window in seconds: 1 is that of a
     Poisson process, more means bursts; a window is left out where the capture has fewer than ten. ``series`` are mean
-    rates (per second) of equal parts of the capture, for a picture. All are those of the 10,000,000 seconds (115 days)
-    with the most requests where a capture is longer: one wrong clock is enough for that.
+    rates (per second) of equal parts of the capture, each ``step_s`` long, for a picture. The capture's first and last
+    second count in none of these, nor in ``mean_per_s``, as it has only a part of them. All are those of the 10,000,000
+    seconds (115 days) with the most requests where a capture is longer: one wrong clock is enough for that.
     """
 
     mean_per_s: float
@@ -49,6 +50,7 @@ class Arrivals:
     dispersion: dict[int, float]
     peaks: tuple[Peak, ...]
     series: tuple[float, ...]
+    step_s: float = 0.0
 
 
 def each_second(seconds: Counts, counts: Counts) -> tuple[int, Counts]:
@@ -71,12 +73,15 @@ def describe_arrivals(first_s: int, counts: Sequence[int] | Counts) -> Arrivals:
     found = np.asarray(counts, dtype=np.int64)
     if not found.size:
         return Arrivals(0.0, 0, {}, (), ())
+    whole = found[1:-1] if found[1:-1].any() else found
+    series = _series(whole)
     return Arrivals(
-        mean_per_s=float(found.mean()),
+        mean_per_s=float(whole.mean()),
         highest_per_s=int(found.max()),
-        dispersion={size: index for size in _WINDOWS_S if (index := dispersion(found, size)) is not None},
+        dispersion={size: index for size in _WINDOWS_S if (index := dispersion(whole, size)) is not None},
         peaks=tuple(_peaks(first_s, found)),
-        series=_series(found),
+        series=series,
+        step_s=whole.size / len(series),
     )
 
 

@@ -51,23 +51,25 @@ def _up_to(group_by: list[str], order_by: list[str]) -> Any:
     return ibis.range_window(preceding=None, following=0, group_by=group_by, order_by=order_by)
 
 
-def with_predecessors(events: ibis.Table, payload: str, bits: int, origin_us: int, coarse: int = 0) -> ibis.Table:
+def with_predecessors(
+    events: ibis.Table, payload: str, bits: int, origin_us: int, coarse: int = 0, *, line: tuple[str, ...] = ("client",)
+) -> ibis.Table:
     """``events`` with ``after`` and ``after_te``, and with ``beside``.
 
-    The predecessor is the last exchange of the strand, within the visit, that was over when this one started:
-    ``after`` is its ``payload`` (an integer column of at most so many ``bits``, NULL where there is none), ``after_te``
-    when it ended. ``beside`` counts what of the strand was under way, the event itself not counted.
+    The predecessor is the last exchange of the visit that was over when this one started: ``after`` is its ``payload``
+    (an integer column of at most so many ``bits``, NULL where there is none), ``after_te`` when it ended. ``beside``
+    counts what was under way, the event itself not counted. Both look only at what is alike in the columns ``line``,
+    the client among them.
 
     ``origin_us`` is the first event's start. Ends are told apart to ``2 ** coarse`` microseconds.
     """
     size = ibis.literal(2**bits, "int64")
-    carried = [name for name in events.columns if name not in {"client", "strand", "t"}]
-    starts = events.select("client", "strand", "t", *carried, moment=events.t, kind=_STARTED, over=ibis.null("int64"))
+    carried = [name for name in events.columns if name not in {*line, "t"}]
+    starts = events.select(*line, "t", *carried, moment=events.t, kind=_STARTED, over=ibis.null("int64"))
     starts = starts.mutate(kind=starts.kind.cast("int64"))
     packed = (events.te - origin_us) // 2**coarse * size + events[payload]
     ends = events.select(
-        "client",
-        "strand",
+        *line,
         t=ibis.null("int64"),
         **{name: ibis.null(events[name].type()) for name in carried},
         moment=events.te,
@@ -76,7 +78,7 @@ def with_predecessors(events: ibis.Table, payload: str, bits: int, origin_us: in
     )
     ends = ends.select(starts.columns)
     both = ibis.union(starts, ends, distinct=False)
-    window = _up_to(["client", "strand"], ["moment", "kind"])
+    window = _up_to([*line], ["moment", "kind"])
     step = (both.kind == _STARTED).ifelse(1, -1)
     both = both.mutate(last=both.over.max().over(window), running=step.sum().over(window))
     found = both.filter(both.kind == _STARTED)

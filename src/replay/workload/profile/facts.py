@@ -89,7 +89,6 @@ def facts(exchanges: ibis.Table, engine: Engine) -> ibis.Table:
     return exchanges.select(
         t=start,
         te=start + (exchanges.duration_s.clip(lower=0) * 1e6).round().cast("int64"),
-        connection=exchanges.connection,
         method=exchanges.method.upper(),
         path=exchanges.path,
         form=_alike(exchanges.path),

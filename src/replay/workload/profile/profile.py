@@ -7,7 +7,7 @@ import ibis
 import numpy as np
 import pandas as pd
 
-from replay.capture.store import open_capture
+from replay.capture.store import verified_capture
 from replay.traffic import Client
 from replay.workload.endpoints.paths import MOST_KEYS, Paths, find_paths
 from replay.workload.endpoints.routes import Rules
@@ -21,6 +21,7 @@ from replay.workload.profile.variants import Variants, find_variants
 from replay.workload.profile.visits import Gap, find_gap
 
 START = "(start)"
+_SECOND_US = 1_000_000
 _BITS = 62  # of a whole number in which an end and an endpoint are packed
 _MOST_SUCCESSIONS = 5_000
 _MOST_AGENTS = 50
@@ -28,11 +29,28 @@ _QUANTILES = (0.1, 0.5, 0.9, 0.99)
 
 
 @dataclass(frozen=True, slots=True)
+class Timing:
+    """How finely a capture tells time.
+
+    ``has_durations`` is False where no exchange took any, as in a log that has none; ``whole_seconds`` is True where
+    all of them began, or all ended, at a whole second.
+    """
+
+    has_durations: bool
+    whole_seconds: bool
+
+    @property
+    def tells_company(self) -> bool:
+        """Whether it is known what was under way at the same time."""
+        return self.has_durations and not self.whole_seconds
+
+
+@dataclass(frozen=True, slots=True)
 class Sittings:
     """The visits of a capture: how many, the gap that ends one, and how long they are.
 
     ``lengths`` maps how many exchanges a visit has to how many visits have as many; ``duration_s`` and ``think_s`` map
-    quantiles to seconds; ``side_by_side`` is the share of exchanges sent while another of their strand was under way.
+    quantiles to seconds; ``side_by_side`` is the share of exchanges sent while another of their client was under way.
     """
 
     count: int
@@ -48,20 +66,22 @@ class Profile:
     """A capture as small tables.
 
     - ``endpoints``: ``endpoint``, ``count``, ``clients``, ``statuses`` (a dictionary), ``empty`` (how many), quantiles
-      of time and size.
-    - ``successions``: ``before`` (an endpoint, or ``(start)`` of a visit), ``endpoint``, ``count``, ``think_s`` (the
-      median).
+      of time (NaN where the capture has no durations) and size.
+    - ``successions``: ``before`` (the endpoint of the last exchange of the visit that was over, or ``(start)`` where
+      none was), ``endpoint``, ``count``, ``think_s`` (the median).
     - ``variants``: ``endpoint``, ``variant``, ``count``, ``clients``.
     - ``classes``: ``endpoint``, ``variant``, ``before``, ``running`` (0 for alone, 1 for two or three at once, 2 for
       four to seven, and so on), ``same_key`` (whether another for the same key was under way), ``count``,
       ``most_running``.
     - ``agents``: ``agent``, ``count``.
 
-    ``client_counts`` has how much each client sent, in the order of ``clients``.
+    ``client_counts`` has how much each client sent, in the order of ``clients``. What was under way at the same time
+    (``running``, ``same_key``, ``most_running``, ``side_by_side``) means nothing where ``timing`` does not tell it.
     """
 
     exchanges: int
     duration_s: float
+    timing: Timing
     clients: tuple[Client, ...]
     client_counts: tuple[int, ...]
     endpoints: pd.DataFrame
@@ -80,8 +100,8 @@ class Profile:
 
 
 def read_profile(capture: Path, engine: Engine, rules: Rules | None = None) -> Profile:
-    """The profile of the capture in a folder. Raises InputError where it is missing or not complete."""
-    return profile(engine.read(open_capture(capture).files), engine, rules)
+    """The profile of the capture in a folder. Raises InputError where it is missing, damaged or not complete."""
+    return profile(engine.read(verified_capture(capture).files), engine, rules)
 
 
 def profile(exchanges: ibis.Table, engine: Engine, rules: Rules | None = None) -> Profile:
@@ -98,6 +118,7 @@ def profile_of(read: ibis.Table, paths: Paths, engine: Engine) -> Profile:
     whole = engine.frame(events.aggregate(count=events.count(), first=events.t.min(), last=events.te.max())).iloc[0]
     if not whole["count"]:
         return _nothing()
+    timing = _timing(events, engine)
     first_us, last_us = int(whole["first"]), int(whole["last"])
     gap = find_gap(_idle_histogram(events, engine))
     visited = with_visits(events.drop("status", "size_bytes", "empty"), round(gap.gap_s * 1e6))
@@ -121,9 +142,10 @@ def profile_of(read: ibis.Table, paths: Paths, engine: Engine) -> Profile:
     return Profile(
         exchanges=int(whole["count"]),
         duration_s=(last_us - first_us) / 1e6,
+        timing=timing,
         clients=senders.clients,
         client_counts=tuple(counts.tolist()),
-        endpoints=_endpoints(events, engine, names),
+        endpoints=_endpoints(events, engine, names, timing),
         successions=_successions(found, engine, names),
         variants=_variants(found, engine, names, variants.texts),
         classes=_classes(crowded, engine, names, variants.texts),
@@ -135,20 +157,19 @@ def profile_of(read: ibis.Table, paths: Paths, engine: Engine) -> Profile:
 
 
 def _events(read: ibis.Table, engine: Engine, paths: Paths, senders: Senders, variants: Variants) -> ibis.Table:
-    """The facts of each exchange as numbers: endpoint, client and strand, variant, key."""
+    """The facts of each exchange as numbers: endpoint, client, variant, key."""
     read = read.mutate(
         sender=sender_of(read, engine),
-        connected=engine.fingerprint(read.connection),
         made=engine.fingerprint(read.variant),
         answered=engine.fingerprint(read.small.fill_null("{0}")),
     )
     joined = read.join(engine.given(paths.forms), ["method", "form", "asked"])
-    joined = joined.join(engine.given(senders.strands), ["sender", "connected"])
+    joined = joined.join(engine.given(senders.numbers), "sender")
     joined = joined.left_join(engine.given(variants.numbers), "made")
     joined = joined.left_join(engine.given(variants.empties), "answered")
     key = key_of(joined, engine)
     promised = (joined.status >= 200) & (joined.status < 300) & ~joined.status.isin([204, 205])
-    narrow = {name: joined[name].cast("int32") for name in ("client", "strand", "endpoint", "status")}
+    narrow = {name: joined[name].cast("int32") for name in ("client", "endpoint", "status")}
     return joined.select(
         "t",
         "te",
@@ -176,7 +197,18 @@ def _idle_histogram(events: ibis.Table, engine: Engine) -> pd.DataFrame:
     return engine.frame(idle.select(octave=octave).group_by("octave").aggregate(count=ibis._.count()))
 
 
-def _endpoints(events: ibis.Table, engine: Engine, names: list[str]) -> pd.DataFrame:
+def _timing(events: ibis.Table, engine: Engine) -> Timing:
+    off = engine.frame(
+        events.aggregate(
+            took=(events.te > events.t).any(),
+            began=(events.t % _SECOND_US != 0).any(),
+            ended=(events.te % _SECOND_US != 0).any(),
+        )
+    ).iloc[0]
+    return Timing(bool(off["took"]), not (off["began"] and off["ended"]))
+
+
+def _endpoints(events: ibis.Table, engine: Engine, names: list[str], timing: Timing) -> pd.DataFrame:
     took_s = (events.te - events.t) / 1e6
     rows = engine.frame(
         events.group_by("endpoint").aggregate(
@@ -194,6 +226,8 @@ def _endpoints(events: ibis.Table, engine: Engine, names: list[str]) -> pd.DataF
         for endpoint, own in statuses.sort_values("status").groupby("endpoint")
     }
     rows["statuses"] = rows["endpoint"].map(by_endpoint)
+    if not timing.has_durations:
+        rows[[f"duration_p{round(100 * q)}_s" for q in _QUANTILES]] = np.nan
     return _ranked(_named(rows, names, "endpoint"))
 
 
@@ -225,7 +259,7 @@ def _agents(read: ibis.Table, engine: Engine) -> pd.DataFrame:
 
 
 def _arrivals(found: ibis.Table, engine: Engine) -> Arrivals:
-    rows = engine.frame(found.group_by(second=found.t // 1_000_000).aggregate(count=found.count()).order_by("second"))
+    rows = engine.frame(found.group_by(second=found.t // _SECOND_US).aggregate(count=found.count()).order_by("second"))
     return describe_arrivals(*each_second(rows["second"].to_numpy(dtype=np.int64), rows["count"].to_numpy(np.int64)))
 
 
@@ -272,6 +306,7 @@ def _nothing() -> Profile:
     return Profile(
         exchanges=0,
         duration_s=0.0,
+        timing=Timing(has_durations=True, whole_seconds=False),
         clients=(),
         client_counts=(),
         endpoints=pd.DataFrame({"endpoint": [], "count": []}),

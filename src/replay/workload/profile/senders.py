@@ -1,37 +1,32 @@
-"""Who sent what in a capture of any size: clients and strands found from the distinct values that exchanges present."""
+"""Who sent what in a capture of any size: clients found from the distinct values that exchanges present."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import ibis
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from replay.traffic import Client, Exchange, Request, Response
-from replay.workload.correlations.places import Value, sent_values
+from replay.workload.correlations.places import sent_values
 from replay.workload.engine import Engine
-from replay.workload.profile.clients import find_clients, find_strands
+from replay.workload.profile.clients import find_clients
 from replay.workload.profile.facts import SEPARATOR
 
 _AT = datetime(1970, 1, 1, tzinfo=UTC)
-Numbers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Senders:
     """The clients of a capture, and which of them sent what.
 
-    ``strands`` has the columns ``sender`` (what ``sender_of`` gives for an exchange), ``connected`` (the fingerprint of
-    its connection), ``client`` (a number in ``clients``) and ``strand``.
+    ``numbers`` has the columns ``sender`` (what ``sender_of`` gives for an exchange) and ``client`` (a number in
+    ``clients``).
     """
 
     clients: tuple[Client, ...]
-    strands: pd.DataFrame
+    numbers: pd.DataFrame
 
 
 def sender_of(facts: ibis.Table, engine: Engine) -> ibis.Value:
@@ -40,52 +35,17 @@ def sender_of(facts: ibis.Table, engine: Engine) -> ibis.Value:
 
 
 def find_senders(facts: ibis.Table, engine: Engine) -> Senders:
-    """Find the clients of a capture and the strands of their work, by the rules of ``clients``."""
-    presented = facts.select("who", "given").distinct()
+    """Find the clients of a capture, by the rules of ``clients``."""
+    presented = facts.select("who", "given", sender=sender_of(facts, engine)).distinct()
     rows = engine.frame(presented.order_by("who", "given"))
-    shown = [_as_exchange(who, given) for who, given in rows.itertuples(index=False, name=None)]
+    shown = [_as_exchange(who, given) for who, given in rows[["who", "given"]].itertuples(index=False, name=None)]
     sent = [sent_values(exchange.request, "/", _unnamed(exchange.request.path)) for exchange in shown]
     found = find_clients(shown, sent)
     clients = tuple(dict.fromkeys(found))
     numbers = {client: number for number, client in enumerate(clients)}
-    base, known = _bases(shown, sent, found)
-    rows = rows.assign(client=[numbers[client] for client in found], base=base, known=known)
-    pairs = facts.select(
-        "who",
-        "given",
-        sender=sender_of(facts, engine),
-        connected=engine.fingerprint(facts.connection),
-        alone=facts.connection == "",
-    ).distinct()
-    # Only who presents what is a text: it is matched here, so that the engine joins numbers from now on.
-    strands = engine.frame(pairs).merge(rows, on=["who", "given"]).drop(columns=["who", "given"])
-    strands["strand"] = _joined(strands)
-    return Senders(clients, strands[["sender", "connected", "client", "strand"]].reset_index(drop=True))
-
-
-def _bases(
-    shown: Sequence[Exchange], sent: Sequence[Sequence[Value]], clients: Sequence[Client]
-) -> tuple[Numbers, npt.NDArray[np.bool_]]:
-    """The strand of each exchange as if it came over no connection, and whether it is known by what it presents.
-
-    What presents nothing is known by its connection, if it has one: then it differs with that.
-    """
-    connected = [replace(exchange, connection=str(number)) for number, exchange in enumerate(shown)]
-    strands = np.array(find_strands([*shown, *connected], [*sent, *sent], [*clients, *clients]), dtype=np.int64)
-    return strands[: len(shown)], strands[: len(shown)] == strands[len(shown) :]
-
-
-def _joined(strands: pd.DataFrame) -> Numbers:
-    """Strands of one client that share a connection are one."""
-    base, connection = strands["base"].to_numpy(), strands["connected"].to_numpy()
-    shared = ~strands["alone"].to_numpy()
-    lines = int(base.max(initial=-1)) + 1 + pd.MultiIndex.from_arrays([strands["client"], connection]).factorize()[0]
-    both = shared & strands["known"].to_numpy()
-    size = int(lines.max(initial=-1)) + 1
-    graph = coo_array((np.ones(int(both.sum()), dtype=np.int8), (base[both], lines[both])), shape=(size, size))
-    parts = connected_components(graph, directed=False)[1]
-    found: Numbers = parts[np.where(shared, lines, base)].astype(np.int64)
-    return found
+    own = np.array([numbers[client] for client in found], dtype=np.int64)
+    # Only who presents what is a text: the engine joins numbers from now on.
+    return Senders(clients, pd.DataFrame({"sender": rows["sender"], "client": own}))
 
 
 def _as_exchange(who: str, given: str) -> Exchange:

@@ -80,7 +80,7 @@ def find_visits(
     """The visits, and for each exchange its predecessor: the last one of its visit to end before it started.
 
     Exchanges are given in the order they started. What has not ended overlaps, and is no predecessor, nor is what
-    belongs to another strand of the client's work.
+    belongs to another strand of the client's work: no answer there was waited for.
     """
     if not clients:
         return (), ()
@@ -102,7 +102,7 @@ def find_visits(
         gap = find_gap(idle_histogram(engine.frame(with_idle(given).select("idle_us"))))
         found = with_visits(given, round(gap.gap_s * 1e6))
         coarse = max(0, bits + span_bits - 62)
-        found = with_predecessors(found, "number", bits, int(starts.min()), coarse)
+        found = with_predecessors(found, "number", bits, int(starts.min()), coarse, line=("client", "strand"))
         rows = engine.frame(found.select("number", "client", "visit", "after").order_by("number"))
     return _visits(rows, tuple(numbers)), tuple(None if pd.isna(one) else int(one) for one in rows["after"])
 

@@ -16,15 +16,15 @@ from urllib.parse import quote, unquote
 import pandas as pd
 
 from replay.errors import InputError
-from replay.scenario.casting import Role, cast_clients
-from replay.scenario.choosing import Chooser, Wanted
-from replay.scenario.donors import JOINT, Need, Recorded, read_donors
-from replay.scenario.origins import Choice, Origins, Sender
+from replay.scenario.modelled.casting import Role, cast_clients
+from replay.scenario.modelled.choosing import Chooser, Wanted
+from replay.scenario.modelled.donors import JOINT, Need, Recorded, read_donors
+from replay.scenario.modelled.origins import Choice, Origins, Sender
 from replay.scenario.payloads import Payloads
 from replay.scenario.planning import SHORTEST_S
 from replay.scenario.schedule import Extract, Inject, PlannedRequest, Schedule
 from replay.scenario.words import many
-from replay.workload import Workload
+from replay.workload.model import Workload
 from replay.workload.synthesis import VisitModel, fit, synthesise
 
 MOST_REQUESTS = 5_000_000  # a schedule lies in memory

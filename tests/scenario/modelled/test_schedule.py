@@ -23,16 +23,16 @@ from replay.capture.store import CaptureWriter
 from replay.errors import InputError
 from replay.scenario.identities import needed_credentials
 from replay.scenario.locustfile import build_scenario, read_scenario
-from replay.scenario.modelled import Ask, Modelled, model_schedule
+from replay.scenario.modelled.rekey import rekey
+from replay.scenario.modelled.schedule import Ask, Modelled, model_schedule
 from replay.scenario.process import LocustProcess, locust_command
-from replay.scenario.rekey import rekey
 from replay.scenario.runtime.pacing import check
 from replay.scenario.schedule import PlannedRequest, Schedule
 from replay.traffic import Exchange, Request, Response
-from replay.workload import Workload, model_workload, read_workload
+from replay.workload.model import Workload, model_workload, read_workload
 
-PRODUCTION = Path(__file__).parents[2] / "captures" / "production"
-LINKED = Path(__file__).parents[1] / "workload"
+PRODUCTION = Path(__file__).parents[3] / "captures" / "production"
+LINKED = Path(__file__).parents[2] / "workload"
 START = datetime(2026, 3, 2, 9, tzinfo=UTC)
 FORM = (("Content-Type", "application/x-www-form-urlencoded"),)
 JSON = (("Content-Type", "application/json"),)
@@ -269,7 +269,7 @@ def test_another_key_goes_wherever_the_first_one_stood() -> None:
 def stage(folder: Path) -> Iterator[tuple[int, Path]]:
     notes = folder / "stage.jsonl"
     notes.touch()
-    command = [sys.executable, str(Path(__file__).parent / "runtime" / "stage.py"), str(notes)]
+    command = [sys.executable, str(Path(__file__).parents[1] / "runtime" / "stage.py"), str(notes)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         try:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.sparse import csr_array
 
-from replay.scenario.donors import Donor
+from replay.scenario.modelled.donors import Donor
 
 _COMPARED = 256  # recorded clients, for each that is modelled
 _TURN = 0.1  # how much less alike a client counts for each time that it was taken more often than others

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from replay.scenario.donors import CREATED, CURSOR, VALIDATOR, Donor, Need
+from replay.scenario.modelled.donors import CREATED, CURSOR, VALIDATOR, Donor, Need
 
 NEVER_PUT_IN = frozenset({CREATED, CURSOR, VALIDATOR})
 _OWN, _OTHERS = 1, 1_000  # what a request costs: a client's own history goes before that of all others,

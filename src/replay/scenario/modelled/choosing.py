@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from replay.scenario.donors import CURSOR, JOINT, VALIDATOR, Donor, Need, Recorded
-from replay.scenario.givers import NEVER_PUT_IN, Givers
-from replay.scenario.origins import Choice, Listing, Origins, Sender
-from replay.scenario.rekey import rekey
+from replay.scenario.modelled.donors import CURSOR, JOINT, VALIDATOR, Donor, Need, Recorded
+from replay.scenario.modelled.givers import NEVER_PUT_IN, Givers
+from replay.scenario.modelled.origins import Choice, Listing, Origins, Sender
+from replay.scenario.modelled.rekey import rekey
 from replay.scenario.schedule import PlannedRequest
 
 _GOING_ON = frozenset({CURSOR, VALIDATOR})

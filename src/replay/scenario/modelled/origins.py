@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from replay.scenario.donors import CREATED, CURSOR, EVERY, VALIDATOR, Donor, Need, Source, asked_for
+from replay.scenario.modelled.donors import CREATED, CURSOR, EVERY, VALIDATOR, Donor, Need, Source, asked_for
 from replay.scenario.schedule import Inject, PlannedRequest
 
 LASTING = frozenset({CREATED, CURSOR, VALIDATOR})  # what is not given up for its age

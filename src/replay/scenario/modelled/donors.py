@@ -14,10 +14,10 @@ from replay.scenario.pools import path_parameters
 from replay.scenario.schedule import Inject, PlannedRequest
 from replay.shapes import shape_of
 from replay.traffic import Response, first_header
-from replay.workload import Workload
 from replay.workload.correlations.bodies import sent_in_body
 from replay.workload.correlations.kinds import VALIDATORS
 from replay.workload.correlations.places import handed_values, place_pattern, secret_column
+from replay.workload.model import Workload
 
 CREATED, CURSOR, VALIDATOR = "created", "cursor", "validator"
 EVERY = "*"  # in place of a use

@@ -1,0 +1,101 @@
+"""Shows how far a replay is: a bar on a terminal, a line now and then elsewhere."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn
+
+from replay.cli.text import plain
+from replay.evidence.values import ArmInfo, Outcome, expected_outcome
+from replay.scenario.process import LocustProcess
+
+_LOOKS_EVERY_S = 1.0
+_LINE_EVERY_S = 10.0
+_COLUMNS = ["outcome", "expected_status", "expected_shape"]
+
+
+def watch(process: LocustProcess, arm: Path, info: ArmInfo, console: Console) -> int:
+    """Wait for the end of a replay into the folder ``arm``, and show meanwhile how far it is. Its exit code."""
+    seen = _Seen(arm)
+    with _shown(console, info.duration_s) as show:
+        show("Starting locust", 0.0)
+        while (code := process.wait(_LOOKS_EVERY_S)) is None:
+            elapsed_s = seen.look()
+            if elapsed_s is not None:
+                show(seen.told(info, elapsed_s), elapsed_s)
+    return code
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What the evidence of an arm says so far."""
+
+    arm: Path
+    began: datetime | None = None
+    outcomes: dict[bool | None, int] = field(default_factory=lambda: {True: 0, False: 0, None: 0})
+    files: set[Path] = field(default_factory=set)
+
+    def look(self) -> float | None:
+        """Read what was written since. The arm's time, None where it has not begun."""
+        for file in (self.arm / "observations").glob("*.parquet"):
+            if file not in self.files:
+                self._add(file)
+        if self.began is None:
+            self.began = next(filter(None, map(_began, self.arm.glob("replay-*.json"))), None)
+        return None if self.began is None else max(0.0, (datetime.now(UTC) - self.began).total_seconds())
+
+    def _add(self, file: Path) -> None:
+        try:
+            with file.open("rb") as source:
+                rows = pq.read_table(source, columns=_COLUMNS, use_threads=False, pre_buffer=False)
+        except (OSError, pa.ArrowException):
+            return  # it is being written
+        self.files.add(file)
+        counts = rows.group_by(_COLUMNS, use_threads=False).aggregate([([], "count_all")]).to_pylist()
+        for row in counts:
+            as_expected = row["outcome"] == expected_outcome(row["expected_status"], row["expected_shape"])
+            self.outcomes[None if row["outcome"] == Outcome.UNSENT else as_expected] += row["count_all"]
+
+    def told(self, info: ArmInfo, elapsed_s: float) -> str:
+        """How far it is: the time, what was sent, and what of that failed."""
+        fine, failed, unsent = (self.outcomes[key] for key in (True, False, None))
+        said = f"{min(elapsed_s, info.duration_s):.0f} of {info.duration_s:.0f} s, "
+        said += f"{fine + failed:,} of {info.planned:,} sent, {failed:,} failed"
+        said += f", {unsent:,} not sent" if unsent else ""
+        return said + (", waiting for the last answers" if elapsed_s > info.duration_s else "")
+
+
+def _began(file: Path) -> datetime | None:
+    try:
+        began = json.loads(file.read_text(encoding="utf-8"))["started_at"]
+    except (OSError, ValueError):
+        return None
+    return datetime.fromisoformat(began) if began else None
+
+
+@contextmanager
+def _shown(console: Console, total_s: float) -> Iterator[Callable[[str, float], None]]:
+    if console.is_terminal:
+        bar = Progress(BarColumn(), TextColumn("{task.description}"), console=console, transient=True)
+        with bar:
+            task = bar.add_task("", total=total_s)
+            yield lambda text, done_s: bar.update(task, description=escape(plain(text)), completed=min(done_s, total_s))
+        return
+    due = 0.0
+
+    def line(text: str, done_s: float) -> None:
+        nonlocal due
+        if time.monotonic() >= due:
+            due = time.monotonic() + _LINE_EVERY_S if done_s else due
+            console.print(plain(text), highlight=False, markup=False, soft_wrap=True)
+
+    yield line
