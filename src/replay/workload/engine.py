@@ -6,10 +6,11 @@ The expressions are Ibis's, and the same for both. Only what Ibis has no word fo
 import contextlib
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import duckdb
 import ibis
@@ -22,10 +23,11 @@ from replay.errors import InputError
 from replay.workload.scratch import Scratch
 
 Table = ibis.Table
+T = TypeVar("T")
 
 DUCKDB = "duckdb"
 _MEMORY = "1536MiB"  # what is larger goes to a temporary file
-_INTERRUPTED = "Query interrupted"  # what DuckDB's own RuntimeError says after Ctrl-C
+_INTERRUPT_EVERY_S = 0.05  # an interrupt between two queries is lost
 _DAMAGE_HINT = "`replay inspect` shows what can be saved of the capture."
 _SPARK_HINT = "Install it with `pip install '.[spark]'` in the clone of replay; it needs Java 17 or newer."
 
@@ -81,9 +83,9 @@ class Engine:
                 write_segment(map(segment.read, range(segment.groups)), links[-1])
         if not links:
             return self.given(SCHEMA.empty_table())
-        with self._running():
-            # By a pattern DuckDB would pass over one that is gone; Ibis gives Spark no list.
-            return self._backend.read_parquet(links if self.name == DUCKDB else f"{folder}/*.parquet")
+        # By a pattern DuckDB would pass over one that is gone; Ibis gives Spark no list.
+        where = links if self.name == DUCKDB else f"{folder}/*.parquet"
+        return self._run(lambda: self._backend.read_parquet(where))
 
     def spooled(self, tables: Iterable[pa.Table]) -> ibis.Table:
         """The exchanges of some tables of ``segments.SCHEMA``, written to disk first."""
@@ -108,15 +110,15 @@ class Engine:
     def keep(self, table: ibis.Table) -> ibis.Table:
         """``table``, computed once and kept until the end, on disk where it is large."""
         if self.name == DUCKDB:
-            with self._running():
-                return self._backend.create_table(f"kept_{self._number()}", table)
+            name = f"kept_{self._number()}"
+            return self._run(lambda: self._backend.create_table(name, table))
         self._cached.append(table.cache())
         return self._cached[-1]
 
     def frame(self, table: ibis.Table) -> pd.DataFrame:
         """``table``, brought down. A column of whole numbers with NULLs among them comes as floats."""
-        with self._running():
-            frame: pd.DataFrame = self._backend.to_pyarrow(table).to_pandas()
+        arrow: pa.Table = self._run(lambda: self._backend.to_pyarrow(table))
+        frame: pd.DataFrame = arrow.to_pandas()
         return frame
 
     def __enter__(self) -> Self:
@@ -130,15 +132,12 @@ class Engine:
             self._backend.disconnect()
         self._own.close()
 
-    @contextlib.contextmanager
-    def _running(self) -> Iterator[None]:
-        """What DuckDB raises, in our words: Ctrl-C is that, and a file that cannot be read is bad input."""
+    def _run(self, work: Callable[[], T]) -> T:
+        """What ``work`` gives. What DuckDB raises is told in our words: a file that cannot be read is bad input."""
         try:
-            yield
+            return self._aside(work) if self.name == DUCKDB else work()
         except (RuntimeError, duckdb.Error) as error:
             text = (str(error).splitlines() or [""])[0]
-            if isinstance(error, duckdb.InterruptException) or text == _INTERRUPTED:
-                raise KeyboardInterrupt from error
             link = re.search(rf"{re.escape(str(self._scratch))}/read_\d+/\d+\.parquet", text)
             # Of a page that makes no sense DuckDB names neither the file nor the kind of the error.
             if link is None and type(error) is not duckdb.Error:
@@ -146,6 +145,18 @@ class Engine:
             which = f"The segment {Path(link[0]).resolve()}" if link else "A segment"
             reason = (text.replace(link[0], "it") if link else text).rstrip(".")
             raise InputError(f"{which} cannot be read: {reason}.", _DAMAGE_HINT) from error
+
+    def _aside(self, work: Callable[[], T]) -> T:
+        """Do ``work`` in a thread of its own, so that Ctrl-C is always heard: DuckDB itself misses it now and then."""
+        with ThreadPoolExecutor(1) as thread:
+            doing = thread.submit(work)
+            try:
+                return doing.result()
+            except KeyboardInterrupt:
+                while not doing.done():
+                    self._backend.con.interrupt()
+                    wait([doing], _INTERRUPT_EVERY_S)
+                raise
 
     def _number(self) -> int:
         self._tables += 1
