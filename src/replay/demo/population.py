@@ -78,6 +78,8 @@ class Seat:
         return answer
 
     async def _send(self, method: str, path: str, document: object | None = None) -> Answer:
+        if self.token is None:  # the last login was answered with nothing
+            await self.log_in()
         answer = await self.wire.send(method, path, token=self.token, document=document)
         self.answers.append(answer)
         return answer
