@@ -6,7 +6,7 @@ import pytest
 
 from replay.demo.identities import Integration
 from replay.demo.stage import Stage
-from replay.rehearsal.sql import split_statements
+from replay.rehearsal.steps.sql import split_statements
 
 from .conftest import Api
 

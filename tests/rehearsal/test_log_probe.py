@@ -8,8 +8,8 @@ import pytest
 
 from replay.evidence.files import ArmFolder
 from replay.rehearsal.clock import ArmClock
-from replay.rehearsal.plan import LogProbePlan
-from replay.rehearsal.probes.log import NOT_READ, OTHER, LogProbe, template_of
+from replay.rehearsal.probes.log import NOT_READ, OTHER, LogProbePlan, template_of
+from replay.rehearsal.probes.plan import Setting
 from replay.rehearsal.secrets import Scrubber
 
 
@@ -18,13 +18,9 @@ class Followed:
         self.file = folder / "error.log"
         self.arm = ArmFolder(folder / "arm")
         self.arm.create()
-        self.probe = LogProbe(
-            LogProbePlan("errors", self.file),
-            ArmClock.started_now(),
-            readings=self.arm.readings("errors"),
-            log=self.arm.log("errors"),
-            scrub=Scrubber({}, ["hush-hush-42"]),
-        )
+        scrub = Scrubber({}, ["hush-hush-42"])
+        setting = Setting(ArmClock.started_now(), readings=self.arm.readings, log=self.arm.log, scrub=scrub)
+        self.probe = LogProbePlan("errors", self.file).open(setting)
 
     def append(self, text: str) -> None:
         with self.file.open("a") as file:

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from replay.errors import PlanError
-from replay.rehearsal.plan import PostgresProbePlan, read_plan
+from replay.rehearsal.plan import read_plan
+from replay.rehearsal.probes.postgres import PostgresProbePlan
 
 
 def read(setting):

@@ -14,11 +14,12 @@ import pytest
 from replay.evidence.files import ArmFolder
 from replay.evidence.run import read_run
 from replay.rehearsal.clock import ArmClock
-from replay.rehearsal.plan import PostgresProbePlan, StepPlan
 from replay.rehearsal.probes.lag import LagHistory, lsn_number
 from replay.rehearsal.probes.locks import Session, endpoint_of, waits
-from replay.rehearsal.probes.postgres import PostgresProbe
+from replay.rehearsal.probes.plan import Setting
+from replay.rehearsal.probes.postgres import PostgresProbePlan
 from replay.rehearsal.secrets import Scrubber
+from replay.rehearsal.steps.plan import StepPlan
 from replay.rehearsal.table import Dsn
 
 STEP = StepPlan("add scopes", "migrate", 0.0, None, Path("x.sql"), Dsn("", ""), None, 60.0, ends_on_failure=False)
@@ -34,8 +35,14 @@ class Probed:
             tuple(Dsn(dsn, "") for dsn in ([server.replica] if replicas is None else replicas)),
             0.1,
         )
-        self.probe = PostgresProbe(
-            plan, [STEP], ArmClock.started_now(), segments=self.arm.readings, scrub=Scrubber({}, ["hush-42"])
+        self.probe = plan.open(
+            Setting(
+                ArmClock.started_now(),
+                readings=self.arm.readings,
+                log=self.arm.log,
+                scrub=Scrubber({}, ["hush-42"]),
+                steps={STEP.session_name: STEP.name},
+            )
         )
 
     @contextlib.contextmanager

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replay.errors import InputError
-from replay.rehearsal.sql import split_statements
+from replay.rehearsal.steps.sql import split_statements
 
 WORDS = st.sampled_from(
     [

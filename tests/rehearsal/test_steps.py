@@ -8,9 +8,9 @@ import pytest
 from replay.errors import InputError
 from replay.evidence.values import Mark
 from replay.rehearsal.clock import ArmClock
-from replay.rehearsal.plan import StepPlan
 from replay.rehearsal.secrets import Scrubber
-from replay.rehearsal.steps import StepRunner, prepare_steps
+from replay.rehearsal.steps.plan import StepPlan
+from replay.rehearsal.steps.runner import StepRunner, prepare_steps
 from replay.rehearsal.table import Command, Dsn
 
 

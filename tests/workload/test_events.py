@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from replay.workload.engine import Engine
-from replay.workload.profile import events as module
 from replay.workload.profile.events import with_concurrency, with_idle, with_predecessors, with_visits
 
 ORIGIN = 1_772_442_000_000_000
@@ -162,15 +160,11 @@ def test_predecessors_are_what_was_over_last(
 
 
 @settings(max_examples=100)
-@given(EVENTS, st.sampled_from([1, 7, 100, 60_000_000]))
-def test_concurrency_counts_what_runs_at_once(duckdb: Engine, events: list[Event], chunk_us: int) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_PER_CHUNK_US", chunk_us)
-        last_us = max((event.te for event in events), default=0)
-        given_events = table(events, duckdb).drop("client", "strand")
-        found = with_concurrency(given_events, ORIGIN, ORIGIN + last_us)
-        rows = duckdb.frame(found.order_by("number"))
-    assert list(rows.columns) == [*given_events.columns, "running", "same_key"]
+@given(EVENTS)
+def test_concurrency_counts_what_runs_at_once(duckdb: Engine, events: list[Event]) -> None:
+    given_events = table(events, duckdb).drop("client", "strand")
+    rows = duckdb.frame(with_concurrency(given_events).order_by("number"))
+    assert list(rows.columns) == [*given_events.columns, "same_key", "running"]
     assert rows["number"].tolist() == list(range(len(events)))
     for number, one in enumerate(events):
         at_once = [
@@ -183,14 +177,9 @@ def test_concurrency_counts_what_runs_at_once(duckdb: Engine, events: list[Event
         assert bool(rows["same_key"][number]) == same_key
 
 
-@pytest.mark.parametrize("chunks", [1, 3, 2000])
-def test_what_runs_through_many_chunks_is_carried_over(
-    duckdb: Engine, monkeypatch: pytest.MonkeyPatch, chunks: int
-) -> None:
-    monkeypatch.setattr(module, "_PER_CHUNK_US", 1)
-    monkeypatch.setattr(module, "_CHUNKS", chunks)
+def test_what_runs_throughout_is_counted_to_its_end(duckdb: Engine) -> None:
     events = [Event(0, 10_000), Event(1, 10_000), *(Event(10 * number, 10 * number + 9) for number in range(1, 1000))]
-    rows = duckdb.frame(with_concurrency(table(events, duckdb), ORIGIN, ORIGIN + 10_000).order_by("number"))
+    rows = duckdb.frame(with_concurrency(table(events, duckdb)).order_by("number"))
     assert rows["running"].tolist() == [1, 2, *[3] * 999]
 
 
@@ -217,4 +206,4 @@ def test_a_long_visit_is_told_apart_as_far_as_bits_go(duckdb: Engine) -> None:
 def test_nothing_gives_nothing(duckdb: Engine) -> None:
     none = table([], duckdb)
     assert duckdb.frame(with_predecessors(with_visits(none, 10), "number", 6, ORIGIN)).empty
-    assert duckdb.frame(with_concurrency(none, ORIGIN, ORIGIN)).empty
+    assert duckdb.frame(with_concurrency(none)).empty

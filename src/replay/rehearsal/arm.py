@@ -20,14 +20,11 @@ from replay.rehearsal.clock import ArmClock
 from replay.rehearsal.commands import RunningCommand
 from replay.rehearsal.observer import Observer
 from replay.rehearsal.outline import ArmOutline, Outline
-from replay.rehearsal.plan import LogProbePlan, ProbePlan
-from replay.rehearsal.probes import Probe
-from replay.rehearsal.probes.log import LogProbe
-from replay.rehearsal.probes.postgres import PostgresProbe
+from replay.rehearsal.probes.plan import Setting
 from replay.rehearsal.record import Record
 from replay.rehearsal.secrets import Scrubber
 from replay.rehearsal.stage import fingerprint, reset_stage, wait_until_ready
-from replay.rehearsal.steps import Step, StepRunner
+from replay.rehearsal.steps.runner import Step, StepRunner
 from replay.rehearsal.supplies import Supplies, asks_stage, gather
 from replay.scenario.process import LocustProcess, locust_command
 
@@ -140,8 +137,15 @@ class ArmPlayer:
 
     def _run(self, locust: LocustProcess, clock: ArmClock) -> None:
         with ExitStack() as stack:
+            setting = Setting(
+                clock,
+                readings=self._folder.readings,
+                log=self._folder.log,
+                scrub=self._scrub,
+                steps={step.session_name: step.name for step in self._plan.steps},
+            )
             for probe_plan in self._plan.probes:
-                probe = self._probe(probe_plan, clock)
+                probe = probe_plan.open(setting)
                 stack.callback(probe.stop)
                 probe.start()
             partial = self._start_file.with_name("start.part")
@@ -205,17 +209,6 @@ class ArmPlayer:
             if time.monotonic() > until:
                 raise ToolError(f"The load of {self._arm.name} was not ready after {_BOOT_LIMIT_S:g} s.")
             time.sleep(0.02)
-
-    def _probe(self, plan: ProbePlan, clock: ArmClock) -> Probe:
-        if isinstance(plan, LogProbePlan):
-            return LogProbe(
-                plan,
-                clock,
-                readings=self._folder.readings(plan.name),
-                log=self._folder.log(plan.name),
-                scrub=self._scrub,
-            )
-        return PostgresProbe(plan, self._plan.steps, clock, segments=self._folder.readings, scrub=self._scrub)
 
     def _await_load(self, locust: LocustProcess, clock: ArmClock) -> None:
         limit_s = self._arm.duration_s + self._plan.drain_s

@@ -13,8 +13,8 @@ from psycopg.pq import Conninfo
 
 from replay.capture.store import open_capture
 from replay.errors import InputError, PlanError, Refused
-from replay.rehearsal.plan import LogProbePlan, Plan, WorkloadPlan
-from replay.rehearsal.steps import Step, prepare_steps
+from replay.rehearsal.plan import Plan, WorkloadPlan
+from replay.rehearsal.steps.runner import Step, prepare_steps
 from replay.rehearsal.table import Command, Dsn
 from replay.scenario.identities import needed_credentials, rank_clients, read_identities, tell_lack
 from replay.scenario.locustfile import read_scenario
@@ -158,6 +158,9 @@ def check_plan(plan: Plan, out: Path) -> Outline:
     check_allowed(target.target.host, target.allow, "Load")
     for user, dsn in plan.dsns:
         _check_database(user, dsn, target.allow)
+    for probe in plan.probes:
+        for host in probe.hosts:
+            check_allowed(host, target.allow, f"The probe {probe.name!r}")
     workloads = tuple(_outline(workload, plan) for workload in plan.workloads)
     for workload in workloads:
         if parse_environment(workload.capture.environment) == PRODUCTION:
@@ -287,8 +290,7 @@ def _check_files(plan: Plan) -> None:
         if workload.identities is not None and not workload.identities.is_file():
             raise InputError(f"There is no identities file {workload.identities}.", "It holds Stage's credentials.")
     for probe in plan.probes:
-        if isinstance(probe, LogProbePlan) and not probe.path.parent.is_dir():
-            raise InputError(f"The log {probe.path} cannot be: its folder is not there.")
+        probe.check()
     commands = [("The reset", plan.target.reset), *((f"The step {step.name!r}", step.run) for step in plan.steps)]
     for user, command in commands:
         if command is not None:

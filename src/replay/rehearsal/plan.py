@@ -23,17 +23,18 @@ from pathlib import Path
 from typing import Any
 
 from replay.errors import InputError, PlanError
+from replay.rehearsal.probes.kinds import read_probe
+from replay.rehearsal.probes.plan import ProbePlan
 from replay.rehearsal.queries import PoolPlan, Query, read_pool, read_query
 from replay.rehearsal.secrets import Scrubber, identity_words, passwords_in
+from replay.rehearsal.steps.plan import StepPlan, check_steps, read_step
 from replay.rehearsal.table import Command, Dsn, Surroundings, Table, suggest
 from replay.scenario.pools import check_parameters
 from replay.target import Target, parse_target
 
 ROLES = ("production", "pre-production")
-STEP_KINDS = ("migrate", "rollback", "revert", "deploy", "restart", "command")
 _TABLES = ("rehearsal", "target", "workloads", "pools", "steps", "probes", "criteria")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-_SESSION_NAME_BYTES = 63  # PostgreSQL cuts application_name there
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,51 +75,6 @@ class WorkloadPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class StepPlan:
-    """Something done to Stage: at ``at_s`` of the arm, or ``after_s`` past the end of the step before.
-
-    Either ``sql`` goes through ``dsn``, or ``run`` is started. ``ends_on_failure``: later steps are then not done.
-    """
-
-    name: str
-    kind: str
-    at_s: float | None
-    after_s: float | None
-    sql: Path | None
-    dsn: Dsn | None
-    run: Command | None
-    timeout_s: float
-    ends_on_failure: bool
-
-    @property
-    def session_name(self) -> str:
-        """The application_name of its database sessions, as PostgreSQL shows it."""
-        plain = "".join(letter if " " <= letter <= "~" else "?" for letter in f"replay step: {self.name}")
-        return plain[:_SESSION_NAME_BYTES]
-
-
-@dataclass(frozen=True, slots=True)
-class PostgresProbePlan:
-    """Locks, connections and replication of a database."""
-
-    name: str
-    dsn: Dsn
-    replicas: tuple[Dsn, ...]
-    interval_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class LogProbePlan:
-    """A log file that grows."""
-
-    name: str
-    path: Path
-
-
-ProbePlan = PostgresProbePlan | LogProbePlan
-
-
-@dataclass(frozen=True, slots=True)
 class Plan:
     """A whole plan. ``resolved`` is what may be written down; ``environment`` the variables that it used."""
 
@@ -145,9 +101,7 @@ class Plan:
     def dsns(self) -> tuple[tuple[str, Dsn], ...]:
         """Every database of the plan, with who uses it."""
         found = [(f"The step {step.name!r}", step.dsn) for step in self.steps if step.dsn]
-        for probe in self.probes:
-            if isinstance(probe, PostgresProbePlan):
-                found += [(f"The probe {probe.name!r}", dsn) for dsn in (probe.dsn, *probe.replicas)]
+        found += [(f"The probe {probe.name!r}", dsn) for probe in self.probes for dsn in probe.dsns]
         found += [(f"The pool {pool.name!r}", pool.query.dsn) for pool in self.pools if pool.query]
         found += [(f"The identities of {one.name!r}", one.credentials.dsn) for one in self.workloads if one.credentials]
         return tuple(found)
@@ -155,6 +109,7 @@ class Plan:
     def scrubber(self, words: Iterable[str] = ()) -> Scrubber:
         """What takes this plan's secrets out of a text, and the words that are given too."""
         passwords = [word for _, dsn in self.dsns for word in passwords_in(dsn.value)]
+        passwords += [word for probe in self.probes for word in probe.secrets]
         files = {workload.identities for workload in self.workloads if workload.identities}
         known = {word for file in files for word in identity_words(file)}
         return Scrubber(self.environment, passwords, known.union(words))
@@ -210,28 +165,28 @@ def _plan(values: dict[str, Any], around: Surroundings) -> Plan:
     if not isinstance(tables, list):
         raise around.error("steps must be a list of tables.", "Write [[steps]] with two brackets.")
     step_tables = [Table(f"[[steps]] number {number}", table, around) for number, table in enumerate(tables, 1)]
-    steps = tuple(_step(table) for table in step_tables)
+    steps = tuple(read_step(table) for table in step_tables)
     resolved["steps"] = [table.resolved for table in step_tables]
-    _check_steps(steps, workloads, around)
+    shortest_s = min((workload.duration_s for workload in workloads if workload.duration_s), default=None)
+    check_steps(steps, shortest_s, around)
 
     probes = []
     resolved["probes"] = {}
     for key, table in _named("probes", values, around):
         resolved["probes"][key] = table.resolved
-        probes.append(_probe(key, table))
+        probes.append(read_probe(key, table))
 
     criteria = values.get("criteria", {})
     if not isinstance(criteria, dict):
         raise around.error("[criteria] must be a table.")
     resolved["criteria"] = criteria
     dsns = [step.dsn for step in steps if step.dsn]
-    for probe in probes:
-        if isinstance(probe, PostgresProbePlan):
-            dsns += [probe.dsn, *probe.replicas]
+    dsns += [dsn for probe in probes for dsn in probe.dsns]
     queries = [*(pool.query for pool in pools), *(workload.credentials for workload in workloads)]
     dsns += [query.dsn for query in queries if query]
     # Only what the plan itself spells out is hidden; a name from the environment stays as ${NAME}.
-    hide = Scrubber({}, [word for dsn in dsns for word in passwords_in(dsn.written)])
+    written = [word for dsn in dsns for word in passwords_in(dsn.written)]
+    hide = Scrubber({}, [*written, *(word for probe in probes for word in probe.secrets)])
     return Plan(
         file=around.file,
         name=name,
@@ -297,71 +252,6 @@ def _workload(name: str, table: Table) -> WorkloadPlan:
         raise table.error("capture", "is missing", f"{table.name} needs a capture or a locustfile.")
     if plan.payloads is not None and plan.locustfile is not None:
         raise table.error("payloads", "is for a capture", "Give the locustfile's with `replay build --payloads`.")
-    return plan
-
-
-def _step(table: Table) -> StepPlan:
-    kind = table.required_text("kind", STEP_KINDS)
-    plan = StepPlan(
-        name=table.required_text("name"),
-        kind=kind,
-        at_s=table.duration_s("at", zero=True),
-        after_s=table.duration_s("after", zero=True),
-        sql=table.path("sql"),
-        dsn=table.dsn("dsn"),
-        run=table.command("run"),
-        timeout_s=table.duration_s("timeout", "10m") or 0.0,
-        ends_on_failure=table.text("on_failure", "continue", ("continue", "end")) == "end",
-    )
-    table.done()
-    if (plan.at_s is None) == (plan.after_s is None):
-        raise table.error("at", "and after: one of the two must be there")
-    if (plan.sql is None) == (plan.run is None):
-        raise table.error("sql", "and run: one of the two must be there")
-    if plan.sql is not None and plan.dsn is None:
-        raise table.error("sql", "needs a dsn to go through", 'Add dsn = "${STAGE_DSN}".')
-    if plan.run is not None and plan.dsn is not None:
-        raise table.error("dsn", "is for sql; a command gets its database from its own arguments or the environment")
-    return plan
-
-
-def _check_steps(steps: tuple[StepPlan, ...], workloads: list[WorkloadPlan], around: Surroundings) -> None:
-    names: dict[str, str] = {}
-    latest = 0.0
-    shortest = min((workload.duration_s for workload in workloads if workload.duration_s), default=None)
-    for step in steps:
-        if step.session_name in names:
-            raise around.error(
-                f"Two steps cannot be told apart: {names[step.session_name]!r} and {step.name!r}.",
-                "PostgreSQL shows the first 50 characters of a step's name; they must differ.",
-            )
-        names[step.session_name] = step.name
-        if step.at_s is None:
-            latest += step.after_s or 0.0
-            continue
-        if step.at_s < latest:
-            raise around.error(f"The step {step.name!r} comes before the one that stands above it.", "Sort the steps.")
-        latest = step.at_s
-        if shortest is not None and step.at_s >= shortest:
-            raise around.error(
-                f"The step {step.name!r} is at {step.at_s:g} s, when a workload of {shortest:g} s has ended.",
-                "Give the workloads a longer duration or the step an earlier moment.",
-            )
-
-
-def _probe(name: str, table: Table) -> ProbePlan:
-    plan: ProbePlan
-    if table.required_text("kind", ("postgres", "log")) == "log":
-        path = table.path("path")
-        if path is None:
-            raise table.error("path", "is missing", "It names the log file.")
-        plan = LogProbePlan(name, path)
-    else:
-        dsn = table.dsn("dsn")
-        if dsn is None:
-            raise table.error("dsn", "is missing", 'Add dsn = "${STAGE_DSN}".')
-        plan = PostgresProbePlan(name, dsn, table.dsns("replicas"), table.duration_s("interval", "200ms") or 0.0)
-    table.done()
     return plan
 
 

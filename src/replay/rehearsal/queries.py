@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from replay.rehearsal.sql import split_statements
+from replay.rehearsal.steps.sql import split_statements
 from replay.rehearsal.table import Dsn, Table
 from replay.workload.endpoints.names import snake
 

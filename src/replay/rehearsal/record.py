@@ -10,7 +10,7 @@ from replay import __version__
 from replay.evidence.files import write_json
 from replay.rehearsal.outline import Outline
 from replay.rehearsal.stage import Fingerprint
-from replay.rehearsal.steps import read_sql
+from replay.rehearsal.steps.runner import read_sql
 
 _LONGEST_SQL = 200_000
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from replay.evidence.files import Segments
+from replay.errors import InputError
 from replay.evidence.values import LogEvent
-from replay.rehearsal.clock import ArmClock
-from replay.rehearsal.plan import LogProbePlan
-from replay.rehearsal.probes import Readings, Sampler
+from replay.rehearsal.probes.plan import ProbePlan, Setting
+from replay.rehearsal.probes.readings import Readings, Sampler
+from replay.rehearsal.table import Table
 
 OTHER = "(lines of other templates)"
 NOT_READ = "(lines beyond what is read one by one)"
@@ -67,24 +67,40 @@ class _Second:
     events: dict[str, list[int | str]]  # template: count, example
 
 
+@dataclass(frozen=True, slots=True)
+class LogProbePlan(ProbePlan):
+    """A log file that grows."""
+
+    path: Path
+
+    def check(self) -> None:
+        """The file may come later, its folder not."""
+        if not self.path.parent.is_dir():
+            raise InputError(f"The log {self.path} cannot be: its folder is not there.")
+
+    def open(self, setting: Setting) -> "LogProbe":
+        """The probe of one arm."""
+        return LogProbe(self, setting)
+
+
+def read_log(name: str, table: Table) -> LogProbePlan:
+    """Read the table of such a probe: ``path``."""
+    path = table.path("path")
+    if path is None:
+        raise table.error("path", "is missing", "It names the log file.")
+    return LogProbePlan(name, path)
+
+
 class LogProbe:
     """The probe of one log file: from its end at the start, through rotation and truncation."""
 
-    def __init__(
-        self,
-        plan: LogProbePlan,
-        clock: ArmClock,
-        *,
-        readings: Segments,
-        log: Segments,
-        scrub: Callable[[str], str],
-    ) -> None:
+    def __init__(self, plan: LogProbePlan, setting: Setting) -> None:
         self._name = plan.name
         self._tail = _Tail(plan.path)
-        self._clock = clock
-        self._readings = Readings(plan.name, clock, readings)
-        self._log = log
-        self._scrub = scrub
+        self._clock = setting.clock
+        self._readings = Readings(plan.name, setting.clock, setting.readings(plan.name))
+        self._log = setting.log(plan.name)
+        self._scrub = setting.scrub
         self._templates: set[str] = set()
         self._known: dict[bytes, tuple[str, str]] = {}  # a line's template, and the line as an example
         self._second = _Second(0, 0, 0, {})

@@ -7,20 +7,20 @@ none of them can hold up the others.
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 
-from replay.evidence.files import Segments
-from replay.rehearsal.clock import ArmClock
-from replay.rehearsal.plan import PostgresProbePlan, StepPlan
-from replay.rehearsal.probes import Readings, Sampler
 from replay.rehearsal.probes.lag import LagHistory, lsn_number
 from replay.rehearsal.probes.locks import Session, waits
+from replay.rehearsal.probes.plan import ProbePlan, Setting
+from replay.rehearsal.probes.readings import Readings, Sampler
 from replay.rehearsal.secrets import Scrubber
+from replay.rehearsal.table import Dsn, Table
 
 _PROBE_NAME = "replay probe"
 _RETRY_S = 1.0
@@ -63,20 +63,38 @@ WHERE a.pid <> pg_backend_pid()
 """
 
 
+@dataclass(frozen=True, slots=True)
+class PostgresProbePlan(ProbePlan):
+    """Locks, connections and replication of a database."""
+
+    dsn: Dsn
+    replicas: tuple[Dsn, ...]
+    interval_s: float
+
+    @property
+    def dsns(self) -> tuple[Dsn, ...]:
+        """The primary, and its replicas."""
+        return (self.dsn, *self.replicas)
+
+    def open(self, setting: Setting) -> "PostgresProbe":
+        """The probe of one arm."""
+        return PostgresProbe(self, setting)
+
+
+def read_postgres(name: str, table: Table) -> PostgresProbePlan:
+    """Read the table of such a probe: ``dsn``, ``replicas``, ``interval``."""
+    dsn = table.dsn("dsn")
+    if dsn is None:
+        raise table.error("dsn", "is missing", 'Add dsn = "${STAGE_DSN}".')
+    return PostgresProbePlan(name, dsn, table.dsns("replicas"), table.duration_s("interval", "200ms") or 0.0)
+
+
 class PostgresProbe:
     """The probe of one database and its replicas."""
 
-    def __init__(
-        self,
-        plan: PostgresProbePlan,
-        steps: Sequence[StepPlan],
-        clock: ArmClock,
-        *,
-        segments: Callable[[str], Segments],
-        scrub: Scrubber,
-    ) -> None:
-        step_names = {step.session_name: step.name for step in steps}
-        primary = _Primary(plan, Readings(plan.name, clock, segments(plan.name)), step_names, scrub)
+    def __init__(self, plan: PostgresProbePlan, setting: Setting) -> None:
+        clock, segments, scrub = setting.clock, setting.readings, setting.scrub
+        primary = _Primary(plan, Readings(plan.name, clock, segments(plan.name)), setting.steps, scrub)
         self._samplers = [Sampler(f"probe {plan.name}", plan.interval_s, primary.sample, primary.end)]
         for number, replica_dsn in enumerate(plan.replicas, 1):
             readings = Readings(plan.name, clock, segments(f"{plan.name}-replica-{number}"))

@@ -134,7 +134,7 @@ def profile_of(read: ibis.Table, paths: Paths, engine: Engine) -> Profile:
             beside=found.beside.cast("int32"),
         )
     )
-    crowded = with_concurrency(found.select("t", "te", "endpoint", "variant", "key", "after"), first_us, last_us)
+    crowded = with_concurrency(found.select("t", "te", "endpoint", "variant", "key", "after"))
     names = [str(endpoint) for endpoint in paths.endpoints]
     by_client = engine.frame(found.group_by("client").aggregate(count=found.count()).order_by("client"))
     counts = np.zeros(len(senders.clients), dtype=np.int64)

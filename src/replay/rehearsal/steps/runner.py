@@ -15,8 +15,8 @@ from replay.errors import InputError
 from replay.evidence.values import Mark
 from replay.rehearsal.clock import ArmClock
 from replay.rehearsal.commands import OutputLog, RunningCommand
-from replay.rehearsal.plan import StepPlan
-from replay.rehearsal.sql import Statement, split_statements
+from replay.rehearsal.steps.plan import StepPlan
+from replay.rehearsal.steps.sql import Statement, split_statements
 
 _LONGEST_STATEMENT = 4_000  # of a mark; the whole file stands in rehearsal.json
 _CANCEL_GRACE_S = 5.0

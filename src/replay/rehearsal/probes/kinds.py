@@ -1,0 +1,35 @@
+"""The kinds of probes: those that come with replay, and those that other packages add.
+
+Another package adds one as an entry point of the group ``replay.probes``: its name is the kind, and it loads a function
+that takes the probe's name and its table of the plan, and returns a ``ProbePlan``.
+"""
+
+from collections.abc import Callable
+from importlib.metadata import entry_points
+
+from replay.rehearsal.probes.log import read_log
+from replay.rehearsal.probes.plan import ProbePlan
+from replay.rehearsal.probes.postgres import read_postgres
+from replay.rehearsal.table import Table
+
+ReadProbe = Callable[[str, Table], ProbePlan]
+GROUP = "replay.probes"
+_OURS: dict[str, ReadProbe] = {"postgres": read_postgres, "log": read_log}
+
+
+def read_probe(name: str, table: Table) -> ProbePlan:
+    """Read one probe. Raises PlanError with the table and the key for whatever is wrong with it."""
+    added = {point.name: point for point in entry_points(group=GROUP)}
+    kind = table.required_text("kind", tuple(dict.fromkeys([*_OURS, *added])))
+    plan = (_OURS[kind] if kind in _OURS else _loaded(kind, table))(name, table)
+    table.done()
+    return plan
+
+
+def _loaded(kind: str, table: Table) -> ReadProbe:
+    (point,) = entry_points(group=GROUP, name=kind)
+    try:
+        read: ReadProbe = point.load()
+    except Exception as error:
+        raise table.error("kind", f"is of another package, which does not load: {error}") from error
+    return read
