@@ -14,7 +14,7 @@ import pytest
 from engines import assert_alike, exchange, made_capture, profile_of, table_of
 
 from replay.capture.segments import SCHEMA, to_table, write_segment
-from replay.errors import InputError
+from replay.errors import InputError, ToolError
 from replay.workload.engine import Engine
 from replay.workload.profile.profile import read_profile
 
@@ -130,6 +130,25 @@ def test_spark_leaves_nothing_where_the_user_stands(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["3"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_too_little_memory_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("replay.workload.engine._MEMORY_BYTES", 32 * 2**20)
+    with Engine() as engine:
+        numbers = engine.given(pd.DataFrame({"number": range(8_000_000)}))
+        with pytest.raises(ToolError, match="too little memory") as raised:
+            engine.frame(numbers.aggregate(median=numbers.number.median()))
+    assert "--engine spark://" in (raised.value.hint or "")
+
+
+def test_a_larger_capture_may_have_more_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("replay.workload.engine._MEMORY_BYTES", 64 * 2**20)
+    monkeypatch.setattr("replay.workload.engine._MEMORY_OF_EXCHANGE_BYTES", 2**20)
+    write_segment([to_table([exchange(number, "GET /") for number in range(64)])], tmp_path / "a.parquet")
+    with Engine() as engine:
+        engine.read([tmp_path / "a.parquet"])
+        found = engine._backend.raw_sql("SELECT current_setting('memory_limit')").fetchone()[0]
+    assert found == "128.0 MiB"
 
 
 @EITHER

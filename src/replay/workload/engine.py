@@ -17,18 +17,23 @@ import ibis
 import pandas as pd
 import pyarrow as pa
 from ibis.expr import datatypes
+from pyarrow import parquet
 
 from replay.capture.segments import SCHEMA, Segment, write_segment
-from replay.errors import InputError
+from replay.errors import InputError, ToolError
 from replay.workload.scratch import Scratch
 
 Table = ibis.Table
 T = TypeVar("T")
 
 DUCKDB = "duckdb"
-_MEMORY = "1536MiB"  # what is larger goes to a temporary file
+# What is larger goes to a temporary file, but for the values of which medians are taken.
+_MEMORY_BYTES = 1536 * 2**20
+_MEMORY_OF_EXCHANGE_BYTES = 48
+_SHARE_OF_MEMORY = 0.75
 _INTERRUPT_EVERY_S = 0.05  # an interrupt between two queries is lost
 _DAMAGE_HINT = "`replay inspect` shows what can be saved of the capture."
+_MEMORY_HINT = "Compute it on Spark, with --engine spark://HOST:PORT, or on a machine with more."
 _SPARK_HINT = "Install it with `pip install '.[spark]'` in the clone of replay; it needs Java 17 or newer."
 
 
@@ -44,6 +49,7 @@ class Engine:
         self._own = Scratch()
         self._scratch = self._own.path
         self._tables = 0
+        self._memory_bytes = _MEMORY_BYTES
         self._cached: list[Any] = []  # which Spark forgets when nobody holds them
         here = name == DUCKDB
         try:
@@ -85,7 +91,9 @@ class Engine:
             return self.given(SCHEMA.empty_table())
         # By a pattern DuckDB would pass over one that is gone; Ibis gives Spark no list.
         where = links if self.name == DUCKDB else f"{folder}/*.parquet"
-        return self._run(lambda: self._backend.read_parquet(where))
+        found = self._run(lambda: self._backend.read_parquet(where))
+        self._make_room(sum(parquet.read_metadata(link).num_rows for link in links))
+        return found
 
     def spooled(self, tables: Iterable[pa.Table]) -> ibis.Table:
         """The exchanges of some tables of ``segments.SCHEMA``, written to disk first."""
@@ -136,6 +144,8 @@ class Engine:
         """What ``work`` gives. What DuckDB raises is told in our words: a file that cannot be read is bad input."""
         try:
             return self._aside(work) if self.name == DUCKDB else work()
+        except duckdb.OutOfMemoryException as error:
+            raise ToolError("This machine has too little memory for the capture.", _MEMORY_HINT) from error
         except (RuntimeError, duckdb.Error) as error:
             text = (str(error).splitlines() or [""])[0]
             link = re.search(rf"{re.escape(str(self._scratch))}/read_\d+/\d+\.parquet", text)
@@ -158,6 +168,15 @@ class Engine:
                     wait([doing], _INTERRUPT_EVERY_S)
                 raise
 
+    def _make_room(self, exchanges: int) -> None:
+        """Let DuckDB have the memory that so many exchanges need, as far as this machine has it."""
+        if self.name != DUCKDB:
+            return
+        there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        self._memory_bytes = max(self._memory_bytes, _MEMORY_BYTES + exchanges * _MEMORY_OF_EXCHANGE_BYTES)
+        limit = min(self._memory_bytes, round(there * _SHARE_OF_MEMORY))
+        self._backend.raw_sql(f"SET memory_limit = '{limit}B'")
+
     def _number(self) -> int:
         self._tables += 1
         return self._tables
@@ -175,7 +194,7 @@ def _builtin(name: str, takes: datatypes.DataType, gives: datatypes.DataType) ->
 def _duckdb(scratch: Path) -> Any:
     backend = ibis.duckdb.connect(
         scratch / "tables.duckdb",
-        memory_limit=_MEMORY,
+        memory_limit=f"{_MEMORY_BYTES}B",
         temp_directory=str(scratch / "spill"),
         threads=len(os.sched_getaffinity(0)),
         preserve_insertion_order=False,
