@@ -224,7 +224,7 @@ def setting(tmp_path: Path) -> Setting:
     made = Setting(tmp_path, {}, {"STAGE_DSN": "host=127.0.0.1 port=1 user=tester password=hush-hush-42"})
     reset = made.program("reset", 'echo reset >> was-reset; psql "$STAGE_DSN" -c "x" || true')
     made.values |= {
-        "rehearsal": {"name": "small"},
+        "rehearsal": {"name": "small", "order": "listed"},
         "target": {"url": "http://127.0.0.1:1", "allow": ["127.0.0.1"], "ready": "GET /health", "reset": reset},
         "workloads.production": {"capture": "production", "role": "production", "duration": "4s"},
         "workloads.qa": {"capture": "qa", "role": "pre-production", "duration": "4s"},

@@ -41,6 +41,44 @@ def test_without_a_reset_the_steps_come_last(setting) -> None:
     assert "no reset" in outline.warnings[0]
 
 
+def test_the_seed_shuffles_the_arms(setting) -> None:
+    orders = set()
+    for seed in range(12):
+        setting.values["rehearsal"] |= {"order": "shuffled", "seed": seed}
+        names = [arm.name for arm in check(setting).arms]
+        assert names == [arm.name for arm in check(setting).arms]
+        assert sorted(names) == ["production-control", "production-steps", "qa-control", "qa-steps"]
+        orders.add(tuple(names))
+    assert len(orders) > 5
+
+
+def test_without_a_reset_controls_come_first_in_any_order(setting) -> None:
+    del setting.values["target"]["reset"]
+    for seed in range(12):
+        setting.values["rehearsal"] |= {"order": "shuffled", "seed": seed, "quiet": True}
+        assert [arm.name.endswith("-steps") for arm in check(setting).arms] == [False] * 2 + [True] * 3
+
+
+def test_a_quiet_arm_does_its_steps_at_once(setting) -> None:
+    setting.values["rehearsal"]["quiet"] = True
+    setting.values["steps"] += [
+        {"name": "look", "kind": "command", "after": "2s", "run": "true"},
+        {"name": "roll back", "kind": "rollback", "at": "3.8s", "run": "true"},
+    ]
+    quiet = check(setting).arms[-1]
+    assert (quiet.name, quiet.workload_name, quiet.role, quiet.planned) == ("quiet-steps", "quiet", "quiet", 0)
+    assert [(step.plan.at_s, step.plan.after_s) for step in quiet.steps] == [(1.0, None), (None, 2.0), (3.3, None)]
+    setting.values["steps"] = []
+    outline = check(setting)
+    assert [arm.name for arm in outline.arms] == ["qa-control", "production-control"]
+    assert "There is no quiet arm: the plan has no steps." in outline.warnings
+
+
+def test_a_workload_is_not_named_quiet(setting) -> None:
+    setting.values["workloads.quiet"] = setting.values["workloads.qa"]
+    refusal(setting, PlanError, "cannot be named 'quiet'")
+
+
 def test_a_target_that_is_not_allowed(setting) -> None:
     setting.values["target"]["url"] = "http://stage.example.test:8000"
     refusal(setting, Refused, "Load would go to stage.example.test")

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,9 +18,11 @@ from rich.console import Console
 from replay.cli.display import Display
 from replay.errors import StageError
 from replay.evidence.run import read_run
+from replay.judge.verdict import judge_run
 from replay.rehearsal.conductor import conduct
 from replay.rehearsal.outline import check_plan
 from replay.rehearsal.plan import read_plan
+from replay.report.write import write_reports
 
 SECRET = b"hush-hush-42"
 
@@ -102,6 +105,38 @@ def test_four_arms_and_their_evidence(playable, api, server) -> None:
     lines = (playable.folder / "said").read_text().splitlines()
     assert any("[4/4] production-steps: playing" in line for line in lines)
     assert len(lines) < 60
+
+
+def test_a_quiet_arm_has_steps_and_readings_and_no_traffic(playable) -> None:
+    for name in ("workloads.qa", "workloads.production"):
+        playable.values[name]["duration"] = "2s"
+    playable.values["rehearsal"] |= {"order": "shuffled", "quiet": True}
+    conduct(outline(playable), playable.out)
+    quiet = read_run(playable.out).arms["quiet-steps"]
+    assert (quiet.info.state, quiet.info.role, quiet.info.steps) == ("complete", "quiet", True)
+    assert quiet.info.planned == len(quiet.observations) == 0
+    assert [mark.event for mark in quiet.marks if mark.step] == ["started"] * 2 + ["ended", "started"] + ["ended"] * 2
+    assert set(quiet.readings["metric"]) >= {"connections", "replica_lag_s"}
+    assert playable.was_reset == 5
+    verdict = judge_run(playable.out)
+    assert set(verdict.workload_verdicts) == {"production", "qa"}
+    assert [row["step"] for row in verdict.facts["steps"] if row["arm"] == "quiet-steps"] == ["migrate"]
+    page = write_reports(playable.out).read_text()
+    assert re.search(
+        r"In a maintenance window, without any traffic, the steps took [^;]*; all of them succeeded\.", page
+    )
+
+
+def test_a_step_that_fails_without_traffic_is_a_no(playable) -> None:
+    (playable.folder / "up.sql").write_text("SELECT 1 / 0;\n")
+    for name in ("workloads.qa", "workloads.production"):
+        playable.values[name]["duration"] = "2s"
+    playable.values["rehearsal"]["quiet"] = True
+    conduct(outline(playable), playable.out)
+    verdict = judge_run(playable.out)
+    quiet = next(finding for finding in verdict.findings if finding.arm == "quiet-steps")
+    assert (quiet.metric, quiet.severity, quiet.only_in_production) == ("step_failed", "blocking", None)
+    assert "failed without any traffic at 'SELECT 1 / 0'" in quiet.explanation
 
 
 @pytest.mark.slow

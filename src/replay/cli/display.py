@@ -13,8 +13,9 @@ from rich.text import Text
 
 from replay.cli.text import plain
 from replay.evidence.values import ArmInfo, Mark
+from replay.rehearsal.arms import ArmOutline
 from replay.rehearsal.observer import Observer
-from replay.rehearsal.outline import ArmOutline, Outline
+from replay.rehearsal.outline import Outline
 
 _LINE_EVERY_S = 10.0
 
@@ -70,7 +71,7 @@ class Display(Observer):
             self._doing, self._at_s = "", 0.0
         if not self._console.is_terminal:
             self._say(
-                f"{self._place()}: playing {arm.workload.planned:,} requests in {minutes(arm.duration_s)}"
+                f"{self._place()}: playing {arm.planned:,} requests in {minutes(arm.duration_s)}"
                 f"{', with the steps' if arm.steps else ''}"
             )
 
@@ -97,7 +98,7 @@ class Display(Observer):
             self._line_at = now
             self._say(
                 f"{self._place()}: {at_s:.0f} of {arm.duration_s:.0f} s, "
-                f"{observed:,} of {arm.workload.planned:,} requests, {minutes(self._left_s())} left in all"
+                f"{observed:,} of {arm.planned:,} requests, {minutes(self._left_s())} left in all"
             )
 
     def ended(self, arm: ArmOutline, info: ArmInfo) -> None:
@@ -124,7 +125,7 @@ class Display(Observer):
             arm, at_s, step, statement = self._arm, self._at_s, self._step, self._statement
             if self._outline is None or arm is None:
                 return Text("preparing scenarios")
-            role = f"{arm.workload.plan.role}, {'with the steps' if arm.steps else 'control'}"
+            role = f"{arm.role}, {'with the steps' if arm.steps else 'control'}"
             head = Text.assemble(
                 (f"arm {self._number} of {len(self._outline.arms)}  {arm.name}", "bold"), f"  ({role})"
             )
@@ -135,7 +136,7 @@ class Display(Observer):
             row.add_row(
                 ProgressBar(total=arm.duration_s, completed=min(max(at_s, 0.0), arm.duration_s), width=32),
                 Text(f"{max(0.0, at_s):.0f} of {arm.duration_s:.0f} s"),
-                Text(f"{self._observed:,} of {arm.workload.planned:,} requests"),
+                Text(f"{self._observed:,} of {arm.planned:,} requests"),
                 Text(left),
             )
             lines: list[RenderableType] = [head, row]

@@ -122,8 +122,7 @@ def _show_outline(outline: Outline, as_json: bool) -> None:
     for number, arm in enumerate(outline.arms, 1):
         steps = "with the steps" if arm.steps else "control"
         click.echo(
-            f"  {number}. {arm.name:24} {arm.workload.plan.role}, {steps}: "
-            f"{arm.workload.planned:,} requests in {minutes(arm.duration_s)}"
+            f"  {number}. {arm.name:24} {arm.role}, {steps}: {arm.planned:,} requests in {minutes(arm.duration_s)}"
         )
     _show_pools(outline)
     click.echo("\nSteps:" if outline.steps else "\nSteps: none")
@@ -162,10 +161,10 @@ def _outline_json(outline: Outline) -> dict[str, Any]:
         "arms": [
             {
                 "arm": arm.name,
-                "workload": arm.workload.plan.name,
-                "role": arm.workload.plan.role,
-                "steps": arm.steps,
-                "planned": arm.workload.planned,
+                "workload": arm.workload_name,
+                "role": arm.role,
+                "steps": bool(arm.steps),
+                "planned": arm.planned,
                 "duration_s": arm.duration_s,
             }
             for arm in outline.arms

@@ -6,6 +6,8 @@ from typing import Any
 
 from replay.shapes import EMPTY, is_empty
 
+QUIET = "quiet"  # the workload and the role of an arm without traffic
+
 
 class Outcome(StrEnum):
     """The class of one response by itself."""
@@ -152,7 +154,7 @@ class Sample:
 class ArmInfo:
     """One pass over Stage, as ``arms/ARM/arm.json`` has it.
 
-    ``role`` is the workload's (production, pre-production); ``steps`` whether the steps ran. ``planned`` counts the
+    ``role`` is the workload's (production, pre-production, or quiet where there is no traffic); ``steps`` whether the steps ran. ``planned`` counts the
     schedule's requests. ``started_at`` is the common start, UTC in ISO 8601. ``state`` is running, complete, failed or
     interrupted, with its ``reason``.
     """
@@ -170,6 +172,7 @@ class ArmInfo:
 
 __all__ = [
     "EMPTY",
+    "QUIET",
     "ArmInfo",
     "Attempt",
     "LogEvent",

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from replay.evidence.run import ArmEvidence
+from replay.evidence.values import QUIET
 from replay.judge.case import Case
 from replay.judge.explain import said
 from replay.judge.findings import BLOCKING, NOTE, Finding, seconds, short
@@ -28,6 +29,7 @@ def _step_failed(case: Case, span: Span) -> Finding:
     rollback = span.kind in _ROLLBACKS
     what = "The rollback" if rollback else "The step"
     at = f" at {short(statement.statement, 90)!r}" if statement and statement.statement else ""
+    under = "without any traffic" if case.role == QUIET else f"under the {case.workload} workload"
     return Finding(
         workload=case.workload,
         arm=case.steps.info.arm,
@@ -35,7 +37,7 @@ def _step_failed(case: Case, span: Span) -> Finding:
         unit="count",
         observed=1.0,
         control=0.0,
-        explanation=f"{what} {span.step!r} failed under the {case.workload} workload{at}: {short(error, 300)}",
+        explanation=f"{what} {span.step!r} failed {under}{at}: {short(error, 300)}",
         severity=BLOCKING,
         probe="steps",
         metric="rollback_failed" if rollback else "step_failed",

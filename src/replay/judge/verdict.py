@@ -48,6 +48,7 @@ from typing import Any
 
 from replay.evidence.files import write_json
 from replay.evidence.run import ArmEvidence, Evidence, read_run
+from replay.evidence.values import QUIET
 from replay.judge.case import Case, as_far_as_played, empty_like
 from replay.judge.compared import with_only_in_production
 from replay.judge.criteria import Criteria, parse_criteria
@@ -128,7 +129,8 @@ def judge(evidence: Evidence) -> Verdict:
         found = [dataclasses.replace(finding, role=case.role) for finding in _findings(case, effects[workload])]
         findings += [_weighed(finding, voided[workload]) for finding in found]
     untrusted = {workload for workload, voids in voided.items() if REQUESTS in voids}
-    findings = _in_order(with_only_in_production(findings, cases, untrusted))
+    findings = with_only_in_production(findings, cases, untrusted)
+    findings = _in_order([*findings, *_quiet_findings(evidence, criteria)])
     checks += change_checks(cases, findings)
     alone = {
         workload: _decide(
@@ -152,7 +154,8 @@ def judge(evidence: Evidence) -> Verdict:
 def _workloads(evidence: Evidence) -> list[tuple[str, ArmEvidence | None, ArmEvidence | None]]:
     """(workload, control, steps) of every workload, production first."""
     arms = sorted(
-        evidence.arms.values(), key=lambda arm: (arm.info.role != "production", arm.info.workload, arm.info.arm)
+        (arm for arm in evidence.arms.values() if arm.info.role != QUIET),
+        key=lambda arm: (arm.info.role != "production", arm.info.workload, arm.info.arm),
     )
     names = list(dict.fromkeys(arm.info.workload for arm in arms))
     return [
@@ -180,6 +183,16 @@ def _findings(case: Case, effects: list[Effect]) -> list[Finding]:
     for slow in slowdowns(case, effects):
         found += slowdown_findings(case, slow)
     return found
+
+
+def _quiet_findings(evidence: Evidence, criteria: Criteria) -> list[Finding]:
+    """What failed without any traffic. Nothing else is asked of such an arm."""
+    return [
+        dataclasses.replace(finding, role=QUIET)
+        for arm in evidence.arms.values()
+        if arm.info.role == QUIET
+        for finding in step_findings(Case(QUIET, QUIET, empty_like(arm), arm, criteria))
+    ]
 
 
 def _weighed(finding: Finding, voids: set[str]) -> Finding:

@@ -41,7 +41,7 @@ def conduct(outline: Outline, out: Path, observer: Observer | None = None) -> No
                     arm,
                     number,
                     run=out,
-                    locustfile=locustfiles[arm.workload.plan.name],
+                    locustfile=locustfiles.get(arm.workload_name),
                     record=record,
                     observer=observer,
                 ).play()

@@ -1,7 +1,8 @@
 """What the conductor tells while it plays. This one listens to nothing; the command line shows it."""
 
 from replay.evidence.values import ArmInfo, Mark
-from replay.rehearsal.outline import ArmOutline, Outline
+from replay.rehearsal.arms import ArmOutline
+from replay.rehearsal.outline import Outline
 
 
 class Observer:

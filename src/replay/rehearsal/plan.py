@@ -2,7 +2,7 @@
 
 ::
 
-    [rehearsal]            name, seed, settle, drain
+    [rehearsal]            name, seed, settle, drain, order, quiet
     [target]               url, allow, ready, ready_timeout, reset, reset_timeout
     [workloads.NAME]       capture | locustfile, role, speed, scale, duration, identities, payloads, pacing, timeout
     [pools.NAME]           csv, column | sql + dsn, parameters
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from replay.errors import InputError, PlanError
+from replay.evidence.values import QUIET
 from replay.rehearsal.probes.kinds import read_probe
 from replay.rehearsal.probes.plan import ProbePlan
 from replay.rehearsal.queries import PoolPlan, Query, read_pool, read_query
@@ -83,6 +84,8 @@ class Plan:
     seed: int
     settle_s: float
     drain_s: float
+    shuffled: bool
+    quiet: bool
     target: TargetPlan
     workloads: tuple[WorkloadPlan, ...]
     pools: tuple[PoolPlan, ...]
@@ -137,6 +140,8 @@ def _plan(values: dict[str, Any], around: Surroundings) -> Plan:
     seed = general.whole("seed", 0)
     settle_s = general.duration_s("settle", "0s", zero=True) or 0.0
     drain_s = general.duration_s("drain", "60s") or 0.0
+    shuffled = general.text("order", "shuffled", ("shuffled", "listed")) == "shuffled"
+    quiet = general.flag("quiet", default=False)
     general.done()
 
     target_table = Table("[target]", values.get("target", {}), around)
@@ -148,6 +153,8 @@ def _plan(values: dict[str, Any], around: Surroundings) -> Plan:
     for key, table in _named("workloads", values, around):
         resolved["workloads"][key] = table.resolved
         workloads.append(_workload(key, table))
+        if key == QUIET:
+            raise around.error(f"A workload cannot be named {QUIET!r}: that is the arm without traffic.")
     if not workloads:
         raise around.error("No workload to play.", 'Add [workloads.production] with capture = "captures/NAME".')
 
@@ -193,6 +200,8 @@ def _plan(values: dict[str, Any], around: Surroundings) -> Plan:
         seed=seed,
         settle_s=settle_s,
         drain_s=drain_s,
+        shuffled=shuffled,
+        quiet=quiet,
         target=target,
         workloads=tuple(sorted(workloads, key=lambda workload: workload.role == "production")),
         pools=tuple(pools),

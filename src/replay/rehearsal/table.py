@@ -121,6 +121,13 @@ class Table:
             raise self.error(key, f"is {value!r}, and must be a whole number")
         return value
 
+    def flag(self, key: str, *, default: bool) -> bool:
+        """True or false."""
+        value = self._get(key, default)
+        if not isinstance(value, bool):
+            raise self.error(key, f"is {value!r}, and must be true or false")
+        return value
+
     def duration_s(self, key: str, default: str | None = None, *, zero: bool = False) -> float | None:
         """A duration in seconds, such as ``"20s"``, ``"10m"``, ``"1.5h"`` or ``"1m30s"``."""
         value = self._get(key, default)

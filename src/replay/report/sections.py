@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from replay.evidence.run import ArmEvidence
 from replay.evidence.values import Sample
-from replay.report import frames, locks
+from replay.report import formats, frames, locks
 from replay.report.frames import StepSpan
 from replay.report.story import Story, rows
 
@@ -82,8 +82,8 @@ class ArmQuality:
 
 
 def statements(story: Story) -> list[StatementRow]:
-    """Every statement of the steps, side by side for production and pre-production."""
-    arms = [story.arm(name) for name in (story.main, story.before) if name is not None]
+    """Every statement of the steps, side by side for production, pre-production and without traffic."""
+    arms = [story.arm(name) for name in (story.main, story.before, story.quiet) if name is not None]
     made: dict[tuple[str, str, int], StatementRow] = {}
     for column, arm in enumerate(arms):
         for place, span in _numbered(arm):
@@ -94,6 +94,19 @@ def statements(story: Story) -> list[StatementRow]:
             waited = locks.statement_wait(arm, span.name, span.started_s, span.ended_s) if arm else None
             row.runs[column] = StatementRun(span, waited)
     return list(made.values())
+
+
+def quiet_sentence(story: Story) -> str | None:
+    """How long the steps take in a maintenance window, and whether they succeed there; None where it was not tried."""
+    spans = story.step_spans(story.quiet)
+    if not spans:
+        return None
+    took_s = sum(span.duration_s or 0.0 for span in spans)
+    failed = [f"“{span.name}”" for span in spans if span.failed]
+    outcome = f"{' and '.join(failed)} failed there too" if failed else "all of them succeeded"
+    if any(span.ended_s is None for span in spans):
+        outcome += ", as far as they came to their end"
+    return f"In a maintenance window, without any traffic, the steps took {formats.seconds(took_s)}; {outcome}."
 
 
 def _numbered(arm: ArmEvidence | None) -> list[tuple[int, StepSpan]]:

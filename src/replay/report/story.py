@@ -11,6 +11,7 @@ from typing import Any
 
 from replay.errors import InputError
 from replay.evidence.run import ArmEvidence, Evidence, read_run
+from replay.evidence.values import QUIET
 from replay.report import frames
 from replay.report.frames import AS_EXPECTED, OUTCOMES, StepSpan
 
@@ -156,6 +157,11 @@ class Story:
         return next(
             (name for name, role in self.workloads.items() if role == PRE_PRODUCTION and name != self.main), None
         )
+
+    @property
+    def quiet(self) -> str | None:
+        """What stands for a workload where the steps were tried without traffic."""
+        return QUIET if QUIET in self.workloads and self.main != QUIET else None
 
     @property
     def arms(self) -> list[ArmEvidence]:

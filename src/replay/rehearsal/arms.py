@@ -1,0 +1,75 @@
+"""The arms that a plan comes to, in the order in which they are played."""
+
+import dataclasses
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from replay.evidence.values import QUIET
+from replay.rehearsal.plan import Plan
+from replay.rehearsal.steps.runner import Step
+from replay.rehearsal.workloads import WorkloadOutline
+
+_QUIET_BEFORE_S = 1.0  # so that the probes have seen Stage at rest
+
+
+@dataclass(frozen=True, slots=True)
+class ArmOutline:
+    """One arm to play: a workload, or none (quiet), with the ``steps`` or without any (a control)."""
+
+    name: str
+    workload: WorkloadOutline | None
+    steps: tuple[Step, ...]
+
+    @property
+    def workload_name(self) -> str:
+        """Its workload's name."""
+        return QUIET if self.workload is None else self.workload.plan.name
+
+    @property
+    def role(self) -> str:
+        """Its workload's role."""
+        return QUIET if self.workload is None else self.workload.plan.role
+
+    @property
+    def planned(self) -> int:
+        """How many requests it has."""
+        return 0 if self.workload is None else self.workload.planned
+
+    @property
+    def duration_s(self) -> float:
+        """How long its schedule is: without traffic, until the last step that has a moment of its own."""
+        if self.workload is not None:
+            return self.workload.duration_s
+        return max((step.plan.at_s for step in self.steps if step.plan.at_s is not None), default=0.0)
+
+
+def arms_of(plan: Plan, workloads: Sequence[WorkloadOutline], steps: tuple[Step, ...]) -> tuple[ArmOutline, ...]:
+    """The arms of a plan in their order.
+
+    As the plan's seed shuffles them, unless it wants them as listed: pre-production first, each control before its
+    steps, the quiet arm last. Where nothing puts Stage back, the steps come last: controls would otherwise meet them.
+    """
+    arms = []
+    for workload in workloads:
+        control, with_steps = workload.plan.arms
+        arms.append(ArmOutline(control, workload, ()))
+        if steps:
+            arms.append(ArmOutline(with_steps, workload, steps))
+    if plan.quiet and steps:
+        arms.append(ArmOutline(f"{QUIET}-steps", None, _at_once(steps)))
+    if plan.shuffled:
+        random.Random(plan.seed).shuffle(arms)  # noqa: S311 - an order, not a secret
+    return tuple(arms if plan.target.reset else sorted(arms, key=lambda arm: bool(arm.steps)))
+
+
+def _at_once(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """The steps as they follow each other, the first without waiting for its moment."""
+    first_s = min((step.plan.at_s for step in steps if step.plan.at_s is not None), default=0.0)
+    sooner_s = max(0.0, first_s - _QUIET_BEFORE_S)
+    return tuple(
+        step
+        if step.plan.at_s is None
+        else dataclasses.replace(step, plan=dataclasses.replace(step.plan, at_s=step.plan.at_s - sooner_s))
+        for step in steps
+    )
