@@ -1,6 +1,7 @@
 """The documentation says what the code does: every command, option, key, limit and field, and nothing that is not."""
 
 import dataclasses
+import json
 import os
 import re
 import subprocess
@@ -188,7 +189,7 @@ def _one(table: str, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _toml(value: object) -> str:
-    return f'"{value}"' if isinstance(value, str) else str(value)
+    return json.dumps(value)
 
 
 def test_every_criterion() -> None:

@@ -35,14 +35,16 @@ class Rehearsed:
         return _EXIT_CODES[self.verdict]
 
 
-def outline_of(plan_file: Path, out: Path, environment: Mapping[str, str] | None = None) -> Outline:
+def outline_of(
+    plan_file: Path, out: Path, environment: Mapping[str, str] | None = None, *, resume: bool = False
+) -> Outline:
     """Read and check a plan, its criteria included. Raises InputError and its children; touches nothing."""
     plan = read_plan(plan_file, environment)
     parse_criteria(plan.criteria)
-    return check_plan(plan, out)
+    return check_plan(plan, out, resume=resume)
 
 
-def rehearse(outline: Outline, out: Path, console: Console) -> Rehearsed:
+def rehearse(outline: Outline, out: Path, console: Console, *, resume: bool = False) -> Rehearsed:
     """Play a checked plan into the folder ``out``, judge what was seen, and write the reports.
 
     Progress goes to ``console``. Raises StageError, ToolError or Interrupted as ``conduct`` does; there is then no
@@ -51,7 +53,7 @@ def rehearse(outline: Outline, out: Path, console: Console) -> Rehearsed:
     # The conductor leaves evidence on disk; the judge reads nothing else, and the report nothing but both.
     display = Display(console)
     with display.shown():
-        conduct(outline, out, display)
+        conduct(outline, out, display, resume=resume)
     # Both are heavy to load, and not wanted while the load runs.
     from replay.judge.verdict import judge_run  # noqa: PLC0415
     from replay.report.write import write_reports  # noqa: PLC0415
@@ -70,9 +72,10 @@ def rehearse(outline: Outline, out: Path, console: Console) -> Rehearsed:
     type=click.Path(path_type=Path),
     help="The run's folder, which must not hold anything yet; a dry run does without.",
 )
+@click.option("--resume", is_flag=True, help="Go on with an interrupted rehearsal in --out: play the arms it lacks.")
 @click.option("--dry-run", is_flag=True, help="Check everything and show what would be done; send nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output and nothing else.")
-def command(plan: Path, out: Path | None, dry_run: bool, as_json: bool) -> int:
+def command(*, plan: Path, out: Path | None, resume: bool, dry_run: bool, as_json: bool) -> int:
     """Rehearse PLAN on Stage: every workload with its steps and without, then the verdict and the report.
 
     Leaves with 0 for GO, 1 for NO_GO, 3 for INCONCLUSIVE; 2 where the plan cannot be done, 4 where Stage or replay
@@ -82,16 +85,17 @@ def command(plan: Path, out: Path | None, dry_run: bool, as_json: bool) -> int:
     Examples:
       replay rehearse plan.toml --out runs/first --dry-run
       replay rehearse plan.toml --out runs/first
+      replay rehearse plan.toml --out runs/first --resume
       replay rehearse plan.toml --out runs/first --json | jq -r .verdict
     """
     if out is None and not dry_run:
         raise click.UsageError("Say where the run goes: --out runs/NAME")
     folder = out or Path("runs") / plan.stem
-    outline = outline_of(plan, folder)
+    outline = outline_of(plan, folder, resume=resume)
     if dry_run:
         _show_outline(outline, as_json)
         return ExitCode.GO
-    done = rehearse(outline, folder, Console(stderr=True))
+    done = rehearse(outline, folder, Console(stderr=True), resume=resume)
     if as_json:
         document = {**done.document, "run": str(done.run), "report": str(done.report)}
         print_json(document, sort_keys=True)
@@ -128,11 +132,7 @@ def _show_outline(outline: Outline, as_json: bool) -> None:
     click.echo("\nSteps:" if outline.steps else "\nSteps: none")
     for step in outline.steps:
         when = f"at {step.plan.at_s:g} s" if step.plan.at_s is not None else f"{step.plan.after_s:g} s after that"
-        what = (
-            f"{len(step.statements)} statements"
-            if step.plan.sql
-            else f"runs {step.plan.run and plain(scrub(step.plan.run.written))}"
-        )
+        what = plain(scrub(step.work.told))
         click.echo(f"  {when:18} {step.plan.kind} “{step.plan.name}”: {what}, at most {minutes(step.plan.timeout_s)}")
     probes = ", ".join(probe.name for probe in plan.probes) or "none"
     click.echo(f"\nProbes: {probes}")
@@ -175,9 +175,11 @@ def _outline_json(outline: Outline) -> dict[str, Any]:
                 "kind": step.plan.kind,
                 "at_s": step.plan.at_s,
                 "after_s": step.plan.after_s,
+                "does": scrub(step.work.told),
                 "statements": [scrub.query(statement.text) for statement in step.statements],
                 "run": scrub(step.plan.run.written) if step.plan.run else None,
                 "timeout_s": step.plan.timeout_s,
+                "on_failure": step.plan.on_failure,
             }
             for step in outline.steps
         ],

@@ -10,6 +10,7 @@
 """
 
 import dataclasses
+import fcntl
 import json
 import os
 from collections.abc import Iterable
@@ -85,11 +86,30 @@ class ArmFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._held: int | None = None
 
     def create(self) -> None:
         """Make the folder and those within it."""
         for name in ("observations", "retries", "readings", "log"):
             (self.path / name).mkdir(parents=True, exist_ok=True)
+
+    def hold(self) -> None:
+        """Say that this process writes here, until it ends, however it does."""
+        self._held = os.open(self.path, os.O_RDONLY)
+        fcntl.flock(self._held, fcntl.LOCK_SH)
+
+    def is_held(self) -> bool:
+        """Whether another process writes here."""
+        if not self.path.is_dir():
+            return False
+        handle = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        finally:
+            os.close(handle)
+        return False
 
     def write_info(self, info: ArmInfo) -> None:
         """Write ``arm.json`` whole."""

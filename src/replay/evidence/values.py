@@ -154,9 +154,9 @@ class Sample:
 class ArmInfo:
     """One pass over Stage, as ``arms/ARM/arm.json`` has it.
 
-    ``role`` is the workload's (production, pre-production, or quiet where there is no traffic); ``steps`` whether the steps ran. ``planned`` counts the
-    schedule's requests. ``started_at`` is the common start, UTC in ISO 8601. ``state`` is running, complete, failed or
-    interrupted, with its ``reason``.
+    ``role`` is the workload's (production, pre-production, or quiet where there is no traffic); ``steps`` whether the
+    steps ran. ``planned`` counts the schedule's requests. ``started_at`` is the common start, UTC in ISO 8601.
+    ``state`` is running, complete, failed or interrupted, with its ``reason``.
     """
 
     arm: str

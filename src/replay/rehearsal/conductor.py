@@ -2,40 +2,55 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from types import FrameType
 
-from replay.errors import ExitCode, Interrupted, ReplayError
+from replay.errors import ExitCode, InputError, Interrupted, ReplayError
 from replay.evidence.files import write_json
 from replay.rehearsal.arm import ArmPlayer
 from replay.rehearsal.observer import Observer
 from replay.rehearsal.outline import Outline
 from replay.rehearsal.record import Record
-from replay.scenario.locustfile import build_scenario
+from replay.rehearsal.resume import alone_in, clear, read_earlier
+from replay.scenario.locustfile import build_scenario, read_scenario
 
 
-def conduct(outline: Outline, out: Path, observer: Observer | None = None) -> None:
-    """Play all arms into the folder ``out``.
+def conduct(outline: Outline, out: Path, observer: Observer | None = None, *, resume: bool = False) -> None:
+    """Play all arms into the folder ``out``; with ``resume`` those that an interrupted rehearsal there has not whole.
 
-    Raises StageError where Stage does not answer or cannot be put back, ToolError where the load or this program broke,
-    Interrupted after Ctrl-C or SIGTERM. Whatever happened, what was seen until then is kept, nothing that was started
-    runs on, and ``rehearsal.json`` says how it ended.
+    Raises InputError where there is nothing to go on with, or somebody else plays there; StageError where Stage does
+    not answer or cannot be put back, ToolError where the load or this program broke, Interrupted after Ctrl-C or
+    SIGTERM. Whatever happened, what was seen until then is kept, nothing that was started runs on, and
+    ``rehearsal.json`` says how it ended.
     """
     observer = observer or Observer()
-    scrub = outline.plan.scrubber()
     out.mkdir(parents=True, exist_ok=True)
-    record = Record(out, outline)
-    record.begin()
+    with alone_in(out):
+        record = Record(out, outline)
+        earlier = read_earlier(out, outline, record.values) if resume else None
+        if earlier is None:
+            record.begin()
+        else:
+            record.go_on(earlier)
+        _conduct(outline, out, observer, record, () if earlier is None else earlier.whole)
+
+
+def _conduct(outline: Outline, out: Path, observer: Observer, record: Record, whole: Collection[str]) -> None:
+    scrub = outline.plan.scrubber()
     try:
         with _interruptions():
             with contextlib.suppress(Exception):
                 observer.begins(outline)
             locustfiles = _prepare(outline, out)
             for number, arm in enumerate(outline.arms, 1):
+                if arm.name in whole:
+                    continue
+                clear(out / "arms" / arm.name)
                 ArmPlayer(
                     outline,
                     arm,
@@ -47,7 +62,9 @@ def conduct(outline: Outline, out: Path, observer: Observer | None = None) -> No
                 ).play()
     except KeyboardInterrupt:
         record.end("interrupted", "interrupted before its end")
-        raise Interrupted("The rehearsal was interrupted.", f"What was seen until then is in {out}.") from None
+        raise Interrupted(
+            "The rehearsal was interrupted.", f"What was seen until then is in {out}; --resume plays what is missing."
+        ) from None
     except ReplayError as error:
         record.end("failed", scrub(error.message))
         raise
@@ -69,8 +86,23 @@ def _prepare(outline: Outline, out: Path) -> dict[str, Path]:
         elif workload.plan.capture is not None:
             (out / "scenarios").mkdir(exist_ok=True)
             file = out.absolute() / "scenarios" / f"{name}.py"
-            locustfiles[name] = build_scenario(workload.plan.capture, file, payloads=workload.plan.payloads).path
+            locustfiles[name] = file
+            if not _is_whole(file):
+                build_scenario(workload.plan.capture, file, payloads=workload.plan.payloads)
     return locustfiles
+
+
+def _is_whole(locustfile: Path) -> bool:
+    """Whether a scenario is there from before."""
+    if locustfile.exists():
+        try:
+            read_scenario(locustfile)
+        except InputError:
+            shutil.rmtree(locustfile.with_suffix(".data"), ignore_errors=True)
+            locustfile.unlink()
+        else:
+            return True
+    return False
 
 
 @contextlib.contextmanager

@@ -13,7 +13,8 @@ from psycopg.pq import Conninfo
 from replay.errors import InputError, PlanError, Refused
 from replay.rehearsal.arms import ArmOutline, arms_of
 from replay.rehearsal.plan import Plan
-from replay.rehearsal.steps.runner import Step, prepare_steps
+from replay.rehearsal.steps.prepare import prepare_steps
+from replay.rehearsal.steps.runner import Step
 from replay.rehearsal.table import Command, Dsn
 from replay.rehearsal.workloads import WorkloadOutline, outline_workload
 from replay.scenario.identities import read_identities, tell_lack
@@ -54,11 +55,11 @@ class Outline:
         return int(requests * _BYTES_OF_A_REQUEST + sum(arm.duration_s for arm in self.arms) * _BYTES_OF_A_SECOND)
 
 
-def check_plan(plan: Plan, out: Path) -> Outline:
+def check_plan(plan: Plan, out: Path, *, resume: bool = False) -> Outline:
     """Check all that can be checked without touching Stage.
 
     Raises Refused where load, a step or a probe would go where it must not, PlanError or InputError where something the
-    plan names is not there, and where ``out`` is not free.
+    plan names is not there, and where ``out`` is not free (but for a rehearsal to go on with, with ``resume``).
     """
     target = plan.target
     if not target.allow:
@@ -76,11 +77,17 @@ def check_plan(plan: Plan, out: Path) -> Outline:
         if parse_environment(workload.capture.environment) == PRODUCTION:
             check_not_production(target.target, workload.capture.hosts)
     _check_files(plan)
-    steps = prepare_steps(plan.steps)
+    steps = prepare_steps(
+        plan.steps,
+        folder=plan.folder,
+        target=target,
+        environment=plan.command_environment,
+        database=plan.dsns[0][1] if plan.dsns else None,
+    )
     _check_moments(plan, workloads)
     arms = arms_of(plan, workloads, steps)
     outline = Outline(plan, workloads, arms, steps, tuple(_warnings(plan, workloads)))
-    _check_out(out, outline.estimate_bytes)
+    _check_out(out, outline.estimate_bytes, resume=resume)
     return outline
 
 
@@ -119,13 +126,13 @@ def _check_files(plan: Plan) -> None:
     commands = [("The reset", plan.target.reset), *((f"The step {step.name!r}", step.run) for step in plan.steps)]
     for user, command in commands:
         if command is not None:
-            _check_program(user, command, plan.folder)
+            _check_program(user, command, plan)
 
 
-def _check_program(user: str, command: Command, folder: Path) -> None:
-    program = command.words[0]
+def _check_program(user: str, command: Command, plan: Plan) -> None:
+    program, folder = command.words[0], plan.folder
     if "/" not in program:
-        if shutil.which(program) is None:
+        if shutil.which(program, path=plan.command_environment.get("PATH")) is None:
             raise InputError(f"{user} runs {program!r}, which is not on the PATH.")
     elif not os.access(folder / program, os.X_OK) or not (folder / program).is_file():
         raise InputError(
@@ -144,9 +151,12 @@ def _check_moments(plan: Plan, workloads: Iterable[WorkloadOutline]) -> None:
                 )
 
 
-def _check_out(out: Path, needed: int) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} is there already.", "Give another folder to --out; a run is never written over.")
+def _check_out(out: Path, needed: int, *, resume: bool) -> None:
+    if not resume and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(
+            f"{out} is there already.",
+            "Give another folder to --out, as a run is never written over; --resume goes on with one.",
+        )
     parent = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
     if not os.access(parent, os.W_OK):
         raise InputError(f"{out} cannot be written.")

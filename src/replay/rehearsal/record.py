@@ -9,8 +9,9 @@ from typing import Any
 from replay import __version__
 from replay.evidence.files import write_json
 from replay.rehearsal.outline import Outline
+from replay.rehearsal.resume import Earlier
 from replay.rehearsal.stage import Fingerprint
-from replay.rehearsal.steps.runner import read_sql
+from replay.rehearsal.steps.sql_session import SqlWork
 
 _LONGEST_SQL = 200_000
 
@@ -21,7 +22,14 @@ class Record:
     def __init__(self, folder: Path, outline: Outline) -> None:
         plan = outline.plan
         self._file = folder / "rehearsal.json"
-        self._stage: dict[str, Any] = {"database version": "", "fingerprints": {}, "rows": {}, "differences": {}}
+        self._stage: dict[str, Any] = {
+            "database version": "",
+            "fingerprints": {},
+            "schemas": {},
+            "rows": {},
+            "differences": {},
+        }
+        self._order = outline.arms
         self._first: Fingerprint | None = None
         self._pools: dict[tuple[str, str], tuple[str, str]] = {}  # the first arm with a pool, and what it got
         self._values: dict[str, Any] = {
@@ -47,8 +55,35 @@ class Record:
             "endpoint_roles": _roles(outline),
         }
 
+    @property
+    def values(self) -> dict[str, Any]:
+        """What the file says."""
+        return self._values
+
     def begin(self) -> None:
         """Write it for the first time."""
+        self._write()
+
+    def go_on(self, earlier: Earlier) -> None:
+        """Take over what an earlier rehearsal noted of the arms that are whole, and say that it was interrupted."""
+        stage = earlier.values.get("stage")
+        for key in ("fingerprints", "rows", "schemas", "differences", "pools"):
+            had = stage.get(key) if isinstance(stage, dict) else None
+            if isinstance(had, dict) and (own := {arm: had[arm] for arm in earlier.whole if arm in had}):
+                self._stage[key] = own
+        self._values["started_at"] = str(earlier.values.get("started_at") or self._values["started_at"])
+        before = ", ".join(earlier.whole) or "any arm was whole"
+        self._values["warnings"].append(f"The rehearsal was interrupted after {before}, and went on at {_now()}.")
+        for arm in self._order:
+            if arm.name in self._stage["schemas"]:
+                rows = self._stage["rows"].get(arm.name, {})
+                version = str(stage.get("database version", "")) if isinstance(stage, dict) else ""
+                self._first = Fingerprint(version, self._stage["schemas"][arm.name], rows)
+                self._stage["database version"] = version
+                break
+        for arm in self._order:
+            for pool, digest in self._stage.get("pools", {}).get(arm.name, {}).items():
+                self._pools.setdefault((arm.workload_name, pool), (arm.name, digest))
         self._write()
 
     def fingerprint(self, arm: str, found: Fingerprint) -> None:
@@ -56,6 +91,7 @@ class Record:
         first = self._first = self._first or found
         self._stage["database version"] = found.version
         self._stage["fingerprints"][arm] = found.digest
+        self._stage["schemas"][arm] = found.schema
         self._stage["rows"][arm] = found.rows
         differences = found.differences(first)
         if differences:
@@ -93,18 +129,20 @@ def _migrations(outline: Outline) -> list[dict[str, Any]]:
     found = []
     written = {table["name"]: table for table in outline.plan.resolved["steps"] if isinstance(table.get("name"), str)}
     for step in outline.steps:
-        if step.plan.sql is None:
+        if not isinstance(step.work, SqlWork):
             continue
-        sql = read_sql(step.plan.sql)
-        shown = outline.plan.scrubber()(sql[:_LONGEST_SQL])
-        found.append(
-            {
-                "step": step.plan.name,
-                "file": str(written.get(step.plan.name, {}).get("sql", step.plan.sql.name)),
-                "digest": _digest(sql),
-                "sql": shown if len(sql) <= _LONGEST_SQL else f"{shown}\n-- cut: {len(sql)} characters",
-            }
-        )
+        (name, _), *_ = files = step.work.script.files
+        own = str(written.get(step.plan.name, {}).get("sql", name))
+        for called, sql in [(own, files[0][1]), *files[1:]]:
+            shown = outline.plan.scrubber()(sql[:_LONGEST_SQL])
+            found.append(
+                {
+                    "step": step.plan.name,
+                    "file": called,
+                    "digest": _digest(sql),
+                    "sql": shown if len(sql) <= _LONGEST_SQL else f"{shown}\n-- cut: {len(sql)} characters",
+                }
+            )
     return found
 
 

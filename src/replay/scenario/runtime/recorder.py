@@ -60,6 +60,7 @@ class Recorder:
         self._closed = False
         if folder:
             folder.create()
+            folder.hold()
             self._segments = folder.observations(worker)
             self._retry_segments = folder.retries(worker)
             # The first table costs some tenths of a second, which no request should pay for.

@@ -215,8 +215,9 @@ def _endpoints(events: ibis.Table, engine: Engine, names: list[str], timing: Tim
             count=events.count(),
             clients=events.client.nunique(),
             empty=events.empty.sum(),
-            **{f"duration_p{round(100 * q)}_s": took_s.quantile(q) for q in _QUANTILES},
-            **{f"size_p{round(100 * q)}_bytes": events.size_bytes.quantile(q) for q in _QUANTILES},
+            # An engine holds all values to find a quantile of them: once for all of those asked for at once.
+            durations=took_s.quantile(_QUANTILES),
+            sizes=events.size_bytes.quantile(_QUANTILES),
             size_most_bytes=events.size_bytes.max(),
         )
     )
@@ -226,6 +227,10 @@ def _endpoints(events: ibis.Table, engine: Engine, names: list[str], timing: Tim
         for endpoint, own in statuses.sort_values("status").groupby("endpoint")
     }
     rows["statuses"] = rows["endpoint"].map(by_endpoint)
+    for place, q in enumerate(_QUANTILES):
+        rows[f"duration_p{round(100 * q)}_s"] = rows["durations"].str[place].astype(float)
+        rows[f"size_p{round(100 * q)}_bytes"] = rows["sizes"].str[place].astype(float)
+    rows = rows.drop(columns=["durations", "sizes"])
     if not timing.has_durations:
         rows[[f"duration_p{round(100 * q)}_s" for q in _QUANTILES]] = np.nan
     return _ranked(_named(rows, names, "endpoint"))
@@ -279,9 +284,8 @@ def _sittings(found: ibis.Table, engine: Engine, gap: Gap) -> Sittings:
 
 
 def _quantiles(table: ibis.Table, value: ibis.Value, engine: Engine) -> dict[float, float]:
-    row = engine.frame(table.aggregate(**{f"q{number}": value.quantile(q) for number, q in enumerate(_QUANTILES)}))
-    found = {q: row[f"q{number}"].iloc[0] for number, q in enumerate(_QUANTILES)}
-    return {q: float(value) for q, value in found.items() if not pd.isna(value)}
+    found = engine.frame(table.aggregate(found=value.quantile(_QUANTILES)))["found"].iloc[0]
+    return {} if found is None else {q: float(one) for q, one in zip(_QUANTILES, found, strict=True)}
 
 
 def _named(rows: pd.DataFrame, names: list[str], *columns: str) -> pd.DataFrame:
