@@ -25,6 +25,8 @@ bench: $(VENV)/.dev ## measure speed and memory beside peers (about 20 minutes; 
 	$(BIN)/python bench/model.py
 	$(BIN)/python bench/round_trip.py
 	$(BIN)/python bench/model_quality.py
+	$(BIN)/python bench/log_flood.py
+	$(BIN)/python bench/probe_cost.py
 
 lint: $(VENV)/.dev ## check style and types
 	$(BIN)/ruff check

@@ -106,7 +106,7 @@ def test_every_exit_code() -> None:
 
 # The plan
 
-PLAN_TABLES = {"rehearsal", "target", "workloads", "pools", "steps", "probes", "criteria"}
+PLAN_TABLES = {"rehearsal", "target", "workloads", "pools", "steps", "probes", "abort", "criteria"}
 # The least that each table needs, so that one can be read without the others.
 LEAST = {
     "rehearsal": '[rehearsal]\nname = "x"\n',
@@ -121,7 +121,12 @@ TABLES = {
     "## `[pools.NAME]`": '[pools.x]\ncsv = "x"\n',
     "## `[[steps]]`": '[[steps]]\nname = "x"\nkind = "migrate"\nat = "1s"\nrun = "true"\n',
     '### `kind = "postgres"`': '[probes.x]\nkind = "postgres"\ndsn = "host=stage.test"\n',
+    '### `kind = "mysql"`': '[probes.x]\nkind = "mysql"\ndsn = "mysql://u@stage.test/x"\n',
+    '### `kind = "sqlite"`': '[probes.x]\nkind = "sqlite"\npath = "x"\n',
     '### `kind = "log"`': '[probes.x]\nkind = "log"\npath = "x"\n',
+    '### `kind = "process"`': '[probes.x]\nkind = "process"\n',
+    '### `kind = "prometheus"`': '[probes.x]\nkind = "prometheus"\nurl = "http://stage.test/m"\nseries = ["up"]\n',
+    "## `[abort]`": "[abort]\n",
 }
 
 

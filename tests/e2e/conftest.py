@@ -69,7 +69,7 @@ def plan(tmp_path: Path, replay: Commands, stage: Stage) -> Plan:
     write_identities(made.folder / "clients.csv")
     replay.environment |= stage.environment
     made.values |= {
-        "rehearsal": {"name": "small"},
+        "rehearsal": {"name": "small", "order": "listed"},
         "target": {
             "url": "${STAGE_URL}",
             "allow": ["127.0.0.1"],

@@ -222,6 +222,8 @@ class Plan:
     def write(self) -> Path:
         lines = [f"[{name}]\n{_lines(table)}" for name, table in self.values.items()]
         lines += [f"[[steps]]\n{_lines(step)}" for step in self.steps]
+        # Commands see only what the plan gives them; what they leave behind is known by these.
+        lines.append(f"[rehearsal.environment]\n{_lines({name: f'${{{name}}}' for name in (SESSION, COMMAND)})}")
         self.file.write_text("\n".join(lines))
         return self.file
 

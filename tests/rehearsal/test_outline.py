@@ -171,7 +171,7 @@ def test_the_identities_that_are_lacking(setting) -> None:
 
 
 def test_sql_that_only_psql_reads(setting) -> None:
-    (setting.folder / "up.sql").write_text("\\timing on\nSELECT 1;\n")
+    (setting.folder / "up.sql").write_text("\\! date\nSELECT 1;\n")
     refusal(setting, InputError, "line 1: a command of psql")
 
 

@@ -100,7 +100,7 @@ def test_an_unknown_table_is_named(setting) -> None:
         ("workloads.production", {"speed": 0}, "must be a number above 0"),
         ("workloads.production", {"scale": "2"}, "must be a number above 0"),
         ("workloads.production", {"pacing": "strict"}, "cannot be strict here"),
-        ("probes.database", {"kind": "mysql"}, "must be one of postgres, log"),
+        ("probes.database", {"kind": "oracle"}, "must be one of postgres, log"),
         ("probes.errors", {"path": None}, "path.* is missing"),
     ],
 )

@@ -1,76 +1,18 @@
 """The probe beside a real lock queue and a real standby."""
 
-import contextlib
-import json
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
-import pandas as pd
 import psycopg
 import pytest
 
-from replay.evidence.files import ArmFolder
-from replay.evidence.run import read_run
-from replay.rehearsal.clock import ArmClock
+from replay.errors import PlanError
 from replay.rehearsal.probes.lag import LagHistory, lsn_number
 from replay.rehearsal.probes.locks import Session, endpoint_of, waits
-from replay.rehearsal.probes.plan import Setting
-from replay.rehearsal.probes.postgres import PostgresProbePlan
-from replay.rehearsal.secrets import Scrubber
-from replay.rehearsal.steps.plan import StepPlan
-from replay.rehearsal.table import Dsn
+from replay.rehearsal.probes.postgres import PostgresProbePlan, read_postgres
+from replay.rehearsal.table import Surroundings, Table
 
-STEP = StepPlan("add scopes", "migrate", 0.0, None, Path("x.sql"), Dsn("", ""), None, 60.0, ends_on_failure=False)
-
-
-class Probed:
-    def __init__(self, folder: Path, server, replicas=None) -> None:
-        self.arm = ArmFolder(folder / "arms" / "production-steps")
-        self.arm.create()
-        plan = PostgresProbePlan(
-            "database",
-            Dsn(server.primary, ""),
-            tuple(Dsn(dsn, "") for dsn in ([server.replica] if replicas is None else replicas)),
-            0.1,
-        )
-        self.probe = plan.open(
-            Setting(
-                ArmClock.started_now(),
-                readings=self.arm.readings,
-                log=self.arm.log,
-                scrub=Scrubber({}, ["hush-42"]),
-                steps={STEP.session_name: STEP.name},
-            )
-        )
-
-    @contextlib.contextmanager
-    def running(self) -> Iterator[None]:
-        self.probe.start()
-        try:
-            yield
-        finally:
-            self.probe.stop()
-
-    def readings(self, metric: str | None = None) -> pd.DataFrame:
-        files = sorted((self.arm.path / "readings").glob("*.parquet"))
-        frame = pd.concat([pd.read_parquet(file) for file in files], ignore_index=True)
-        frame["detail"] = frame["detail"].map(json.loads)
-        return frame if metric is None else frame[frame["metric"] == metric]
-
-
-def wait_for(condition, seconds: float = 15.0) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "it did not happen"
-        time.sleep(0.02)
-
-
-def waiting(server) -> int:
-    with server.connect() as connection:
-        row = connection.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'").fetchone()
-    return row[0]
+from .probing import STEP_SESSION, Probed, wait_for, waiting
 
 
 @pytest.mark.usefixtures("table")
@@ -84,7 +26,7 @@ def test_a_lock_queue_is_named_from_end_to_end(tmp_path, server) -> None:
                 with server.connect(application) as connection:
                     connection.execute(sql)
 
-            alter = threading.Thread(target=send, args=(STEP.session_name, "ALTER TABLE token ADD COLUMN b int"))
+            alter = threading.Thread(target=send, args=(STEP_SESSION, "ALTER TABLE token ADD COLUMN b int"))
             alter.start()
             wait_for(lambda: waiting(server) == 1)
             behind = "SELECT scope FROM token WHERE id = 1 /*db_driver='psycopg',route='POST /oauth/token'*/ -- hush-42"
@@ -97,7 +39,7 @@ def test_a_lock_queue_is_named_from_end_to_end(tmp_path, server) -> None:
     waits_read = probed.readings("lock_wait_s")
     by_application = {
         name: waits_read[waits_read["detail"].map(lambda detail, name=name: detail["waiting"]["application"] == name)]
-        for name in (STEP.session_name, "the api")
+        for name in (STEP_SESSION, "the api")
     }
     stuck = by_application["the api"].iloc[-1]
     assert stuck["value"] > 0.5
@@ -119,7 +61,7 @@ def test_a_lock_queue_is_named_from_end_to_end(tmp_path, server) -> None:
         "idle in transaction",
     )
     assert export_link["running_s"] > 0.5
-    step_waits = by_application[STEP.session_name].iloc[-1]["detail"]
+    step_waits = by_application[STEP_SESSION].iloc[-1]["detail"]
     assert (step_waits["waiting"]["lock_mode"], step_waits["waiting"]["step"]) == ("AccessExclusiveLock", "add scopes")
     assert [link["application"] for link in step_waits["blocked_by"]] == ["the export"]
     assert probed.readings("waiting_backends")["value"].max() == 2
@@ -235,10 +177,14 @@ def test_readings_are_read_back(tmp_path, server) -> None:
     probed = Probed(tmp_path, server)
     with probed.running():
         time.sleep(0.4)
-    (tmp_path / "rehearsal.json").write_text("{}")
-    (probed.arm.path / "arm.json").write_text(
-        '{"arm": "a", "workload": "w", "role": "production", "steps": true, '
-        '"started_at": "2026-11-22T10:00:00+00:00", "duration_s": 1, '
-        '"planned": 0, "state": "complete", "reason": ""}'
-    )
-    assert set(read_run(tmp_path).arms["a"].readings["probe"]) == {"database"}
+    assert set(probed.evidence().readings["probe"]) == {"database"}
+
+
+def test_the_shortest_interval_is_a_tenth_of_a_second(tmp_path) -> None:
+    def read(interval: str) -> PostgresProbePlan:
+        values = {"dsn": "host=127.0.0.1", "interval": interval}
+        return read_postgres("database", Table("[probes.database]", values, Surroundings(tmp_path / "plan.toml")))
+
+    assert read("100ms").interval_s == pytest.approx(0.1)
+    with pytest.raises(PlanError, match="is 99ms, and must be 100ms or longer"):
+        read("99ms")

@@ -1,75 +1,20 @@
 """Steps against a real PostgreSQL and real programs: what is marked, what fails, what is ended."""
 
 import time
-from pathlib import Path
 
 import pytest
 
 from replay.errors import InputError
-from replay.evidence.values import Mark
-from replay.rehearsal.clock import ArmClock
-from replay.rehearsal.secrets import Scrubber
-from replay.rehearsal.steps.plan import StepPlan
-from replay.rehearsal.steps.runner import StepRunner, prepare_steps
+from replay.rehearsal.steps.actions import Run, SqlFile
 from replay.rehearsal.table import Command, Dsn
 
-
-class Stage:
-    """Steps done beside a test."""
-
-    def __init__(self, folder: Path, dsn: str, scrub: Scrubber) -> None:
-        self.folder, self.dsn, self.scrub = folder, dsn, scrub
-        self.marks: list[Mark] = []
-        self.plans: list[StepPlan] = []
-
-    def step(self, sql: str | None = None, run: str | None = None, **changes) -> None:
-        number = len(self.plans) + 1
-        file = None
-        if sql is not None:
-            file = self.folder / f"{number}.sql"
-            file.write_text(sql)
-        values = {
-            "name": f"step {number}",
-            "kind": "migrate",
-            "at_s": 0.0,
-            "after_s": None,
-            "sql": file,
-            "dsn": Dsn(self.dsn, "${STAGE_DSN}") if sql is not None else None,
-            "run": Command(("sh", "-c", run), run) if run is not None else None,
-            "timeout_s": 30.0,
-            "ends_on_failure": False,
-        }
-        self.plans.append(StepPlan(**{**values, **changes}))
-
-    def runner(self) -> StepRunner:
-        return StepRunner(
-            prepare_steps(self.plans),
-            ArmClock.started_now(),
-            mark=self.marks.append,
-            scrub=self.scrub,
-            folder=self.folder,
-            logs=self.folder / "steps",
-        )
-
-    def play(self) -> list[Mark]:
-        runner = self.runner()
-        runner.start()
-        assert runner.join(40)
-        assert runner.broke is None
-        return self.marks
-
-    def log(self, number: int) -> str:
-        return (self.folder / "steps" / f"{number:02d}.log").read_text()
+from .stepping import Stage, events, wait_for
 
 
 @pytest.fixture
 def stage(tmp_path, server, table) -> Stage:
     assert table
-    return Stage(tmp_path, server.primary, Scrubber({"STAGE_DSN": server.primary}, ["hush-hush-42"]))
-
-
-def events(marks: list[Mark]) -> list[tuple[str, int, str]]:
-    return [(mark.step, mark.index, mark.event) for mark in marks]
+    return Stage(tmp_path, server.primary)
 
 
 def test_every_statement_is_marked(stage, server) -> None:
@@ -129,7 +74,7 @@ def test_a_transaction_left_open_is_a_failure(stage) -> None:
 
 
 def test_a_step_that_must_not_fail_ends_the_others(stage) -> None:
-    stage.step("SELECT 1/0", ends_on_failure=True)
+    stage.step("SELECT 1/0", on_failure="end")
     stage.step("SELECT 1")
     assert events(stage.play())[-1] == ("step 2", 0, "not done")
     assert stage.marks[-1].error == "'step 1' failed before it"
@@ -142,6 +87,16 @@ def test_a_statement_is_cancelled_at_the_limit(stage) -> None:
     assert time.monotonic() - began < 20
     assert [(mark.index, mark.event) for mark in marks[3:]] == [(2, "started"), (2, "failed"), (0, "failed")]
     assert marks[-1].error.endswith("cancelled at the step's limit of 0.5 s")
+
+
+def test_what_a_migration_says_is_kept_within_bounds(stage) -> None:
+    told = "DO $$ BEGIN FOR n IN 1..300000 LOOP RAISE NOTICE 'row % was brought to its new form', n; END LOOP; END $$"
+    stage.step(f"{told}; SELECT 1")
+    assert stage.play()[-1].event == "ended"
+    said = stage.said()
+    assert said[1] == "NOTICE: row 1 was brought to its new form"
+    assert "NOTICE: row 300000 was brought to its new form" in said
+    assert (stage.folder / "steps" / "01.log").stat().st_size < 8_000_000
 
 
 def test_steps_are_stopped_from_outside(stage) -> None:
@@ -169,7 +124,9 @@ def test_nothing_begins_when_the_load_is_over(stage) -> None:
 
 
 def test_a_database_that_does_not_answer(stage) -> None:
-    stage.step("SELECT 1", dsn=Dsn("host=127.0.0.1 port=1 user=x password=hush-hush-42", "x"))
+    (stage.folder / "x.sql").write_text("SELECT 1")
+    dsn = Dsn("host=127.0.0.1 port=1 user=x password=hush-hush-42", "x")
+    stage.step(action=SqlFile(stage.folder / "x.sql", dsn))
     (started, failed) = stage.play()
     assert (started.event, failed.event) == ("started", "failed")
     assert failed.error.startswith("no connection: ")
@@ -206,11 +163,7 @@ def test_a_command_that_leaves_a_server_behind_is_not_waited_for(stage) -> None:
 
 
 def test_a_program_that_is_not_there(stage) -> None:
-    stage.step(run="x")
-    stage.plans[0] = StepPlan(
-        **{name: getattr(stage.plans[0], name) for name in StepPlan.__slots__ if name != "run"},
-        run=Command(("no-such-program",), "no-such-program"),
-    )
+    stage.step(action=Run(Command(("no-such-program",), "no-such-program")))
     assert "no-such-program: No such file" in stage.play()[-1].error
 
 
@@ -219,7 +172,7 @@ def test_an_sql_file_is_read_before_anything_runs(stage) -> None:
     with pytest.raises(InputError, match="holds no statement"):
         stage.runner()
     stage.plans.clear()
-    stage.step("SELECT 1;\n\\dt")
+    stage.step("SELECT 1;\n\\gexec")
     with pytest.raises(InputError, match=r"1\.sql, line 2: a command of psql"):
         stage.runner()
 
@@ -238,10 +191,3 @@ def test_sessions_carry_the_name_of_their_step(stage, server) -> None:
         wait_for(seen)
     finally:
         runner.stop()
-
-
-def wait_for(condition, seconds: float = 15.0) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "it did not happen"
-        time.sleep(0.02)

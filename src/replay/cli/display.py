@@ -16,8 +16,11 @@ from replay.evidence.values import ArmInfo, Mark
 from replay.rehearsal.arms import ArmOutline
 from replay.rehearsal.observer import Observer
 from replay.rehearsal.outline import Outline
+from replay.rehearsal.watch import Sight
 
 _LINE_EVERY_S = 10.0
+_MOST_FAILING = 8
+_LAG_WORTH_A_LINE_S = 0.5
 
 
 class Display(Observer):
@@ -31,7 +34,7 @@ class Display(Observer):
         self._arm: ArmOutline | None = None
         self._doing = ""
         self._at_s: float | None = None
-        self._observed = 0
+        self._sight = Sight(0.0)
         self._step: Mark | None = None
         self._statement: Mark | None = None
         self._line_at = 0.0
@@ -59,8 +62,9 @@ class Display(Observer):
         """See Observer."""
         with self._lock:
             if self._arm is not arm:
-                self._arm, self._number = arm, self._number + 1
-            self._doing, self._at_s, self._observed = what, None, 0
+                self._arm = arm
+                self._number = 1 + self._outline.arms.index(arm) if self._outline else 0
+            self._doing, self._at_s, self._sight = what, None, Sight(0.0)
             self._step = self._statement = None
         if not self._console.is_terminal:
             self._say(f"{self._place()}: {what}")
@@ -89,22 +93,24 @@ class Display(Observer):
             error = f": {mark.error}" if mark.error else ""
             self._say(f"  {mark.at_s:6.1f} s  {mark.kind} “{mark.step}” {mark.event}{error}")
 
-    def progress(self, arm: ArmOutline, at_s: float, observed: int) -> None:
+    def progress(self, arm: ArmOutline, at_s: float, sight: Sight) -> None:
         """See Observer."""
         with self._lock:
-            self._at_s, self._observed = at_s, observed
+            self._at_s, self._sight = at_s, sight
         now = time.monotonic()
         if not self._console.is_terminal and now - self._line_at >= _LINE_EVERY_S:
             self._line_at = now
             self._say(
                 f"{self._place()}: {at_s:.0f} of {arm.duration_s:.0f} s, "
-                f"{observed:,} of {arm.planned:,} requests, {minutes(self._left_s())} left in all"
+                f"{sight.observed:,} of {arm.planned:,} requests, {minutes(self._left_s())} left in all"
             )
+            for line in _trouble(at_s, sight):
+                self._say(f"  {line}")
 
     def ended(self, arm: ArmOutline, info: ArmInfo) -> None:
         """See Observer."""
         reason = f": {info.reason}" if info.reason else ""
-        self._say(f"{arm.name}: {info.state}{reason} ({self._observed:,} of {info.planned:,} requests)")
+        self._say(f"{arm.name}: {info.state}{reason} ({self._sight.observed:,} of {info.planned:,} requests)")
 
     def _say(self, line: str) -> None:
         self._console.print(Text(plain(line)), highlight=False)
@@ -122,7 +128,8 @@ class Display(Observer):
 
     def _render(self) -> RenderableType:
         with self._lock:
-            arm, at_s, step, statement = self._arm, self._at_s, self._step, self._statement
+            arm, at_s, sight = self._arm, self._at_s, self._sight
+            step, statement = self._step, self._statement
             if self._outline is None or arm is None:
                 return Text("preparing scenarios")
             role = f"{arm.role}, {'with the steps' if arm.steps else 'control'}"
@@ -136,7 +143,7 @@ class Display(Observer):
             row.add_row(
                 ProgressBar(total=arm.duration_s, completed=min(max(at_s, 0.0), arm.duration_s), width=32),
                 Text(f"{max(0.0, at_s):.0f} of {arm.duration_s:.0f} s"),
-                Text(f"{self._observed:,} of {arm.planned:,} requests"),
+                Text(f"{sight.observed:,} of {arm.planned:,} requests"),
                 Text(left),
             )
             lines: list[RenderableType] = [head, row]
@@ -148,7 +155,31 @@ class Display(Observer):
                 lines.append(Text(f"  {running}", overflow="ellipsis", no_wrap=True))
             elif at_s > arm.duration_s:
                 lines.append(Text("  waiting for the last answers"))
+            if arm.planned:
+                green = sum(since_s is None for _, since_s in sight.endpoints)
+                lines.append(
+                    Text(
+                        f"  {sight.asked_per_s:.0f} requests/s asked for, {sight.answered_per_s:.0f} answered; "
+                        f"{green} of {len(sight.endpoints)} endpoints well"
+                    )
+                )
+            lines += [Text(f"  {line}", "red", overflow="ellipsis", no_wrap=True) for line in _trouble(at_s, sight)]
             return Group(*lines)
+
+
+def _trouble(at_s: float, sight: Sight) -> list[str]:
+    """What is not as it should be: failing endpoints, who waits for a lock, a replica behind."""
+    failing = [f"{endpoint} fails for {max(0.0, at_s - since_s):.0f} s" for endpoint, since_s in sight.red]
+    lines = failing[:_MOST_FAILING]
+    if len(failing) > _MOST_FAILING:
+        lines.append(f"and {len(failing) - _MOST_FAILING} endpoints more")
+    if sight.lock is not None:
+        behind = f" behind “{sight.lock.behind}”" if sight.lock.behind else ""
+        sessions = "1 session waits" if sight.lock.queued == 1 else f"{sight.lock.queued} sessions wait"
+        lines.append(f"{sessions} for a lock{behind}, up to {sight.lock.waited_s:.1f} s")
+    if sight.lag_s is not None and sight.lag_s >= _LAG_WORTH_A_LINE_S:
+        lines.append(f"a replica is {sight.lag_s:.1f} s behind")
+    return lines
 
 
 def minutes(seconds: float) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from replay.shapes import EMPTY, is_empty
 
+WAIT = "wait"  # the kind of a step that does nothing to Stage
 QUIET = "quiet"  # the workload and the role of an arm without traffic
 
 
@@ -156,7 +157,7 @@ class ArmInfo:
 
     ``role`` is the workload's (production, pre-production, or quiet where there is no traffic); ``steps`` whether the
     steps ran. ``planned`` counts the schedule's requests. ``started_at`` is the common start, UTC in ISO 8601.
-    ``state`` is running, complete, failed or interrupted, with its ``reason``.
+    ``state`` is running, complete, aborted (by a rule of the plan), failed or interrupted, with its ``reason``.
     """
 
     arm: str
@@ -173,6 +174,7 @@ class ArmInfo:
 __all__ = [
     "EMPTY",
     "QUIET",
+    "WAIT",
     "ArmInfo",
     "Attempt",
     "LogEvent",

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from replay.evidence.run import ArmEvidence
-from replay.evidence.values import Outcome
+from replay.evidence.values import WAIT, Outcome
 from replay.judge.criteria import Criteria
 from replay.judge.differences import pair
 from replay.judge.locks import Queue, lock_queues
@@ -46,8 +46,13 @@ class Case:
 
     @cached_property
     def spans(self) -> tuple[Span, ...]:
-        """The steps of the steps arm."""
-        return step_spans(self.steps.marks)
+        """The steps of the steps arm that do something to Stage: phases are told by them."""
+        return tuple(span for span in step_spans(self.steps.marks) if span.kind != WAIT)
+
+    @cached_property
+    def waits(self) -> tuple[Span, ...]:
+        """Its steps that only wait."""
+        return tuple(span for span in step_spans(self.steps.marks) if span.kind == WAIT)
 
     @cached_property
     def end_s(self) -> float:
@@ -74,7 +79,7 @@ class Case:
     @cached_property
     def queues(self) -> tuple[Queue, ...]:
         """Lock queues behind the steps, the longest wait first."""
-        return lock_queues(self.steps.readings)
+        return lock_queues(self.steps.readings, self.spans)
 
     @cached_property
     def lock_windows(self) -> list[tuple[float, float]]:

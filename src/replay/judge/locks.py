@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,8 @@ import pandas as pd
 
 from replay.judge.findings import short
 from replay.judge.noise import merge
+from replay.judge.phases import Span
+from replay.judge.taken import taking
 
 # Waits too short to make a request fail; and how long a backlog takes to drain at most, once the lock is gone.
 _SHORTEST_S = 0.25
@@ -18,7 +21,11 @@ _DRAIN_S = 2.0
 
 @dataclass(slots=True)
 class Queue:
-    """The application's sessions that waited behind one statement of a step, and what held that statement up."""
+    """The application's sessions that waited behind one statement of a step, and what held that statement up.
+
+    ``statement`` is the one that waited itself, or that took the lock, where that is known; ``running`` are those that
+    ran while the application waited. ``deadlock`` says that the step waited for one that waited for it.
+    """
 
     step: str
     statement: str
@@ -31,6 +38,8 @@ class Queue:
     queries: Counter[str] = field(default_factory=Counter)
     queued_at: Counter[float] = field(default_factory=Counter)
     holders: Counter[tuple[str, str]] = field(default_factory=Counter)
+    running: Counter[str] = field(default_factory=Counter)
+    deadlock: bool = False
     probe: str = ""
 
     @property
@@ -49,12 +58,17 @@ class Queue:
     def root(self) -> str:
         """The cause in words, as part of a sentence."""
         holder, query = self.held_up_by
-        held_up = f", which waited for {holder or query}" if holder or query else ""
+        waited = "was in a deadlock with" if self.deadlock else "waited for"
+        held_up = f", which {waited} {holder or query}" if holder or query else ""
         return f"lock queue behind {short(self.statement, 90)!r} of step {self.step!r}{held_up}"
 
 
-def lock_queues(readings: pd.DataFrame) -> tuple[Queue, ...]:
-    """The queues behind steps in one arm, the longest wait first. ``readings`` has the columns of Reading."""
+def lock_queues(readings: pd.DataFrame, spans: Iterable[Span] = ()) -> tuple[Queue, ...]:
+    """The queues behind steps in one arm, the longest wait first. ``readings`` has the columns of Reading.
+
+    ``spans`` are the arm's steps: with them, the statement that took a lock is found where the probe saw it too late.
+    """
+    spans = tuple(spans)
     waits = readings[readings["metric"] == "lock_wait_s"]
     queues: dict[tuple[str, str], Queue] = {}
     for at_s, probe, value, text in zip(waits["at_s"], waits["probe"], waits["value"], waits["detail"], strict=True):
@@ -64,16 +78,17 @@ def lock_queues(readings: pd.DataFrame) -> tuple[Queue, ...]:
         if not np.isfinite(value) or not np.isfinite(at_s):
             continue
         if waiting.get("step"):
-            queue = _queue(queues, waiting, str(probe))
+            queue = _queue(queues, waiting, _text(waiting), str(probe))
             queue.own_wait_s = max(queue.own_wait_s, float(value))
-            for one in chain:
-                if not one.get("step") and _level(one) == 1:
-                    queue.holders[_holder(one)] += 1000  # the step's own wait says it best
+            queue.deadlock = queue.deadlock or bool(detail.get("ring"))
+            for one in _roots(chain, 0):
+                queue.holders[_holder(one)] += 1000  # the step's own wait says it best
             continue
         ahead = next((one for one in chain if one.get("step")), None)
         if ahead is None or str(waiting.get("application") or "").startswith("replay"):
             continue
-        queue = _queue(queues, ahead, str(probe))
+        queue = _queue(queues, ahead, taking(ahead, waiting, spans) or _text(ahead), str(probe))
+        queue.running[_text(ahead)] += 1
         if value > queue.longest_s:
             queue.longest_s, queue.longest_at_s = float(value), float(at_s)
         if value >= _SHORTEST_S:
@@ -84,17 +99,32 @@ def lock_queues(readings: pd.DataFrame) -> tuple[Queue, ...]:
         if waiting.get("endpoint"):
             name = str(waiting["endpoint"])
             queue.endpoints[name] = max(queue.endpoints.get(name, 0.0), float(value))
-        for one in chain:
-            if not one.get("step") and _level(one) == _level(ahead) + 1:
-                queue.holders[_holder(one)] += 1
+        ring = bool(detail.get("ring"))
+        queue.deadlock = queue.deadlock or ring
+        for one in _roots(chain, _level(ahead)) or [waiting] * ring:
+            queue.holders[_holder(one)] += 1
     for queue in queues.values():
         queue.waits, queue.windows = merge(queue.waits), merge(queue.windows)
     return tuple(sorted(queues.values(), key=lambda queue: (-queue.longest_s, queue.step, queue.statement)))
 
 
-def _queue(queues: dict[tuple[str, str], Queue], session: dict[str, Any], probe: str) -> Queue:
-    step, statement = str(session["step"]), " ".join(str(session.get("query") or "").split())
+def _queue(queues: dict[tuple[str, str], Queue], session: dict[str, Any], statement: str, probe: str) -> Queue:
+    step = str(session["step"])
     return queues.setdefault((step, statement), Queue(step, statement, probe=probe))
+
+
+def _text(session: dict[str, Any]) -> str:
+    return " ".join(str(session.get("query") or "").split())
+
+
+def _roots(chain: list[dict[str, Any]], level: int) -> list[dict[str, Any]]:
+    """Who of the chain beyond a level holds all up: those who wait for nobody, or else those who come first.
+
+    In evidence that does not tell who waits himself, those who come first.
+    """
+    beyond = [one for one in chain if _level(one) > level and not one.get("step")]
+    ends = [one for one in beyond if "awaits" in one and not one["awaits"]]
+    return ends or [one for one in beyond if _level(one) == level + 1]
 
 
 def _level(session: dict[str, Any]) -> int:

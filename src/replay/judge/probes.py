@@ -20,7 +20,7 @@ _CAUGHT_UP_S = 1.0
 
 def step_findings(case: Case) -> list[Finding]:
     """A finding for each step that failed, with the database's or the program's own words."""
-    return [_step_failed(case, span) for span in case.spans if span.failed]
+    return [_step_failed(case, span) for span in (*case.spans, *case.waits) if span.failed]
 
 
 def _step_failed(case: Case, span: Span) -> Finding:
@@ -104,7 +104,8 @@ def _lock_wait(case: Case, queue: Queue) -> Finding:
 
 def _sampling_gap_s(readings: pd.DataFrame, probe: str) -> float:
     """The usual time between two samples of a probe: how much longer than seen a wait may have been."""
-    at_s = np.unique(readings["at_s"][readings["probe"] == probe].to_numpy(np.float64).round(2))
+    own = (readings["probe"] == probe) & readings["metric"].isin(["waiting_backends", "lock_wait_s"])
+    at_s = np.unique(readings["at_s"][own].to_numpy(np.float64).round(2))
     return float(np.median(np.diff(at_s))) if len(at_s) > 1 else 0.0
 
 

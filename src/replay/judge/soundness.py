@@ -13,6 +13,7 @@ from replay.judge.findings import Check, percent, seconds
 from replay.judge.locks import detail_of
 from replay.judge.phases import Span, step_spans
 
+_SEE_LOCKS = ("postgres", "mysql")
 REQUESTS = "requests"
 UNPROVEN = "unproven"
 
@@ -111,7 +112,7 @@ def check_workload(
     ]
     arms = [arm for arm in (control, steps) if arm is not None]
     checks += [_check_arm(arm) for arm in arms]
-    checks += [_check_probe(arm, probe) for arm in arms if arm.info.steps for probe in _probes(evidence)]
+    checks += [_check_probe(arm, *probe) for arm in arms if arm.info.steps for probe in _probes(evidence).items()]
     checks += [_check_lateness(arm, criteria.lateness_s) for arm in arms if len(arm.observations)]
     if control is not None and steps is not None:
         checks.append(_check_schedule(control, steps))
@@ -145,17 +146,25 @@ def _check_arm(arm: ArmEvidence) -> Check:
     )
 
 
-def _probes(evidence: Evidence) -> list[str]:
+def _probes(evidence: Evidence) -> dict[str, str]:
+    """The plan's probes, each with its kind."""
     plan = evidence.rehearsal.get("plan")
     probes = plan.get("probes") if isinstance(plan, dict) else None
-    return sorted(str(name) for name in probes) if isinstance(probes, dict) else []
+    found = probes if isinstance(probes, dict) else {}
+    return {
+        str(name): str(found[name].get("kind", "")) if isinstance(found[name], dict) else "" for name in sorted(found)
+    }
 
 
-def _check_probe(arm: ArmEvidence, probe: str) -> Check:
-    """A probe that read nothing while the steps ran: what it would have seen is unknown, and unknown is not well."""
+def _check_probe(arm: ArmEvidence, probe: str, kind: str) -> Check:
+    """A probe that read nothing while the steps ran: what it would have seen is unknown, and unknown is not well.
+
+    One of a database must have seen who waits: its other figures do not tell.
+    """
     mine = arm.readings[arm.readings["probe"] == probe]
     failed = mine[mine["metric"] == "probe_failed"]
-    read = len(mine) - len(failed)
+    waits = mine["metric"] == "waiting_backends"
+    read = int(waits.sum()) if kind in _SEE_LOCKS else len(mine) - len(failed)
     error = str(detail_of(failed["detail"].iloc[-1]).get("error") or "") if len(failed) else ""
     return _check(
         "probe_read",

@@ -52,9 +52,10 @@ def _most(readings: pd.DataFrame, metric: str) -> float | None:
 
 def step_rows(arm: ArmEvidence) -> list[dict[str, Any]]:
     """The steps of one arm, with how long the application waited behind each."""
-    queues = lock_queues(arm.readings)
+    spans = step_spans(arm.marks)
+    queues = lock_queues(arm.readings, spans)
     rows = []
-    for span in step_spans(arm.marks):
+    for span in spans:
         mine = [queue for queue in queues if queue.step == span.step]
         rows.append(
             {

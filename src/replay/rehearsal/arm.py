@@ -10,12 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from replay.errors import ReplayError, ToolError
 from replay.evidence.files import ArmFolder
 from replay.evidence.values import ArmInfo, Mark
+from replay.rehearsal.abort import reason_to_abort
 from replay.rehearsal.arms import ArmOutline
 from replay.rehearsal.clock import ArmClock
 from replay.rehearsal.commands import RunningCommand
@@ -28,10 +26,19 @@ from replay.rehearsal.secrets import Scrubber
 from replay.rehearsal.stage import fingerprint, reset_stage, wait_until_ready
 from replay.rehearsal.steps.runner import StepRunner
 from replay.rehearsal.supplies import Supplies, asks_stage, gather
+from replay.rehearsal.watch import Watch
 from replay.rehearsal.workloads import WorkloadOutline
 
 _LEAD_S = 1.0  # for the probes to connect, and the load to hear when it starts
 _QUIET_AFTER_S = 3.0  # without traffic: for replicas to catch up, as far as that is seen
+
+
+class _Aborted(Exception):
+    """A rule of the plan ended the arm. Its evidence counts as far as it goes."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class ArmPlayer:
@@ -56,7 +63,8 @@ class ArmPlayer:
         self._record = record
         self._observer = observer
         self._scrub: Scrubber = self._plan.scrubber()
-        self._observed = _Observed(self._folder.path / "observations")
+        due = () if arm.workload is None else arm.workload.due
+        self._watch = Watch(self._folder, due, self._plan.abort.window_s)
 
     def play(self) -> None:
         """Play it. Raises StageError, ToolError or InputError where it could not be played to its end."""
@@ -117,6 +125,8 @@ class ArmPlayer:
         try:
             self._run(load, clock)
             state, reason = "complete", ""
+        except _Aborted as aborted:
+            state, reason = "aborted", self._scrub(aborted.reason)
         except ReplayError as error:
             state, reason = "failed", self._scrub(error.message)
             raise
@@ -156,6 +166,7 @@ class ArmPlayer:
                 log=self._folder.log,
                 scrub=self._scrub,
                 steps={step.session_name: step.name for step in self._plan.steps},
+                environment=self._plan.command_environment,
             )
             for probe_plan in self._plan.probes:
                 probe = probe_plan.open(setting)
@@ -199,8 +210,10 @@ class ArmPlayer:
         self._tell(lambda: self._observer.mark(self._arm, mark))
 
     def _progress(self, clock: ArmClock) -> None:
-        observed = self._observed.count()
-        self._tell(lambda: self._observer.progress(self._arm, clock.now_s(), observed))
+        sight = self._watch.look(clock.now_s())
+        self._tell(lambda: self._observer.progress(self._arm, clock.now_s(), sight))
+        if reason := reason_to_abort(self._plan.abort, sight, self._watch, self._folder.path):
+            raise _Aborted(reason)
 
     def _doing(self, what: str) -> None:
         self._tell(lambda: self._observer.doing(self._arm, what))
@@ -209,21 +222,3 @@ class ArmPlayer:
         # What shows the rehearsal must not be able to spoil it.
         with contextlib.suppress(Exception):
             tell()
-
-
-class _Observed:
-    """Counts an arm's observations while their segments appear."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._seen: set[str] = set()
-        self._count = 0
-
-    def count(self) -> int:
-        """How many there are so far."""
-        for file in self._folder.glob("*.parquet"):
-            if file.name not in self._seen:
-                self._seen.add(file.name)
-                with contextlib.suppress(OSError, pa.ArrowException):
-                    self._count += pq.read_metadata(file).num_rows
-        return self._count

@@ -1,4 +1,4 @@
-"""Running a plan's commands: in a process group of their own, with a limit, their output kept line by line."""
+"""Running a plan's commands: guarded, with a limit, in an environment that is said, their output kept line by line."""
 
 import os
 import subprocess
@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from replay.rehearsal import guard
@@ -14,6 +14,21 @@ from replay.rehearsal.table import Command
 
 _LONGEST_OUTPUT = 5_000_000
 _LONGEST_LINE = 4_000
+_LONGEST_TAIL = 20_000
+_AT_ONCE = 1 << 16
+_USUAL = ("PATH", "HOME", "LANG", "TMPDIR")
+
+
+@dataclass(frozen=True, slots=True)
+class Program(Command):
+    """A command with the whole environment that it sees."""
+
+    environment: Mapping[str, str] = field(repr=False)
+
+
+def usual_environment() -> dict[str, str]:
+    """What a command sees of our own environment: where programs are, and in which language they speak."""
+    return {name: value for name, value in os.environ.items() if name in _USUAL or name.startswith("LC_")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +50,19 @@ class CommandResult:
 
 
 class RunningCommand:
-    """A started command. ``write`` gets each line of its output, and must not raise."""
+    """A started command. ``write`` gets its output, line by line: the first 5 MB, and the last lines.
 
-    def __init__(
-        self, command: Command, folder: Path, write: Callable[[str], None], environment: Mapping[str, str] | None = None
-    ) -> None:
-        self._write = write
+    ``write`` must not raise.
+    """
+
+    def __init__(self, program: Program, folder: Path, write: Callable[[str], None]) -> None:
+        self._output = Output(write)
         self._ended = ""
-        self._last_line = ""
         self._ending = threading.Lock()
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", guard.__file__, *_resolved(command, folder)],
+            [sys.executable, "-I", "-S", guard.__file__, *resolved(program, folder)],
             cwd=folder,
-            env={**os.environ, **(environment or {})},
+            env=program.environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -57,28 +72,30 @@ class RunningCommand:
         self._reader.start()
 
     def wait(self, timeout_s: float) -> CommandResult:
-        """Wait for its end; at the limit end it with all its children."""
+        """Wait for its end; at the limit end it with all that it started."""
         try:
-            code = self._process.wait(timeout_s)
+            self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             self.end(f"ended at its limit of {timeout_s:g} s")
-            code = self._process.wait()
+            self.kill()
+        code = self._process.wait()
         self._close()
         # A server that the command left in the background may hold the output open; its words are not waited for.
         self._reader.join(1.0)
-        return CommandResult(code, self._ended, self._last_line)
+        self._output.end()
+        return CommandResult(code, self._ended, self._output.last_line)
 
     def end(self, why: str) -> None:
-        """End it with all its children: asked first, killed five seconds later."""
+        """End it with all that it started: asked first, killed five seconds later."""
         if self._process.poll() is None:
             self._ended = self._ended or why
             self._close()
 
     def kill(self) -> None:
-        """End it as ``end`` does and wait until it is gone, at most ten seconds."""
+        """End it as ``end`` does and wait until it is gone, at most fifteen seconds."""
         self.end("interrupted")
         try:
-            self._process.wait(guard.GRACE_S + 5)
+            self._process.wait(guard.GRACE_S + 10)
         except subprocess.TimeoutExpired:
             self._process.kill()
 
@@ -89,16 +106,71 @@ class RunningCommand:
 
     def _read(self) -> None:
         assert self._process.stdout is not None  # noqa: S101 - asked for above
-        left = _LONGEST_OUTPUT
         with self._process.stdout as output:
-            for raw in iter(lambda: output.readline(_LONGEST_LINE), b""):
-                line = raw.decode("utf-8", errors="replace").rstrip()
-                self._last_line = line or self._last_line
-                if left > 0:
-                    self._write(line)
-                    left -= len(raw)
-                    if left <= 0:
-                        self._write(f"(more than {_LONGEST_OUTPUT} bytes: the rest is not kept)")
+            while chunk := os.read(output.fileno(), _AT_ONCE):
+                self._output.add(chunk)
+
+
+class Output:
+    """What a command says, in bounded memory: the lines from its beginning, and those before its end."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+        self._lock = threading.Lock()
+        self._left = _LONGEST_OUTPUT
+        self._begun = b""  # a line whose end has not come
+        self._tail = b""  # what comes after the first 5 MB, as far as it is kept
+        self._skipped = 0
+        self._ended = False
+        self.last_line = ""
+
+    def add(self, chunk: bytes) -> None:
+        """The next bytes."""
+        with self._lock:
+            if self._ended:
+                return
+            if self._left <= 0:
+                joined = self._tail + chunk
+                self._tail = joined[-_LONGEST_TAIL:]
+                self._skipped += len(joined) - len(self._tail)
+                return
+            *lines, self._begun = _lines(self._begun + chunk)
+            for line in lines:
+                self._take(line)
+            self._left -= len(chunk)
+            if self._left <= 0:
+                self._tail, self._begun = self._begun, b""
+
+    def end(self) -> None:
+        """Write what is left. Bytes that come later are dropped."""
+        with self._lock:
+            self._ended = True
+            lines = _lines(self._tail or self._begun)
+            if self._skipped:
+                lines = lines[1:]  # its beginning is gone
+                self._write(f"({self._skipped:,} bytes are not kept; the last lines follow)")
+            for line in lines:
+                if line:
+                    self._take(line)
+
+    def _take(self, line: bytes) -> None:
+        text = line.decode("utf-8", errors="replace").rstrip()
+        self.last_line = text or self.last_line
+        self._write(text)
+
+
+def _lines(output: bytes) -> list[bytes]:
+    """Cut into lines, the last without its end. Very long ones are cut too, between words where there are any."""
+    lines = []
+    for line in output.split(b"\n"):
+        rest = line
+        while len(rest) > _LONGEST_LINE:
+            at = rest.rfind(b" ", _LONGEST_LINE // 2, _LONGEST_LINE)
+            cut = at if at > 0 else _LONGEST_LINE
+            lines.append(rest[:cut])
+            rest = rest[cut:]
+        lines.append(rest)
+    return lines
 
 
 class OutputLog:
@@ -125,7 +197,8 @@ class OutputLog:
             self._file.close()
 
 
-def _resolved(command: Command, folder: Path) -> tuple[str, ...]:
+def resolved(command: Command, folder: Path) -> tuple[str, ...]:
+    """The words of a command that runs in ``folder``."""
     # A program named by a relative path is looked for beside the plan, not where replay was started.
     program = command.words[0]
     found = folder / program

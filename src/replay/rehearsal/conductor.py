@@ -15,6 +15,7 @@ from replay.evidence.files import write_json
 from replay.rehearsal.arm import ArmPlayer
 from replay.rehearsal.observer import Observer
 from replay.rehearsal.outline import Outline
+from replay.rehearsal.production import check_marker
 from replay.rehearsal.record import Record
 from replay.rehearsal.resume import alone_in, clear, read_earlier
 from replay.scenario.locustfile import build_scenario, read_scenario
@@ -46,6 +47,7 @@ def _conduct(outline: Outline, out: Path, observer: Observer, record: Record, wh
         with _interruptions():
             with contextlib.suppress(Exception):
                 observer.begins(outline)
+            check_marker(outline.plan)
             locustfiles = _prepare(outline, out)
             for number, arm in enumerate(outline.arms, 1):
                 if arm.name in whole:
@@ -63,7 +65,8 @@ def _conduct(outline: Outline, out: Path, observer: Observer, record: Record, wh
     except KeyboardInterrupt:
         record.end("interrupted", "interrupted before its end")
         raise Interrupted(
-            "The rehearsal was interrupted.", f"What was seen until then is in {out}; --resume plays what is missing."
+            "The rehearsal was interrupted.",
+            f"What was seen until then is in {out}. Give --resume to play what is missing.",
         ) from None
     except ReplayError as error:
         record.end("failed", scrub(error.message))

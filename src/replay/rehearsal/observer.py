@@ -3,6 +3,7 @@
 from replay.evidence.values import ArmInfo, Mark
 from replay.rehearsal.arms import ArmOutline
 from replay.rehearsal.outline import Outline
+from replay.rehearsal.watch import Sight
 
 
 class Observer:
@@ -20,8 +21,8 @@ class Observer:
     def mark(self, arm: ArmOutline, mark: Mark) -> None:
         """A step or a statement started, ended or failed."""
 
-    def progress(self, arm: ArmOutline, at_s: float, observed: int) -> None:
-        """A few times a second: the arm's time, and how many requests have been accounted for."""
+    def progress(self, arm: ArmOutline, at_s: float, sight: Sight) -> None:
+        """A few times a second: the arm's time, and what is to be seen of it."""
 
     def ended(self, arm: ArmOutline, info: ArmInfo) -> None:
         """The arm is over."""

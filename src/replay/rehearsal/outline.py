@@ -13,6 +13,7 @@ from psycopg.pq import Conninfo
 from replay.errors import InputError, PlanError, Refused
 from replay.rehearsal.arms import ArmOutline, arms_of
 from replay.rehearsal.plan import Plan
+from replay.rehearsal.production import check_names
 from replay.rehearsal.steps.prepare import prepare_steps
 from replay.rehearsal.steps.runner import Step
 from replay.rehearsal.table import Command, Dsn
@@ -72,6 +73,7 @@ def check_plan(plan: Plan, out: Path, *, resume: bool = False) -> Outline:
     for probe in plan.probes:
         for host in probe.hosts:
             check_allowed(host, target.allow, f"The probe {probe.name!r}")
+    check_names(plan)
     workloads = tuple(outline_workload(workload, plan) for workload in plan.workloads)
     for workload in workloads:
         if parse_environment(workload.capture.environment) == PRODUCTION:

@@ -2,12 +2,13 @@
 
 ::
 
-    [rehearsal]            name, seed, settle, drain, order, quiet
-    [target]               url, allow, ready, ready_timeout, reset, reset_timeout
+    [rehearsal]            name, seed, settle, drain, order, quiet, environment
+    [target]               url, allow, ready, ready_timeout, reset, reset_timeout, production, not_production
     [workloads.NAME]       capture | locustfile, role, speed, scale, duration, identities, payloads, pacing, timeout
     [pools.NAME]           csv, column | sql + dsn, parameters
-    [[steps]]              name, kind, at | after, sql + dsn | run, timeout, on_failure
+    [[steps]]              name, kind, at | after, sql + dsn | run | http | wait | alembic | django, timeout, on_failure
     [probes.NAME]          kind = "postgres": dsn, replicas, interval;  kind = "log": path
+    [abort]                failures, window, replica_lag, time, disk
     [criteria]             the judge's own; kept as it is written
 
 ``${NAME}`` in a value is the environment's; paths are relative to the plan's folder; durations are ``"20s"``,
@@ -15,6 +16,7 @@
 are hidden.
 """
 
+import dataclasses
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -24,30 +26,39 @@ from typing import Any
 
 from replay.errors import InputError, PlanError
 from replay.evidence.values import QUIET
+from replay.rehearsal.abort import AbortPlan, read_abort
+from replay.rehearsal.commands import Program, usual_environment
 from replay.rehearsal.probes.kinds import read_probe
 from replay.rehearsal.probes.plan import ProbePlan
 from replay.rehearsal.queries import PoolPlan, Query, read_pool, read_query
 from replay.rehearsal.secrets import Scrubber, identity_words, passwords_in
-from replay.rehearsal.steps.plan import StepPlan, check_steps, read_step
-from replay.rehearsal.table import Command, Dsn, Surroundings, Table, suggest
+from replay.rehearsal.steps.plan import StepPlan, check_steps, read_environment, read_step, secrets_in
+from replay.rehearsal.table import Dsn, Surroundings, Table, Texts, suggest
 from replay.scenario.pools import check_parameters
 from replay.target import Target, parse_target
 
 ROLES = ("production", "pre-production")
-_TABLES = ("rehearsal", "target", "workloads", "pools", "steps", "probes", "criteria")
+_TABLES = ("rehearsal", "target", "workloads", "pools", "steps", "probes", "abort", "criteria")
+_PRODUCTION = ("prod", "prod-*", "*-prod", "*-prod-*", "production", "production-*", "*-production", "*-production-*")
+NOT_PRODUCTION = "I have looked, and this is not production"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 @dataclass(frozen=True, slots=True)
 class TargetPlan:
-    """Where load goes, and how Stage is put back. ``ready`` is a method and a path, or None: a connection is enough."""
+    """Where load goes, and how Stage is put back. ``ready`` is a method and a path, or None: a connection is enough.
+
+    ``production`` are patterns of production's names, which ``not_production`` overrides.
+    """
 
     target: Target
     allow: tuple[str, ...]
     ready: tuple[str, str] | None
     ready_timeout_s: float
-    reset: Command | None
+    reset: Program | None
     reset_timeout_s: float
+    production: tuple[str, ...]
+    not_production: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +88,10 @@ class WorkloadPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A whole plan. ``resolved`` is what may be written down; ``environment`` the variables that it used."""
+    """A whole plan. ``resolved`` is what may be written down; ``environment`` the variables that it used.
+
+    ``given`` is what it gives to every command beyond them.
+    """
 
     file: Path
     name: str
@@ -91,9 +105,16 @@ class Plan:
     pools: tuple[PoolPlan, ...]
     steps: tuple[StepPlan, ...]
     probes: tuple[ProbePlan, ...]
+    abort: AbortPlan
     criteria: dict[str, Any]
     resolved: dict[str, Any]
     environment: dict[str, str] = field(repr=False)
+    given: Texts = field(repr=False)
+
+    @property
+    def command_environment(self) -> dict[str, str]:
+        """All that every command sees."""
+        return _command_environment(self.environment, self.given)
 
     @property
     def folder(self) -> Path:
@@ -112,7 +133,7 @@ class Plan:
     def scrubber(self, words: Iterable[str] = ()) -> Scrubber:
         """What takes this plan's secrets out of a text, and the words that are given too."""
         passwords = [word for _, dsn in self.dsns for word in passwords_in(dsn.value)]
-        passwords += [word for probe in self.probes for word in probe.secrets]
+        passwords += _secrets(self.probes, self.steps, self.given)
         files = {workload.identities for workload in self.workloads if workload.identities}
         known = {word for file in files for word in identity_words(file)}
         return Scrubber(self.environment, passwords, known.union(words))
@@ -142,6 +163,7 @@ def _plan(values: dict[str, Any], around: Surroundings) -> Plan:
     drain_s = general.duration_s("drain", "60s") or 0.0
     shuffled = general.text("order", "shuffled", ("shuffled", "listed")) == "shuffled"
     quiet = general.flag("quiet", default=False)
+    given = read_environment(general)
     general.done()
 
     target_table = Table("[target]", values.get("target", {}), around)
@@ -168,20 +190,22 @@ def _plan(values: dict[str, Any], around: Surroundings) -> Plan:
     except InputError as error:
         raise around.error(error.message, error.hint) from error
 
-    tables = values.get("steps", [])
-    if not isinstance(tables, list):
-        raise around.error("steps must be a list of tables.", "Write [[steps]] with two brackets.")
-    step_tables = [Table(f"[[steps]] number {number}", table, around) for number, table in enumerate(tables, 1)]
+    step_tables = _listed("steps", values, around)
     steps = tuple(read_step(table) for table in step_tables)
     resolved["steps"] = [table.resolved for table in step_tables]
-    shortest_s = min((workload.duration_s for workload in workloads if workload.duration_s), default=None)
-    check_steps(steps, shortest_s, around)
+    check_steps(
+        steps, min((workload.duration_s for workload in workloads if workload.duration_s), default=None), around
+    )
 
     probes = []
     resolved["probes"] = {}
     for key, table in _named("probes", values, around):
         resolved["probes"][key] = table.resolved
         probes.append(read_probe(key, table))
+
+    abort_table = Table("[abort]", values.get("abort", {}), around)
+    resolved["abort"] = abort_table.resolved
+    abort = read_abort(abort_table)
 
     criteria = values.get("criteria", {})
     if not isinstance(criteria, dict):
@@ -193,7 +217,7 @@ def _plan(values: dict[str, Any], around: Surroundings) -> Plan:
     dsns += [query.dsn for query in queries if query]
     # Only what the plan itself spells out is hidden; a name from the environment stays as ${NAME}.
     written = [word for dsn in dsns for word in passwords_in(dsn.written)]
-    hide = Scrubber({}, [*written, *(word for probe in probes for word in probe.secrets)])
+    hide = Scrubber({}, [*written, *_secrets(probes, steps, given)])
     return Plan(
         file=around.file,
         name=name,
@@ -202,15 +226,28 @@ def _plan(values: dict[str, Any], around: Surroundings) -> Plan:
         drain_s=drain_s,
         shuffled=shuffled,
         quiet=quiet,
-        target=target,
+        target=_with_environment(target, _command_environment(around.used, given)),
         workloads=tuple(sorted(workloads, key=lambda workload: workload.role == "production")),
         pools=tuple(pools),
         steps=steps,
         probes=tuple(probes),
+        abort=abort,
         criteria=criteria,
         resolved=_hidden(resolved, hide),
         environment=dict(around.used),
+        given=given,
     )
+
+
+def _command_environment(used: Mapping[str, str], given: Texts) -> dict[str, str]:
+    return {**usual_environment(), **used, **dict(given)}
+
+
+def _with_environment(target: TargetPlan, environment: Mapping[str, str]) -> TargetPlan:
+    """The target with the reset's environment, which is known only when the whole plan was read."""
+    if target.reset is None:
+        return target
+    return dataclasses.replace(target, reset=dataclasses.replace(target.reset, environment=environment))
 
 
 def _target(table: Table) -> TargetPlan:
@@ -220,13 +257,16 @@ def _target(table: Table) -> TargetPlan:
     method, _, path = (ready or "").partition(" ")
     if ready and (not path.startswith("/") or not method.isalpha() or " " in path):
         raise table.error("ready", f"is {ready!r}, and must be a method and a path", 'Write it like "GET /health".')
+    reset = table.command("reset")
     plan = TargetPlan(
         target=target,
         allow=allow,
         ready=(method.upper(), path) if ready else None,
         ready_timeout_s=table.duration_s("ready_timeout", "30s") or 0.0,
-        reset=table.command("reset"),
+        reset=None if reset is None else Program(reset.words, reset.written, {}),
         reset_timeout_s=table.duration_s("reset_timeout", "10m") or 0.0,
+        production=table.texts("production", _PRODUCTION),
+        not_production=table.text("not_production", None, (NOT_PRODUCTION,)) is not None,
     )
     table.done()
     return plan
@@ -272,6 +312,20 @@ def _named(kind: str, values: dict[str, Any], around: Surroundings) -> list[tupl
         if not _NAME.fullmatch(name):
             raise around.error(f"[{kind}.{name!r}] has a name that cannot be a folder's.", "Use letters, digits, - _ .")
     return [(name, Table(f"[{kind}.{name}]", table, around)) for name, table in tables.items()]
+
+
+def _listed(kind: str, values: dict[str, Any], around: Surroundings) -> list[Table]:
+    tables = values.get(kind, [])
+    if not isinstance(tables, list):
+        raise around.error(f"{kind} must be a list of tables.", f"Write [[{kind}]] with two brackets.")
+    return [Table(f"[[{kind}]] number {number}", table, around) for number, table in enumerate(tables, 1)]
+
+
+def _secrets(probes: Iterable[ProbePlan], steps: Iterable[StepPlan], given: Texts) -> list[str]:
+    """What the plan holds beside its databases that must not be shown."""
+    found = [word for probe in probes for word in probe.secrets]
+    found += [word for step in steps for word in step.secrets]
+    return [*found, *secrets_in(given)]
 
 
 def _hidden(value: Any, hide: Scrubber) -> Any:

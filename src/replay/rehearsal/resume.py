@@ -49,7 +49,7 @@ def read_earlier(folder: Path, outline: Outline, values: dict[str, Any]) -> Earl
             raise InputError(f"The rehearsal in {folder} cannot go on: {sentence}.", _ANEW)
     if earlier.get("state") == "running":
         time.sleep(GRACE_S)  # its end was not in good order: what its steps had started ends within this
-    whole = tuple(arm.name for arm in outline.arms if _state(folder / "arms" / arm.name) == "complete")
+    whole = tuple(arm.name for arm in outline.arms if _state(folder / "arms" / arm.name) in {"complete", "aborted"})
     return Earlier(earlier, whole)
 
 

@@ -19,7 +19,12 @@ _VARIABLE = re.compile(r"\$(\$|\{([A-Za-z_][A-Za-z0-9_]*)\})")
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)(kB|MB|GB|TB)")
+_BYTES = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _MISSING = object()
+
+Texts = tuple[tuple[str, str], ...]
+"""Texts with their names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +119,46 @@ class Table:
             raise self.error(key, f"is {value!r}, and must be a number above 0")
         return float(value)
 
+    def share(self, key: str) -> float | None:
+        """A number above 0 and below 1, or None."""
+        value = self._get(key, None)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1:
+            raise self.error(key, f"is {value!r}, and must be a share between 0 and 1")
+        return float(value)
+
+    def size_bytes(self, key: str, default: str) -> int:
+        """A size in bytes, such as ``"200MB"`` or ``"1.5GB"``."""
+        value = self._get(key, default)
+        text = self._around.expand(value, self._where(key)).replace(" ", "") if isinstance(value, str) else ""
+        match = _SIZE.fullmatch(text)
+        if match is None:
+            raise self.error(key, f"is {value!r}, which is not a size", 'Write it like "200MB" or "1.5GB".')
+        return round(float(match[1]) * _BYTES[match[2]])
+
     def whole(self, key: str, default: int) -> int:
         """A whole number."""
         value = self._get(key, default)
         if isinstance(value, bool) or not isinstance(value, int):
             raise self.error(key, f"is {value!r}, and must be a whole number")
         return value
+
+    @property
+    def folder(self) -> Path:
+        """The plan's folder."""
+        return self._around.file.parent
+
+    def texts_by_name(self, key: str) -> Texts:
+        """A table of texts: each with its name, in their order."""
+        value = self._get(key, None)
+        if value is None:
+            return ()
+        if not isinstance(value, Mapping) or not all(isinstance(text, str) for text in value.values()):
+            raise self.error(key, "must be a table of texts", f'Write it like {key} = {{ NAME = "text" }}.')
+        return tuple(
+            (name, self._around.expand(text, f'"{name}" of {self._where(key)}')) for name, text in value.items()
+        )
 
     def flag(self, key: str, *, default: bool) -> bool:
         """True or false."""

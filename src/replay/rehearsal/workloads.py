@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from replay.capture.store import open_capture
 from replay.errors import InputError
 from replay.rehearsal.plan import Plan, WorkloadPlan
@@ -70,7 +72,7 @@ class WorkloadOutline:
     ``model`` is None where only a locustfile is known, not its capture; ``described`` is what is known of it then too.
     ``credentials`` are the clients and the columns of the identities that their requests need, ``ranked`` those clients
     by how many requests they send. ``pools`` are those of the plan, in its order; ``left_out`` counts the requests
-    whose bodies nobody knows, by endpoint.
+    whose bodies nobody knows, by endpoint. ``due`` are how many requests are due in each second.
     """
 
     plan: WorkloadPlan
@@ -83,6 +85,7 @@ class WorkloadOutline:
     ranked: tuple[str, ...] = ()
     pools: tuple[PoolOutline, ...] = ()
     left_out: dict[str, int] = field(default_factory=dict)
+    due: tuple[int, ...] = ()
 
 
 def outline_workload(workload: WorkloadPlan, plan: Plan) -> WorkloadOutline:
@@ -143,6 +146,7 @@ def outline_workload(workload: WorkloadPlan, plan: Plan) -> WorkloadOutline:
         ranked=rank_clients(schedule),
         pools=_pools(plan, schedule),
         left_out=missing,
+        due=tuple(np.bincount([int(one.due_s) for one in played]).tolist()),
     )
 
 

@@ -8,13 +8,24 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 
 from replay.rehearsal.probes.log import read_log
+from replay.rehearsal.probes.metrics import read_metrics
+from replay.rehearsal.probes.mysql import read_mysql
 from replay.rehearsal.probes.plan import ProbePlan
 from replay.rehearsal.probes.postgres import read_postgres
+from replay.rehearsal.probes.process import read_process
+from replay.rehearsal.probes.sqlite import read_sqlite
 from replay.rehearsal.table import Table
 
 ReadProbe = Callable[[str, Table], ProbePlan]
 GROUP = "replay.probes"
-_OURS: dict[str, ReadProbe] = {"postgres": read_postgres, "log": read_log}
+_OURS: dict[str, ReadProbe] = {
+    "postgres": read_postgres,
+    "log": read_log,
+    "mysql": read_mysql,
+    "sqlite": read_sqlite,
+    "process": read_process,
+    "prometheus": read_metrics,
+}
 
 
 def read_probe(name: str, table: Table) -> ProbePlan:

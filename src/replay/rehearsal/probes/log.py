@@ -1,82 +1,89 @@
-"""Follows a log file while an arm is played, and folds its lines into templates.
+"""Follows a log while an arm is played, and counts its entries by second and template.
 
-Memory and time are bounded however fast the log grows: a line that came before is known by its bytes; of others at most
-so many a second are read one by one, those beyond are counted only; at most so many templates are kept, the others fall
-into one.
+Memory and time are bounded however fast the log grows: whole chunks are folded at once, of new kinds of lines at most
+so many a second are looked at one by one, so many templates are kept, and at most half of one processor's time is
+spent on all of it. What is beyond is counted only, and said.
 """
 
 import contextlib
-import os
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Protocol
 
 from replay.errors import InputError
 from replay.evidence.values import LogEvent
+from replay.rehearsal.probes.entries import FORMATS, LEVELS, EntryReader
+from replay.rehearsal.probes.folding import fold, template_of
+from replay.rehearsal.probes.output import Output
 from replay.rehearsal.probes.plan import ProbePlan, Setting
-from replay.rehearsal.probes.readings import Readings, Sampler
-from replay.rehearsal.table import Table
+from replay.rehearsal.probes.readings import Readings
+from replay.rehearsal.probes.tail import Tail
+from replay.rehearsal.table import Command, Table
 
 OTHER = "(lines of other templates)"
 NOT_READ = "(lines beyond what is read one by one)"
 _INTERVAL_S = 0.1
-_CHUNK = 1 << 20
-_LINES_READ = 500  # a second
+_SHARE = 0.5  # of one processor
+_AHEAD_S = 1.0  # so much of it at once
+_READ_S = 500  # new kinds of lines a second
 _TEMPLATES = 200  # an arm
-_LINES_KNOWN = 2_000
-_LONGEST_LINE = 1_000
-_LONGEST_TEMPLATE = 300
+_TEMPLATES_OFTEN = 400  # those included that come often
+_OFTEN = 10
+_KEYS = 2_000
 _LONGEST_EXAMPLE = 500
-# In the order in which they are replaced.
-_FOLDS = (
-    (re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?: ?(?:Z|UTC|[+-]\d\d:?\d\d))?"), "<time>"),
-    (re.compile(r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b"), "<uuid>"),
-    # The database's names stay: which column is missing is what one wants to know.
-    (
-        re.compile(
-            r"(?<!\w)'[^']*'(?!\w)"
-            r"|(?<!\w)(?<!\bcolumn )(?<!\brelation )(?<!\bconstraint )(?<!\btable )(?<!\bindex )\"[^\"]*\""
-        ),
-        "<text>",
-    ),
-    (re.compile(r"\?[^\s\"']+=[^\s\"']*"), "?<query>"),
-    (re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b"), "<address>"),
-    (re.compile(r"\b0x[0-9a-fA-F]+\b|\b(?=[0-9a-fA-F]*\d)(?=[0-9a-fA-F]*[a-fA-F])[0-9a-fA-F]{8,}\b"), "<hex>"),
-    (re.compile(r"(?<![\w.>])(?:/[\w.@+~-]+){2,}/[\w.@+~-]*\.\w+"), "<path>"),
-    (re.compile(r"\b(?=[\w-]*\d)[\w-]{20,}\b"), "<word>"),
-    (re.compile(r"(?<![A-Za-z_])\d+(?:\.\d+)?"), "<n>"),
-)
+_STOP_S = 30.0
 
 
-def template_of(line: str) -> str:
-    """A line without what differs from one occurrence to the next: times, ids, quoted texts, file paths, numbers."""
-    for pattern, name in _FOLDS:
-        line = pattern.sub(name, line)
-    return line[:_LONGEST_TEMPLATE]
+class Source(Protocol):
+    """Where lines come from: a file or a command."""
 
+    @property
+    def reads(self) -> bool:
+        """Whether no line is missed at the moment."""
 
-@dataclass(slots=True)
-class _Second:
-    """What came within one second."""
+    @property
+    def missing(self) -> str:
+        """What was never there, in words; empty where nothing is missing."""
 
-    number: int
-    lines: int
-    read: int
-    events: dict[str, list[int | str]]  # template: count, example
+    def skip(self) -> None:
+        """Leave out what is there already."""
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait for more, at most so long."""
+
+    def read(self, take: Callable[[bytes], None]) -> None:
+        """Give the whole lines since the last time. Raises OSError."""
+
+    def close(self) -> None:
+        """End."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogProbePlan(ProbePlan):
-    """A log file that grows."""
+    """A log: a file that grows, or what a command says in ``folder``."""
 
-    path: Path
+    path: Path | None = None
+    command: Command | None = None
+    folder: Path = Path()
+    form: str | None = None
+    levels: tuple[str, ...] = ()
+
+    def source(self, environment: Mapping[str, str]) -> Tail | Output:
+        """What its lines come from; a command sees ``environment``."""
+        if self.command is not None:
+            return Output(self.command, self.folder, environment)
+        return Tail(self.path or self.folder)
 
     def check(self) -> None:
-        """The file may come later, its folder not."""
-        if not self.path.parent.is_dir():
+        """The file may come later, its folder not; a command's program must be there."""
+        if self.path is not None and not self.path.parent.is_dir():
             raise InputError(f"The log {self.path} cannot be: its folder is not there.")
+        if self.command is not None and (wrong := Output(self.command, self.folder, {}).check()):
+            raise InputError(f"The log {self.name!r} cannot be read: {wrong}.")
 
     def open(self, setting: Setting) -> "LogProbe":
         """The probe of one arm."""
@@ -84,156 +91,157 @@ class LogProbePlan(ProbePlan):
 
 
 def read_log(name: str, table: Table) -> LogProbePlan:
-    """Read the table of such a probe: ``path``."""
-    path = table.path("path")
-    if path is None:
-        raise table.error("path", "is missing", "It names the log file.")
-    return LogProbePlan(name, path)
+    """Read the table of such a probe: ``path`` or ``command``, ``format``, ``levels``. Raises PlanError."""
+    path, command = table.path("path"), table.command("command")
+    form = table.text("format", choices=FORMATS)
+    levels = table.texts("levels")
+    if path is None and command is None:
+        raise table.error("path", "is missing", "It names the log file; command what follows a log that is no file.")
+    if path is not None and command is not None:
+        raise table.error("command", "cannot stand beside path", "A log is one or the other.")
+    for level in levels:
+        if level not in LEVELS:
+            raise table.error("levels", f"has {level!r}, and must be of {', '.join(LEVELS)}")
+    folder = table.folder
+    return LogProbePlan(name, path, command, folder, form, levels)
+
+
+@dataclass(slots=True)
+class _Second:
+    """What came within one second."""
+
+    number: int
+    lines: int = 0
+    read: int = 0
+    events: dict[str, list[int | str]] = field(default_factory=dict)  # template: count, example
 
 
 class LogProbe:
-    """The probe of one log file: from its end at the start, through rotation and truncation."""
+    """The probe of one log: from its end at the start on."""
 
     def __init__(self, plan: LogProbePlan, setting: Setting) -> None:
         self._name = plan.name
-        self._tail = _Tail(plan.path)
+        self._source: Source = plan.source(setting.environment)
+        self._reader = EntryReader(plan.form, plan.levels)
         self._clock = setting.clock
         self._readings = Readings(plan.name, setting.clock, setting.readings(plan.name))
         self._log = setting.log(plan.name)
         self._scrub = setting.scrub
         self._templates: set[str] = set()
-        self._known: dict[bytes, tuple[str, str]] = {}  # a line's template, and the line as an example
-        self._second = _Second(0, 0, 0, {})
-        self._sampler = Sampler(f"probe {plan.name}", _INTERVAL_S, self._sample, self._end)
+        self._known: dict[str, str] = {}  # the template of a folded line, which may hold secrets
+        self._second = _Second(0)
+        self._left_s = _AHEAD_S
+        self._refilled_s = time.monotonic()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name=f"probe {plan.name}", daemon=True)
 
     def start(self) -> None:
-        """Stand at the file's end, and begin to read."""
-        self._tail.open_at_end()
-        self._sampler.start()
+        """Stand at the log's end, and begin to read."""
+        self._source.skip()
+        self._thread.start()
 
     def stop(self) -> None:
         """Read what is left, and close it."""
-        self._sampler.stop()
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join(_STOP_S)
+
+    def _follow(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                self._sample()
+                self._source.wait(_INTERVAL_S)
+        finally:
+            self._end()
 
     def _sample(self) -> None:
         now_s = self._clock.now_s()
         if now_s < 0:
-            self._tail.open_at_end()
+            self._source.skip()
             return
         while self._second.number < int(now_s):
             self._close_second()
+        self._refill()
         try:
-            self._tail.read(self._take)
+            self._source.read(self._take)
         except OSError as error:
-            self._readings.failed(f"{type(error).__name__}: {error.strerror}")
+            self._readings.failed(self._scrub(f"{type(error).__name__}: {error.strerror or error}"))
+
+    def _refill(self) -> None:
+        now_s = time.monotonic()
+        self._left_s = min(_AHEAD_S, self._left_s + _SHARE * (now_s - self._refilled_s))
+        self._refilled_s = now_s
 
     def _take(self, chunk: bytes) -> None:
         """Take in whole lines."""
-        second = self._second
-        for line in chunk.split(b"\n")[:-1]:
-            second.lines += 1
-            if (known := self._known.get(line)) is not None:
-                self._add(*known)
-            elif second.read < _LINES_READ:
-                second.read += 1
-                self._count(line)
-            else:
-                self._add(NOT_READ, "")
-
-    def _count(self, whole: bytes) -> None:
-        line = whole[:_LONGEST_LINE].decode("utf-8", errors="replace").rstrip()
-        if not line:
+        if self._left_s <= 0 and not self._reader.must_read:
+            lines = chunk.count(b"\n")
+            self._second.lines += lines
+            self._add(NOT_READ, lines, "")
             return
-        line = self._scrub(line)
-        template = template_of(line)
-        if template not in self._templates:
-            if len(self._templates) >= _TEMPLATES:
-                template = OTHER
-            else:
-                self._templates.add(template)
-        if len(self._known) < _LINES_KNOWN:
-            self._known[whole] = (template, line[:_LONGEST_EXAMPLE])
-        self._add(template, line[:_LONGEST_EXAMPLE])
+        began_s = time.thread_time()
+        entries = self._reader.read(chunk[:-1].decode("utf-8", errors="replace"))
+        self._second.lines += entries.lines
+        if self._left_s > 0:
+            self._count(entries.texts, entries.examples)
+        else:
+            self._add(NOT_READ, len(entries.texts), "")
+        self._left_s -= time.thread_time() - began_s
 
-    def _add(self, template: str, example: str) -> None:
-        event = self._second.events.setdefault(template, [0, example])
-        event[0] = int(event[0]) + 1
+    def _count(self, texts: list[str], examples: list[str]) -> None:
+        if not texts:
+            return
+        folded = fold("\n".join(texts)).split("\n")
+        firsts: dict[str, int] | None = None
+        for key, count in Counter(folded).items():
+            template, example = self._known.get(key), ""
+            if template not in self._second.events:
+                if firsts is None:
+                    firsts = {one: place for place, one in reversed(list(enumerate(folded)))}
+                place = firsts[key]
+                template = template or self._template(key, texts[place], count)
+                example = "" if template in (NOT_READ, OTHER) else self._scrub(examples[place])[:_LONGEST_EXAMPLE]
+            self._add(template, count, example)
+
+    def _template(self, key: str, text: str, count: int) -> str:
+        """The template of a folded line that is not known yet."""
+        if self._second.read >= _READ_S:
+            return NOT_READ
+        self._second.read += 1
+        template = template_of(self._scrub(text))
+        if template not in self._templates:
+            # What comes again and again tells more than what came once each, and first.
+            most = _TEMPLATES if count < _OFTEN else _TEMPLATES_OFTEN
+            if len(self._templates) >= most:
+                return OTHER
+            self._templates.add(template)
+        if len(self._known) >= _KEYS:
+            self._known.clear()
+        self._known[key] = template
+        return template
+
+    def _add(self, template: str, count: int, example: str) -> None:
+        if count:
+            event = self._second.events.setdefault(template, [0, example])
+            event[0] = int(event[0]) + count
 
     def _close_second(self) -> None:
         second = self._second
-        self._readings.add("log_lines", float(second.lines), at_s=float(second.number))
+        if second.lines or self._source.reads:
+            self._readings.add("log_lines", float(second.lines), at_s=float(second.number))
         events = [
             LogEvent(float(second.number), self._name, template, int(count), str(example))
             for template, (count, example) in second.events.items()
         ]
         with contextlib.suppress(OSError):
             self._log.write(events)
-        self._second = _Second(second.number + 1, 0, 0, {})
+        self._second = _Second(second.number + 1)
 
     def _end(self) -> None:
         if self._clock.now_s() >= 0:
             self._sample()
             self._close_second()
-            if not self._tail.found:
-                self._readings.failed(f"there was no file {self._tail.path}")
-        self._tail.close()
+            if self._source.missing:
+                self._readings.failed(self._source.missing)
+        self._source.close()
         self._readings.close()
-
-
-class _Tail:
-    """A growing file, read on from where it was."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.found = False
-        self._file: BinaryIO | None = None
-        self._half = b""
-
-    def open_at_end(self) -> None:
-        """Stand at the end; where there is no file yet, all that it will hold is new."""
-        self.close()
-        with contextlib.suppress(OSError):
-            self._file = self.path.open("rb")
-            self._file.seek(0, os.SEEK_END)
-            self.found = True
-
-    def read(self, take: Callable[[bytes], None]) -> None:
-        """Give all whole lines since the last time, in chunks. Raises OSError where the file cannot be read."""
-        if self._file is None:
-            try:
-                self._file = self.path.open("rb")
-            except FileNotFoundError:
-                return
-        self._read_on(self._file, take)
-        try:
-            there = self.path.stat()
-        except FileNotFoundError:
-            return  # moved away; the new one is not there yet
-        ours = os.fstat(self._file.fileno())
-        if (there.st_ino, there.st_dev) != (ours.st_ino, ours.st_dev):
-            self._read_on(self._file, take)
-            self.close()
-            self._file = self.path.open("rb")
-            self._read_on(self._file, take)
-        elif there.st_size < self._file.tell():
-            self._half = b""
-            self._file.seek(0)
-            self._read_on(self._file, take)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._half = b""
-        if self._file is not None:
-            self._file.close()
-        self._file = None
-
-    def _read_on(self, file: BinaryIO, take: Callable[[bytes], None]) -> None:
-        self.found = True
-        end = os.fstat(file.fileno()).st_size  # a file that grows as fast as it is read must not hold us here
-        while file.tell() < end and (chunk := file.read(_CHUNK)):
-            text = self._half + chunk
-            whole = text.rfind(b"\n") + 1
-            if whole:
-                take(text[:whole])
-            # A line without an end keeps its beginning only.
-            self._half = text[whole:][:_LONGEST_LINE]

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from replay.evidence.files import Segments
 from replay.rehearsal.clock import ArmClock
+from replay.rehearsal.commands import usual_environment
 from replay.rehearsal.secrets import Scrubber
 from replay.rehearsal.table import Dsn
 
@@ -25,7 +26,7 @@ class Setting:
     """What a probe is given for one arm.
 
     ``readings`` and ``log`` open segments for a writer of some name; ``scrub`` takes secrets out of a text;
-    ``steps`` maps the name of each step's database sessions to the step's own.
+    ``steps`` maps the name of each step's database sessions to the step's own; ``environment`` is what commands see.
     """
 
     clock: ArmClock
@@ -33,6 +34,7 @@ class Setting:
     log: Callable[[str], Segments]
     scrub: Scrubber
     steps: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=usual_environment, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

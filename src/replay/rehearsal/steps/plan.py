@@ -1,31 +1,36 @@
 """A step of a plan: one table of ``[[steps]]``, read into a frozen value."""
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from replay.rehearsal.table import Command, Dsn, Surroundings, Table
+from replay.evidence.values import WAIT
+from replay.rehearsal.steps.actions import Action, Call, Run, SqlFile, Wait, read_action
+from replay.rehearsal.table import Command, Dsn, Surroundings, Table, Texts
 
-STEP_KINDS = ("migrate", "rollback", "revert", "deploy", "restart", "command")
+STEP_KINDS = ("migrate", "rollback", "revert", "deploy", "restart", "command", WAIT)
+CONTINUE, END, ROLLBACK = "continue", "end", "rollback"
 _SESSION_NAME_BYTES = 63  # PostgreSQL cuts application_name there
+_SECRET_NAME = re.compile(r"(?i)passw|pwd|secret|token|key|auth|cookie|credential")
 
 
 @dataclass(frozen=True, slots=True)
 class StepPlan:
     """Something done to Stage: at ``at_s`` of the arm, or ``after_s`` past the end of the step before.
 
-    Either ``sql`` goes through ``dsn``, or ``run`` is started. ``ends_on_failure``: later steps are then not done.
+    ``on_failure``: the later steps are done all the same (``continue``), are not done (``end``), or the next step of
+    the kind rollback is done at once (``rollback``). ``environment`` is the step's own, for commands.
     """
 
     name: str
     kind: str
     at_s: float | None
     after_s: float | None
-    sql: Path | None
-    dsn: Dsn | None
-    run: Command | None
+    action: Action
     timeout_s: float
-    ends_on_failure: bool
+    on_failure: str
+    environment: Texts = field(default=(), repr=False)
 
     @property
     def session_name(self) -> str:
@@ -33,47 +38,88 @@ class StepPlan:
         plain = "".join(letter if " " <= letter <= "~" else "?" for letter in f"replay step: {self.name}")
         return plain[:_SESSION_NAME_BYTES]
 
+    @property
+    def sql(self) -> Path | None:
+        """Its SQL file, where it has one."""
+        return self.action.file if isinstance(self.action, SqlFile) else None
+
+    @property
+    def dsn(self) -> Dsn | None:
+        """The database that its SQL goes to."""
+        return self.action.dsn if isinstance(self.action, SqlFile) else None
+
+    @property
+    def run(self) -> Command | None:
+        """The command that it runs, where the plan spells one out."""
+        return self.action.command if isinstance(self.action, Run) else None
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What its headers and its environment hold under a name that says so."""
+        headers = self.action.headers if isinstance(self.action, Call) else ()
+        return secrets_in((*headers, *self.environment))
+
+
+def secrets_in(texts: Texts) -> tuple[str, ...]:
+    """The values whose names say that they are secret."""
+    return tuple(value for name, value in texts if _SECRET_NAME.search(name))
+
 
 def read_step(table: Table) -> StepPlan:
     """Read one step. Raises PlanError with the table and the key for whatever is wrong with it."""
     kind = table.required_text("kind", STEP_KINDS)
+    action = read_action(table)
+    if isinstance(action, Wait):
+        kind = WAIT  # whatever it is called: it does nothing to Stage
+    elif kind == WAIT:
+        raise table.error("kind", f"is {WAIT!r}, and the step does something else")
     plan = StepPlan(
         name=table.required_text("name"),
         kind=kind,
         at_s=table.duration_s("at", zero=True),
         after_s=table.duration_s("after", zero=True),
-        sql=table.path("sql"),
-        dsn=table.dsn("dsn"),
-        run=table.command("run"),
+        action=action,
         timeout_s=table.duration_s("timeout", "10m") or 0.0,
-        ends_on_failure=table.text("on_failure", "continue", ("continue", "end")) == "end",
+        on_failure=table.text("on_failure", CONTINUE, (CONTINUE, END, ROLLBACK)) or CONTINUE,
+        environment=read_environment(table),
     )
     table.done()
     if (plan.at_s is None) == (plan.after_s is None):
         raise table.error("at", "and after: one of the two must be there")
-    if (plan.sql is None) == (plan.run is None):
-        raise table.error("sql", "and run: one of the two must be there")
-    if plan.sql is not None and plan.dsn is None:
-        raise table.error("sql", "needs a dsn to go through", 'Add dsn = "${STAGE_DSN}".')
-    if plan.run is not None and plan.dsn is not None:
-        raise table.error("dsn", "is for sql; a command gets its database from its own arguments or the environment")
+    if plan.environment and isinstance(plan.action, (SqlFile, Call)):
+        raise table.error("environment", "is for commands, and this step runs none")
     return plan
+
+
+def read_environment(table: Table) -> Texts:
+    """The variables that a table gives to commands. Raises PlanError for one that cannot be set."""
+    texts = table.texts_by_name("environment")
+    for name, value in texts:
+        if not name or "=" in name or "\0" in name + value:
+            raise table.error("environment", f"has {name!r}, which cannot be set")
+    return texts
 
 
 def check_steps(steps: Sequence[StepPlan], shortest_s: float | None, around: Surroundings) -> None:
     """Check steps beside each other; ``shortest_s`` is the shortest workload's length, as far as it is known.
 
-    Raises PlanError where two have one name for the database, or stand in another order than they are done.
+    Raises PlanError where two have one name for the database, stand in another order than they are done, or want a
+    rollback that does not follow.
     """
     names: dict[str, str] = {}
     latest = 0.0
-    for step in steps:
+    for number, step in enumerate(steps, 1):
         if step.session_name in names:
             raise around.error(
                 f"Two steps cannot be told apart: {names[step.session_name]!r} and {step.name!r}.",
                 "PostgreSQL shows the first 50 characters of a step's name; they must differ.",
             )
         names[step.session_name] = step.name
+        if step.on_failure == ROLLBACK and not any(later.kind == ROLLBACK for later in steps[number:]):
+            raise around.error(
+                f"The step {step.name!r} wants a rollback when it fails, and no step of that kind follows.",
+                'Add a step of kind = "rollback" below it, or write on_failure = "end".',
+            )
         if step.at_s is None:
             latest += step.after_s or 0.0
             continue

@@ -1,7 +1,8 @@
-"""Cutting an SQL file into statements, as PostgreSQL's own lexer sees them. Runs nothing."""
+"""Cutting SQL into statements, as PostgreSQL's own lexer sees them. Runs nothing."""
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from replay.errors import InputError
 
@@ -13,13 +14,15 @@ _TOKEN = re.compile(
   | (?P<quoted>    [eE]'(?:[^'\\]|''|\\.)*+'  |  '[^']*'  |  "[^"]*" )
   | (?P<dollar>    \$(?:[A-Za-z_\u0080-\U0010ffff][\w\u0080-\U0010ffff]*)?\$ )
   | (?P<word>      [A-Za-z_\u0080-\U0010ffff][\w$\u0080-\U0010ffff]* )
+  | (?P<cast>      ::  |  := )
+  | (?P<variable>  :(?:(?P<plain>[A-Za-z0-9_\u0080-\U0010ffff]+)|'(?P<text>[\w]+)'|"(?P<name>[\w]+)") )
   | (?P<end>       ; )
   | (?P<open>      \( )
   | (?P<close>     \) )
   | (?P<backslash> \\ )
   | (?P<broken>    ['"] )
   | (?P<space>     \s+ )
-  | (?P<other>     \d[\w$.]* | [^\s\w'"$;()\\/*-]+ | . )
+  | (?P<other>     \d[\w$.]* | [^\s\w'"$;:()\\/*-]+ | . )
     """,
     re.VERBOSE | re.DOTALL,
 )
@@ -30,10 +33,136 @@ _ROUTINE = ("function", "procedure")
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One statement without its semicolon and the comments before it, and the line it begins on (from 1)."""
+    """One statement without its semicolon and the comments before it, and the line it begins on (from 1).
+
+    ``file`` is named where it is not the one that was asked for. ``data`` is what a COPY reads: rows, or their file.
+    """
 
     text: str
     line: int
+    file: str = ""
+    data: str | Path | None = None
+
+    @property
+    def place(self) -> str:
+        """Where it stands, for people."""
+        return f"{self.file}, line {self.line}" if self.file else f"line {self.line}"
+
+
+class Source:
+    """A text being cut: where it comes from, and the line of a position in it. ``line`` is that of its beginning."""
+
+    def __init__(self, text: str, name: str, line: int = 1) -> None:
+        self.text = text
+        self.name = name
+        self._line, self._counted = line, 0
+
+    def line(self, at: int) -> int:
+        """The line of a position. Positions must be asked for in order."""
+        self._line, self._counted = self._line + self.text.count("\n", self._counted, at), at
+        return self._line
+
+    def error(self, at: int, sentence: str, hint: str = "") -> InputError:
+        """An InputError that names the line."""
+        return InputError(f"{self.name}, line {self.line(at)}: {sentence}", hint)
+
+
+class Cutter:
+    """Cuts a text into statements. What only psql understands is refused; ``Psql`` understands some of it."""
+
+    def __init__(self) -> None:
+        self.statements: list[Statement] = []
+        self._file = ""  # named in the statements of a file that was read in
+        self._forget()
+
+    def _forget(self) -> None:
+        self._parts: list[str] = []
+        self._words: list[str] = []  # the first four of the statement, and its last
+        self._depth = self._body = 0
+        self._line = 0  # of the statement's first real token; 0 where there is none yet
+
+    @property
+    def begun(self) -> bool:
+        """Whether a statement has begun and not ended."""
+        return self._line > 0
+
+    def cut(self, source: Source) -> None:
+        """Cut a whole text: what is left at its end is a statement too. Raises InputError with the line."""
+        self._scan(source)
+        self._close()
+
+    def _scan(self, source: Source) -> None:
+        sql, position = source.text, 0
+        while position < len(sql):
+            match = _TOKEN.match(sql, position)
+            assert match is not None  # noqa: S101 - the last alternative matches any character
+            kind, at, position = match.lastgroup, position, match.end()
+            if kind == "block":
+                position = _block_end(source, at)
+            elif kind == "dollar":
+                closing = sql.find(match[0], position)
+                if closing < 0:
+                    raise source.error(at, f"a dollar quote ({match[0]}) that does not end.")
+                position = closing + len(match[0])
+            elif kind == "end" and not self._depth and not self._body:
+                position = self._end(source, at)
+                continue
+            elif kind == "backslash":
+                position = self._command(source, at)
+                continue
+            elif kind == "broken":
+                raise source.error(at, "a quote that does not end.")
+            elif match["variable"] is not None:
+                if self._expands(match, source):
+                    continue
+                kind, position = "other", at + 1  # no variable: a colon, and whatever follows it
+            self._take(kind or "", sql[at:position], source, at)
+
+    def _take(self, kind: str, token: str, source: Source, at: int) -> None:
+        if kind in {"comment", "space", "block"}:
+            if self._parts or token.startswith("/*+"):  # a hint before a statement belongs to it
+                self._parts.append(token)
+            return
+        self._parts.append(token)
+        self._line = self._line or source.line(at)
+        if kind == "open":
+            self._depth += 1
+        elif kind == "close":
+            self._depth = max(0, self._depth - 1)
+        elif kind == "word":
+            word = token.lower()
+            if self._words[:1] == ["create"] and any(name in self._words[:4] for name in _ROUTINE) and not self._depth:
+                self._body = _body_depth(word, self._body)
+            if word == "stdin" and self._words[:1] == ["copy"] and self._words[-1] == "from":
+                self._reads_data(source, at)
+            self._words = [*self._words[:4], word]
+
+    def _close(self, data: str | Path | None = None) -> None:
+        if self.begun:
+            text = "".join(self._parts).strip(_SPACE)
+            self.statements.append(Statement(text, self._line, self._file, data))
+        self._forget()
+
+    def _end(self, source: Source, at: int) -> int:  # noqa: ARG002 - for who reads data after a statement
+        """A semicolon ends the statement; where to go on."""
+        self._close()
+        return at + 1
+
+    def _command(self, source: Source, at: int) -> int:
+        """A command of psql, which is refused; where to go on."""
+        raise refuse_command(source, at)
+
+    def _expands(self, variable: re.Match[str], source: Source) -> bool:  # noqa: ARG002 - for who knows variables
+        """Whether this is a variable of psql, and its value was cut in its place."""
+        return False
+
+    def _reads_data(self, source: Source, at: int) -> None:
+        """The statement is a COPY that reads what follows it."""
+        raise source.error(
+            at,
+            "COPY FROM stdin reads the lines after it, as only psql does.",
+            'Use INSERT, or make the step run = "psql -f FILE".',
+        )
 
 
 def split_statements(sql: str, source: str = "The SQL") -> tuple[Statement, ...]:
@@ -43,67 +172,24 @@ def split_statements(sql: str, source: str = "The SQL") -> tuple[Statement, ...]
     ``BEGIN ATOMIC ... END`` body of a routine. Pieces of comments and space alone are left out. Raises InputError, with
     the line, for psql's own commands (``\d``, ``COPY ... FROM stdin``) and for a quote or comment that does not end.
     """
-    sql = sql.removeprefix("\ufeff")
-    statements: list[Statement] = []
-    start = position = depth = body = 0
-    line, counted = 1, 0
-    words: list[str] = []  # the first four of the statement, and its last
-    content: int | None = None  # where the statement's first real token stands
-
-    def close(end: int) -> None:
-        nonlocal start, depth, body, words, content, line, counted
-        if content is not None:
-            line, counted = line + sql.count("\n", counted, content), content
-            hint = sql.find("/*+", start, content)  # a hint before a statement belongs to it
-            statements.append(Statement(sql[content if hint < 0 else hint : end].strip(_SPACE), line))
-        start, depth, body, words, content = end + 1, 0, 0, [], None
-
-    while position < len(sql):
-        match = _TOKEN.match(sql, position)
-        assert match is not None  # noqa: S101 - the last alternative matches any character
-        kind, token, at = match.lastgroup, match[0], position
-        position = match.end()
-        if kind in {"comment", "space"}:
-            continue
-        if kind == "block":
-            position = _block_end(sql, at, source)
-            continue
-        if kind == "end" and not depth and not body:
-            close(at)
-            continue
-        if kind in {"backslash", "broken"}:
-            raise _refusal(sql, at, source)
-        content = at if content is None else content
-        if kind == "dollar":
-            closing = sql.find(token, position)
-            if closing < 0:
-                raise InputError(f"{source}, line {_line(sql, at)}: a dollar quote ({token}) that does not end.")
-            position = closing + len(token)
-        elif kind == "open":
-            depth += 1
-        elif kind == "close":
-            depth = max(0, depth - 1)
-        elif kind == "word":
-            word = token.lower()
-            if words[:1] == ["create"] and any(name in words[:4] for name in _ROUTINE) and not depth:
-                body = _body_depth(word, body)
-            if word == "stdin" and words[:1] == ["copy"] and words[-1] == "from":
-                raise InputError(
-                    f"{source}, line {_line(sql, at)}: COPY FROM stdin reads the lines after it, as only psql does.",
-                    'Use INSERT, or make the step run = "psql -f FILE".',
-                )
-            words = [*words[:4], word]
-    close(len(sql))
-    return tuple(statements)
+    cutter = Cutter()
+    cutter.cut(Source(sql.removeprefix("\ufeff"), source))
+    return tuple(cutter.statements)
 
 
-def _refusal(sql: str, at: int, source: str) -> InputError:
-    if sql[at] != "\\":
-        return InputError(f"{source}, line {_line(sql, at)}: a quote that does not end.")
-    return InputError(
-        f"{source}, line {_line(sql, at)}: a command of psql ({_rest_of_line(sql, at)}) is not SQL.",
+def refuse_command(source: Source, at: int, why: str = "is not SQL") -> InputError:
+    """What is said of a command of psql that cannot be done."""
+    return source.error(
+        at,
+        f"a command of psql ({rest_of_line(source.text, at)[:40].strip()}) {why}.",
         'Take it out, or make the step run = "psql -f FILE".',
     )
+
+
+def rest_of_line(text: str, at: int) -> str:
+    """What stands from a position to the end of its line."""
+    end = text.find("\n", at)
+    return text[at : len(text) if end < 0 else end]
 
 
 def _body_depth(word: str, body: int) -> int:
@@ -112,18 +198,10 @@ def _body_depth(word: str, body: int) -> int:
     return max(0, body - 1) if word == "end" else body
 
 
-def _block_end(sql: str, start: int, source: str) -> int:
+def _block_end(source: Source, start: int) -> int:
     depth = 0
-    for edge in _BLOCK_EDGE.finditer(sql, start):
+    for edge in _BLOCK_EDGE.finditer(source.text, start):
         depth += 1 if edge[0] == "/*" else -1
         if not depth:
             return edge.end()
-    raise InputError(f"{source}, line {_line(sql, start)}: a comment that does not end.")
-
-
-def _line(sql: str, position: int) -> int:
-    return sql.count("\n", 0, position) + 1
-
-
-def _rest_of_line(sql: str, position: int) -> str:
-    return sql[position:].split("\n", 1)[0][:40].strip()
+    raise source.error(start, "a comment that does not end.")

@@ -1,0 +1,93 @@
+"""The plan of such a probe, and its threads."""
+
+from dataclasses import dataclass
+
+from replay.rehearsal.probes.mysql.replica import Replica
+from replay.rehearsal.probes.mysql.sessions import Sessions
+from replay.rehearsal.probes.mysql.source import Address, Source, parse_address
+from replay.rehearsal.probes.plan import ProbePlan, Setting
+from replay.rehearsal.probes.readings import Readings, Sampler
+from replay.rehearsal.table import Table
+
+# InnoDB shows its transactions and locks from a copy, which it does not renew until nobody has read it for 100 ms.
+_SHORTEST_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class MysqlProbePlan(ProbePlan):
+    """Locks, connections and replication of a database."""
+
+    primary: Address
+    replicas: tuple[Address, ...]
+    interval_s: float
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The primary's, and those of its replicas."""
+        return tuple(dict.fromkeys(one.host for one in (self.primary, *self.replicas)))
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The passwords, as they are and as they are written."""
+        found = [word for one in (self.primary, *self.replicas) for word in (one.password, one.written)]
+        return tuple(dict.fromkeys(word for word in found if word))
+
+    def open(self, setting: Setting) -> "MysqlProbe":
+        """The probe of one arm."""
+        return MysqlProbe(self, setting)
+
+
+def read_mysql(name: str, table: Table) -> MysqlProbePlan:
+    """Read the table of such a probe: ``dsn``, ``replicas``, ``interval``. Raises PlanError."""
+    dsn = table.text("dsn")
+    if dsn is None:
+        raise table.error("dsn", "is missing", 'Add dsn = "${STAGE_DSN}".')
+    primary = _address(table, "dsn", dsn)
+    replicas = tuple(_address(table, "replicas", one) for one in table.texts("replicas"))
+    interval_s = table.duration_s("interval", "200ms") or 0.0
+    if interval_s < _SHORTEST_S:
+        raise table.error(
+            "interval",
+            f"is {interval_s * 1000:g}ms, and must be 200ms or longer",
+            "Who reads InnoDB's locks more often gets old ones.",
+        )
+    return MysqlProbePlan(name, primary, replicas, interval_s)
+
+
+def _address(table: Table, key: str, text: str) -> Address:
+    try:
+        return parse_address(text)
+    except ValueError as error:
+        raise table.error(
+            key, str(error), "Write it like mysql://USER:PASSWORD@HOST:PORT/DATABASE, with % codes in the password."
+        ) from error
+
+
+class MysqlProbe:
+    """The probe of one database and its replicas."""
+
+    def __init__(self, plan: MysqlProbePlan, setting: Setting) -> None:
+        name, scrub = plan.name, setting.scrub
+        ours: set[int] = set()
+
+        def readings(suffix: str = "") -> Readings:
+            return Readings(name, setting.clock, setting.readings(f"{name}{suffix}"))
+
+        sessions = Sessions(Source(plan.primary, name, ours), readings(), setting.steps, scrub, ours)
+        self._samplers = [Sampler(f"probe {name}", plan.interval_s, sessions.sample, sessions.end)]
+        for number, address in enumerate(plan.replicas, 1):
+            pair = Source(plan.primary, name, ours), Source(address, name)
+            replica = Replica(*pair, readings(f"-replica-{number}"), scrub)
+            self._samplers.append(
+                Sampler(f"probe {name}, replica {number}", plan.interval_s, replica.sample, replica.end)
+            )
+
+    def start(self) -> None:
+        """Begin to connect and to read."""
+        for sampler in self._samplers:
+            sampler.start()
+
+    def stop(self) -> None:
+        """End, and close what was read."""
+        for sampler in self._samplers:
+            sampler.stop()

@@ -1,0 +1,69 @@
+"""A connection to a server, kept up."""
+
+import contextlib
+import time
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import dict_row
+
+_PROBE_NAME = "replay probe"
+_RETRY_S = 1.0
+
+
+def place_of(dsn: str) -> str:
+    """Where a connection string leads, without who goes there: ``127.0.0.1:5432``."""
+    values = conninfo_to_dict(dsn)
+    return f"{values.get('host') or values.get('hostaddr') or 'local socket'}:{values.get('port') or 5432}"
+
+
+def first_line(error: psycopg.Error) -> str:
+    """The first line of what the database said."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+class Source:
+    """A connection that is made again after it broke, at most once a second."""
+
+    def __init__(self, dsn: str, name: str) -> None:
+        self._dsn = dsn
+        self._name = f"{_PROBE_NAME}: {name}"
+        self._connection: psycopg.Connection[dict[str, Any]] | None = None
+        self._again_at = 0.0
+
+    def connect(self) -> bool | None:
+        """Whether a new connection was made; None where it is too early for another attempt. Raises psycopg.Error."""
+        if self._connection is not None:
+            return False
+        if time.monotonic() < self._again_at:
+            return None
+        self._again_at = time.monotonic() + _RETRY_S
+        self._connection = psycopg.connect(
+            self._dsn, autocommit=True, application_name=self._name, connect_timeout=3, row_factory=dict_row
+        )
+        self._connection.execute("SET statement_timeout = '5s'; SET lock_timeout = '1s'; SET jit = off")
+        return True
+
+    @property
+    def version(self) -> int:
+        """The server's version, such as 180001."""
+        return self._connection.info.server_version if self._connection else 0
+
+    @property
+    def open(self) -> bool:
+        """Whether there is a connection that has not broken."""
+        return self._connection is not None and not self._connection.closed
+
+    def rows(self, query: str, *values: object) -> list[dict[str, Any]]:
+        """The rows of a query. Raises psycopg.Error."""
+        if self._connection is None:
+            raise psycopg.OperationalError("not connected")
+        return self._connection.execute(query.encode(), values or None).fetchall()
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            with contextlib.suppress(psycopg.Error):
+                self._connection.close()
+        self._connection = None
