@@ -1,6 +1,7 @@
 """Whole rehearsals of a small Stage: a real API over a real PostgreSQL, real locust, real Ctrl-C."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import re
@@ -16,10 +17,11 @@ import pytest
 from rich.console import Console
 
 from replay.cli.display import Display
-from replay.errors import StageError
+from replay.errors import Interrupted, StageError
 from replay.evidence.run import read_run
 from replay.judge.verdict import judge_run
 from replay.rehearsal.conductor import conduct
+from replay.rehearsal.observer import Observer
 from replay.rehearsal.outline import check_plan
 from replay.rehearsal.plan import read_plan
 from replay.report.write import write_reports
@@ -137,6 +139,45 @@ def test_a_step_that_fails_without_traffic_is_a_no(playable) -> None:
     quiet = next(finding for finding in verdict.findings if finding.arm == "quiet-steps")
     assert (quiet.metric, quiet.severity, quiet.only_in_production) == ("step_failed", "blocking", None)
     assert "failed without any traffic at 'SELECT 1 / 0'" in quiet.explanation
+
+
+class Pressing(Observer):
+    """Presses Ctrl-C when a step has ended, and says whether a rollback is wanted."""
+
+    def __init__(self, *, rolls_back: bool) -> None:
+        self._rolls_back = rolls_back
+        self.asked: list[str] = []
+
+    def mark(self, _arm, mark) -> None:
+        if (mark.kind, mark.event, mark.index) == ("migrate", "ended", 0):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def wants(self, _arm, rollback) -> bool:
+        self.asked.append(rollback.plan.name)
+        return self._rolls_back
+
+
+@pytest.mark.parametrize("rolls_back", [True, False])
+def test_ctrl_c_offers_the_rollback(playable, server, api, rolls_back) -> None:
+    (playable.folder / "down.sql").write_text("ALTER TABLE token DROP COLUMN added;")
+    playable.values["workloads.production"]["duration"] = "60s"
+    del playable.values["workloads.qa"]
+    rollback = {"name": "back", "kind": "rollback", "at": "50s", "sql": "down.sql", "dsn": "${STAGE_DSN}"}
+    playable.values["steps"].append(rollback)
+    checked = outline(playable)
+    pressing = Pressing(rolls_back=rolls_back)
+    with pytest.raises(Interrupted):
+        conduct(dataclasses.replace(checked, arms=checked.arms[1:]), playable.out, pressing)
+    arm = read_run(playable.out).arms["production-steps"]
+    assert pressing.asked == ["back"]
+    assert arm.info.state == "interrupted"
+    marks = [(mark.event, mark.error) for mark in arm.marks if mark.step == "back" and not mark.index]
+    assert marks == [("not done", "interrupted"), *([("started", ""), ("ended", "")] if rolls_back else [])]
+    assert (playable.out / "arms" / "production-steps" / "steps" / "02.log").exists() == rolls_back
+    with server.connect() as connection:
+        query = "SELECT FROM information_schema.columns WHERE table_name = 'token' AND column_name = 'added'"
+        assert connection.execute(query).rowcount == (not rolls_back)
+    assert api.asked["tokens"] < 100
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Shows a rehearsal while it runs: a live display on a terminal, a line now and then where there is none."""
 
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
+from rich.prompt import Confirm
 from rich.table import Table
 from rich.text import Text
 
@@ -16,6 +18,7 @@ from replay.evidence.values import ArmInfo, Mark
 from replay.rehearsal.arms import ArmOutline
 from replay.rehearsal.observer import Observer
 from replay.rehearsal.outline import Outline
+from replay.rehearsal.steps.runner import Step
 from replay.rehearsal.watch import Sight
 
 _LINE_EVERY_S = 10.0
@@ -38,6 +41,7 @@ class Display(Observer):
         self._step: Mark | None = None
         self._statement: Mark | None = None
         self._line_at = 0.0
+        self._live: Live | None = None
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -45,7 +49,8 @@ class Display(Observer):
         if not self._console.is_terminal:
             yield
             return
-        with Live(get_renderable=self._render, console=self._console, refresh_per_second=4, transient=True):
+        with Live(get_renderable=self._render, console=self._console, refresh_per_second=4, transient=True) as live:
+            self._live = live
             yield
 
     def begins(self, outline: Outline) -> None:
@@ -106,6 +111,17 @@ class Display(Observer):
             )
             for line in _trouble(at_s, sight):
                 self._say(f"  {line}")
+
+    def wants(self, arm: ArmOutline, rollback: Step) -> bool:  # noqa: ARG002 - an observer's signature
+        """See Observer. Asked on a terminal only; else the step is named."""
+        name = plain(rollback.plan.name)
+        if not self._console.is_terminal or not sys.stdin.isatty():
+            self._say(f"Stage is as the steps have left it; the plan's rollback is “{name}”.")
+            return False
+        if self._live is not None:
+            self._live.stop()
+        question = f"The load has stopped. Roll Stage back now, with “{name}”? (Ctrl-C: leave at once)"
+        return Confirm.ask(question, console=self._console, default=False)
 
     def ended(self, arm: ArmOutline, info: ArmInfo) -> None:
         """See Observer."""

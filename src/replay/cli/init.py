@@ -33,8 +33,9 @@ duration = "60s"                 # a shorter capture is repeated, a longer one c
 name = "migrate"
 kind = "migrate"                 # or rollback, revert, deploy, restart, command
 at = "20s"                       # of the arm; after = "10s" counts from the end of the step before
-sql = {sql}      # sent statement by statement; or: run = "alembic upgrade head", without dsn
+sql = {sql}      # sent statement by statement
 dsn = "${{STAGE_DSN}}"             # such as postgresql://user:password@127.0.0.1/stage
+# run = "psql -f up.sql"         # instead of sql and dsn; or alembic = "head", django = "manage.py", http = "POST /x"
 timeout = "10m"                  # then it is cancelled, and has failed
 
 # What you would do if it went wrong is worth rehearsing too:
@@ -53,6 +54,9 @@ dsn = "${{STAGE_DSN}}"
 # [probes.errors]                # the API's error log
 # kind = "log"
 # path = "var/api-error.log"
+
+# [abort]                        # ends an arm before its end
+# failures = 0.9                 # of the last 10 s
 
 [criteria]                       # defaults serve; any limit can be set, for all endpoints or for one
 # lock_wait_s = 2.0

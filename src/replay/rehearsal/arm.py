@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +24,8 @@ from replay.rehearsal.probes.plan import Setting
 from replay.rehearsal.record import Record
 from replay.rehearsal.secrets import Scrubber
 from replay.rehearsal.stage import fingerprint, reset_stage, wait_until_ready
-from replay.rehearsal.steps.runner import StepRunner
+from replay.rehearsal.steps.plan import ROLLBACK
+from replay.rehearsal.steps.runner import Step, StepRunner
 from replay.rehearsal.supplies import Supplies, asks_stage, gather
 from replay.rehearsal.watch import Watch
 from replay.rehearsal.workloads import WorkloadOutline
@@ -180,30 +181,55 @@ class ArmPlayer:
                 time.sleep(min(0.05, max(0.0, -clock.now_s())))
             self._mark(Mark(0.0, "", "arm", "started"))
             self._tell(lambda: self._observer.started(self._arm, self._number))
-            steps = StepRunner(
-                self._arm.steps,
-                clock,
-                mark=self._mark,
-                scrub=self._scrub,
-                folder=self._plan.folder,
-                logs=self._folder.path / "steps",
-            )
+            steps = self._step_runner(self._arm.steps, clock)
             stack.callback(lambda: self._mark(Mark(clock.now_s(), "", "arm", "ended")))
             stack.callback(steps.stop)
             if load is not None:
                 stack.callback(load.interrupt)  # on a way out before its end, the load goes first
             steps.start()
-            if load is not None:
-                load.play(clock, lambda: self._progress(clock))
-                # A step that runs is let end, within its own limit: how long it takes is evidence too.
-                steps.begin_no_more()
-            while steps.alive:
-                self._progress(clock)
-                steps.join(TICK_S)
-            if steps.broke is not None:
-                raise ToolError(f"The steps broke: {type(steps.broke).__name__}: {steps.broke}.") from steps.broke
-            if load is None:
-                time.sleep(_QUIET_AFTER_S)
+            try:
+                self._await_end(load, steps, clock)
+            except KeyboardInterrupt:
+                if load is not None:
+                    load.interrupt()
+                steps.stop()
+                self._offer_rollback(steps.begun, clock)
+                raise
+
+    def _await_end(self, load: Load | None, steps: StepRunner, clock: ArmClock) -> None:
+        if load is not None:
+            load.play(clock, lambda: self._progress(clock))
+            # A step that runs is let end, within its own limit: how long it takes is evidence too.
+            steps.begin_no_more()
+        while steps.alive:
+            self._progress(clock)
+            steps.join(TICK_S)
+        if steps.broke is not None:
+            raise ToolError(f"The steps broke: {type(steps.broke).__name__}: {steps.broke}.") from steps.broke
+        if load is None:
+            time.sleep(_QUIET_AFTER_S)
+
+    def _offer_rollback(self, begun: Sequence[Step], clock: ArmClock) -> None:
+        """Ask whether Stage is to be rolled back, where a step was begun and the plan says how."""
+        wanted = next((step for step in self._arm.steps if step.plan.kind == ROLLBACK and step not in begun), None)
+        if not begun or wanted is None or not self._observer.wants(self._arm, wanted):
+            return
+        at_once = dataclasses.replace(wanted, plan=dataclasses.replace(wanted.plan, at_s=0.0, after_s=None))
+        rollback = self._step_runner([at_once], clock, 1 + self._arm.steps.index(wanted))
+        rollback.start()
+        while rollback.alive:  # another Ctrl-C ends all of it at once
+            rollback.join(TICK_S)
+
+    def _step_runner(self, steps: Sequence[Step], clock: ArmClock, first: int = 1) -> StepRunner:
+        return StepRunner(
+            steps,
+            clock,
+            mark=self._mark,
+            scrub=self._scrub,
+            folder=self._plan.folder,
+            logs=self._folder.path / "steps",
+            first=first,
+        )
 
     def _mark(self, mark: Mark) -> None:
         self._folder.mark(mark)

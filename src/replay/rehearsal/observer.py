@@ -3,6 +3,7 @@
 from replay.evidence.values import ArmInfo, Mark
 from replay.rehearsal.arms import ArmOutline
 from replay.rehearsal.outline import Outline
+from replay.rehearsal.steps.runner import Step
 from replay.rehearsal.watch import Sight
 
 
@@ -23,6 +24,10 @@ class Observer:
 
     def progress(self, arm: ArmOutline, at_s: float, sight: Sight) -> None:
         """A few times a second: the arm's time, and what is to be seen of it."""
+
+    def wants(self, arm: ArmOutline, rollback: Step) -> bool:  # noqa: ARG002 - an observer's signature
+        """Whether a step that rolls back is done, where Ctrl-C came after others had begun. Nobody there: no."""
+        return False
 
     def ended(self, arm: ArmOutline, info: ArmInfo) -> None:
         """The arm is over."""

@@ -28,10 +28,11 @@ class Step:
 
 
 class StepRunner:
-    """Does the steps of one arm in a thread, one after the other.
+    """Does the steps of one arm in a thread, one after the other; ``begun`` are those that have begun.
 
-    ``mark`` gets every mark and ``scrub`` takes secrets out of what servers and programs say. A step whose moment comes
-    while the one before still runs begins when that has ended.
+    ``mark`` gets every mark and ``scrub`` takes secrets out of what servers and programs say. ``first`` is the number
+    of the first step, by which its log is named. A step whose moment comes while the one before still runs begins when
+    that has ended.
     """
 
     def __init__(
@@ -43,8 +44,10 @@ class StepRunner:
         scrub: Callable[[str], str],
         folder: Path,
         logs: Path,
+        first: int = 1,
     ) -> None:
         self._steps = steps
+        self._first = first
         self._clock = clock
         self._mark = mark
         self._scrub = scrub
@@ -55,6 +58,7 @@ class StepRunner:
         self._running: Job | None = None
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._play, name="steps", daemon=True)
+        self.begun: list[Step] = []
         self.broke: BaseException | None = None
 
     def start(self) -> None:
@@ -94,7 +98,7 @@ class StepRunner:
     def _play_all(self) -> None:
         ended_s = 0.0
         failed: StepPlan | None = None  # a step whose failure keeps later ones from being done
-        for number, step in enumerate(self._steps, 1):
+        for number, step in enumerate(self._steps, self._first):
             at_once = False
             if failed is not None:
                 at_once = failed.on_failure == step.plan.kind == ROLLBACK
@@ -124,6 +128,7 @@ class StepRunner:
 
     def _do(self, step: Step, number: int) -> bool:
         plan = step.plan
+        self.begun.append(step)
         log = OutputLog(self._logs / f"{number:02d}.log", self._scrub, self._clock.now_s)
 
         def record(event: str, index: int, statement: str, *, rows: int | None = None, error: str = "") -> None:
