@@ -23,12 +23,12 @@ from replay.rehearsal.table import Surroundings, Table
 
 LIMIT_S = 20.0
 FOLLOW = """
-import sys, time
+import os, sys, time
 from pathlib import Path
 from replay.rehearsal.probes.output import Output
 from replay.rehearsal.table import Command
 
-output = Output(Command(("./follow",), "./follow"), Path(sys.argv[1]))
+output = Output(Command(("./follow",), "./follow"), Path(sys.argv[1]), os.environ)
 output.skip()
 time.sleep(600)
 """

@@ -43,6 +43,25 @@ time.sleep(600)
 """
 
 
+MATCHES_ITSELF = """
+import sys
+from pathlib import Path
+from replay.evidence.files import ArmFolder
+from replay.rehearsal.clock import ArmClock
+from replay.rehearsal.probes.kinds import read_probe
+from replay.rehearsal.probes.plan import Setting
+from replay.rehearsal.secrets import Scrubber
+from replay.rehearsal.table import Surroundings, Table
+
+folder = Path(sys.argv[1])
+arm = ArmFolder(folder / "arm")
+table = Table("[probes.api]", {"kind": "process", "match": sys.argv[2]}, Surroundings(folder / "plan.toml", {}))
+probe = read_probe("api", table).open(Setting(ArmClock.started_now(), arm.readings, arm.log, Scrubber()))
+probe.start()
+probe.stop()
+"""
+
+
 class Watched:
     """A probe, and what it read."""
 
@@ -157,11 +176,11 @@ def test_those_that_match_but_never_ours(watched: Watched) -> None:
 
 
 def test_our_own_command_line_is_no_match(watched: Watched) -> None:
-    # Whatever started this has "pytest" or a path of it in its command line.
-    watched.watch(match=psutil.Process().cmdline()[-1])
-    watched.probe.stop()
+    word = f"word-{uuid.uuid4().hex}"
+    command = [sys.executable, "-c", MATCHES_ITSELF, str(watched.folder), word]
+    subprocess.run(command, check=True, timeout=LIMIT_S)
     assert watched.readings("processes").empty
-    assert "there is no process whose command line has" in watched.readings("probe_failed")["detail"].iloc[0]
+    assert f"there is no process whose command line has {word!r}" in watched.readings("probe_failed")["detail"].iloc[0]
 
 
 def test_one_that_was_never_there_gives_nothing_but_a_failure(watched: Watched) -> None:
