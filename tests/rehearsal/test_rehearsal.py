@@ -109,6 +109,7 @@ def test_four_arms_and_their_evidence(playable, api, server) -> None:
     assert len(lines) < 60
 
 
+@pytest.mark.slow
 def test_a_quiet_arm_has_steps_and_readings_and_no_traffic(playable) -> None:
     for name in ("workloads.qa", "workloads.production"):
         playable.values[name]["duration"] = "2s"
@@ -129,6 +130,7 @@ def test_a_quiet_arm_has_steps_and_readings_and_no_traffic(playable) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_step_that_fails_without_traffic_is_a_no(playable) -> None:
     (playable.folder / "up.sql").write_text("SELECT 1 / 0;\n")
     for name in ("workloads.qa", "workloads.production"):
