@@ -64,6 +64,24 @@ def test_a_lock_of_another_transaction_is_another_lock() -> None:
     assert holdings.taken(7, "advisory:5:0:1:1", ["ExclusiveLock"]) == advisory
 
 
+def test_an_advisory_lock_is_as_old_as_the_last_look_that_saw_its_session_without_it() -> None:
+    """Between two statements outside a transaction a session is not seen, and keeps its advisory locks."""
+    advisory = "advisory:5:0:1:1"
+    holdings = Holdings()
+    for at_s, looks in [
+        (1.0, {7: look(1.0, "first", 0.9, {})}),
+        (2.0, {}),
+        (3.0, {7: look(3.0, SLEEP, 2.5, {advisory: {"ExclusiveLock"}, TABLE: {"ShareLock"}}, 2.5)}),
+    ]:
+        holdings.see(at_s, looks)
+    taken = holdings.taken(7, advisory, ["ExclusiveLock"])
+    assert taken is not None
+    assert (taken.after_s, taken.by_s, taken.certain) == (1.0, pytest.approx(3.01), False)
+    within = holdings.taken(7, TABLE, ["ShareLock"])
+    assert within is not None
+    assert within.after_s == 2.0
+
+
 def test_a_row_is_certain_only_while_no_other_statement_has_run() -> None:
     holdings = Holdings()
     holdings.see(1.0, {7: look(1.0, "a", 0.5, {})})

@@ -1,6 +1,7 @@
 """Who waited for whom: the queues of the application's sessions behind a step, from the probe's lock waits."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -17,14 +18,19 @@ from replay.judge.taken import taking
 # Waits too short to make a request fail; and how long a backlog takes to drain at most, once the lock is gone.
 _SHORTEST_S = 0.25
 _DRAIN_S = 2.0
+# Marks and probes keep the same statement with different literals, and a program may add comments.
+_VARYING = re.compile(r"(?s)'[^']*'|/\*.*?\*/|[\s;]+")
+_TELLING = 200  # letters that tell one statement from another: what is far longer was cut
 
 
 @dataclass(slots=True)
 class Queue:
     """The application's sessions that waited behind one statement of a step, and what held that statement up.
 
-    ``statement`` is the one that waited itself, or that took the lock, where that is known; ``running`` are those that
-    ran while the application waited. ``deadlock`` says that the step waited for one that waited for it.
+    ``statement`` is the one that waited itself, or that took the lock; ``unclear`` says that it only ran while the lock
+    was held, since which one took it cannot be told. ``running`` are those that ran while the application waited, and
+    ``awaiting`` says of each such moment whether the step itself waited then. ``deadlock`` says that the step waited
+    for one that waited for it.
     """
 
     step: str
@@ -39,7 +45,9 @@ class Queue:
     queued_at: Counter[float] = field(default_factory=Counter)
     holders: Counter[tuple[str, str]] = field(default_factory=Counter)
     running: Counter[str] = field(default_factory=Counter)
+    awaiting: dict[float, bool] = field(default_factory=dict)
     deadlock: bool = False
+    unclear: bool = False
     probe: str = ""
 
     @property
@@ -49,18 +57,40 @@ class Queue:
 
     @property
     def held_up_by(self) -> tuple[str, str]:
-        """(endpoint or session, query) of what the statement waited for; empty where it held the lock itself."""
-        if not self.holders:
+        """(endpoint or session, query) of what the step waited for; empty where it held the lock itself.
+
+        It may have done both: what counts is most of the longest wait.
+        """
+        from_s = self.longest_at_s - self.longest_s
+        moments = [waited for at_s, waited in self.awaiting.items() if from_s <= at_s <= self.longest_at_s + 0.01]
+        held = 2 * sum(moments) < len(moments) and not self.deadlock
+        if held or not self.holders:
             return ("", "")
         return max(sorted(self.holders), key=lambda holder: self.holders[holder])
 
     @property
+    def meanwhile(self) -> str:
+        """The statement that ran most of the time while the application waited; empty where it is ``statement``."""
+        most = max(sorted(self.running), key=lambda text: self.running[text], default=self.statement)
+        return "" if is_same(most, self.statement) else most
+
+    @property
     def root(self) -> str:
         """The cause in words, as part of a sentence."""
+        return f"lock queue behind {short(self.statement, 90)!r} of step {self.step!r}{self.clause('waited for')}"
+
+    def clause(self, waited: str, held: str = "") -> str:
+        """What the step did while the application waited, as the end of a sentence that names ``statement``.
+
+        ``waited`` is the verb for a statement that waited itself, ``held`` the clause where it held the lock.
+        """
         holder, query = self.held_up_by
-        waited = "was in a deadlock with" if self.deadlock else "waited for"
-        held_up = f", which {waited} {holder or query}" if holder or query else ""
-        return f"lock queue behind {short(self.statement, 90)!r} of step {self.step!r}{held_up}"
+        other = self.meanwhile
+        subject = f"while {short(other, 60)!r}" if other else "which"
+        if holder or query:
+            verb = "was in a deadlock with" if self.deadlock else "waited for" if other else waited
+            return f", {subject} {verb} {holder or query}"
+        return f", {subject} ran" if other else held
 
 
 def lock_queues(readings: pd.DataFrame, spans: Iterable[Span] = ()) -> tuple[Queue, ...]:
@@ -81,14 +111,16 @@ def lock_queues(readings: pd.DataFrame, spans: Iterable[Span] = ()) -> tuple[Que
             queue = _queue(queues, waiting, _text(waiting), str(probe))
             queue.own_wait_s = max(queue.own_wait_s, float(value))
             queue.deadlock = queue.deadlock or bool(detail.get("ring"))
-            for one in _roots(chain, 0):
+            for one in _roots(chain):
                 queue.holders[_holder(one)] += 1000  # the step's own wait says it best
             continue
         ahead = next((one for one in chain if one.get("step")), None)
         if ahead is None or str(waiting.get("application") or "").startswith("replay"):
             continue
-        queue = _queue(queues, ahead, taking(ahead, waiting, spans) or _text(ahead), str(probe))
-        queue.running[_text(ahead)] += 1
+        took, runs = taking(ahead, waiting, spans), _text(ahead)
+        queue = _queue(queues, ahead, took if took and not is_same(took, runs) else runs, str(probe))
+        queue.unclear = queue.unclear or (took is None and isinstance(ahead.get("taken"), dict))
+        queue.running[runs] += 1
         if value > queue.longest_s:
             queue.longest_s, queue.longest_at_s = float(value), float(at_s)
         if value >= _SHORTEST_S:
@@ -99,9 +131,12 @@ def lock_queues(readings: pd.DataFrame, spans: Iterable[Span] = ()) -> tuple[Que
         if waiting.get("endpoint"):
             name = str(waiting["endpoint"])
             queue.endpoints[name] = max(queue.endpoints.get(name, 0.0), float(value))
-        ring = bool(detail.get("ring"))
+        ring = bool(detail.get("ring")) and waits_itself(ahead)
         queue.deadlock = queue.deadlock or ring
-        for one in _roots(chain, _level(ahead)) or [waiting] * ring:
+        roots = _roots(chain, ahead) or [waiting] * ring
+        moment = round(float(at_s), 2)
+        queue.awaiting[moment] = queue.awaiting.get(moment, False) or bool(roots)
+        for one in roots:
             queue.holders[_holder(one)] += 1
     for queue in queues.values():
         queue.waits, queue.windows = merge(queue.waits), merge(queue.windows)
@@ -117,14 +152,34 @@ def _text(session: dict[str, Any]) -> str:
     return " ".join(str(session.get("query") or "").split())
 
 
-def _roots(chain: list[dict[str, Any]], level: int) -> list[dict[str, Any]]:
-    """Who of the chain beyond a level holds all up: those who wait for nobody, or else those who come first.
+def waits_itself(session: dict[str, Any]) -> bool:
+    """Whether a session of a chain waits for others beyond it. True in evidence that does not tell."""
+    return bool(session.get("awaits", True))
+
+
+def is_same(one: str, other: str) -> bool:
+    """Whether two texts are of the same statement, but for literals, comments and an end that may be cut off."""
+    first, second = (_VARYING.sub(" ", text).strip()[:_TELLING] for text in (one, other))
+    return first == second
+
+
+def beyond(chain: list[dict[str, Any]], step: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    """Who of a chain holds the step up that is in it, or the first of all; nobody where the step does not wait."""
+    if step is None:
+        return [one for one in chain if not one.get("step")]
+    further = [one for one in chain if _level(one) > _level(step) and not one.get("step")]
+    return further if waits_itself(step) else []
+
+
+def _roots(chain: list[dict[str, Any]], step: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    """Who of those beyond a step holds all up: those who wait for nobody, or else those who come first.
 
     In evidence that does not tell who waits himself, those who come first.
     """
-    beyond = [one for one in chain if _level(one) > level and not one.get("step")]
-    ends = [one for one in beyond if "awaits" in one and not one["awaits"]]
-    return ends or [one for one in beyond if _level(one) == level + 1]
+    further = beyond(chain, step)
+    ends = [one for one in further if not one.get("awaits", True)]
+    next_level = 1 if step is None else _level(step) + 1
+    return ends or [one for one in further if _level(one) == next_level]
 
 
 def _level(session: dict[str, Any]) -> int:

@@ -1,5 +1,6 @@
 """Effects measured directly: lock queues, replica lag, a flooded error log, and steps that failed."""
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,7 @@ def lock_findings(case: Case) -> list[Finding]:
 
 def _lock_wait(case: Case, queue: Queue) -> Finding:
     holder, query = queue.held_up_by
-    waited = f", which itself waited for {holder or query}" if holder or query else ", which held the lock"
+    held = ", which ran while the step held the lock" if queue.unclear else ", which held the lock"
     sessions = "1 session" if queue.queued == 1 else f"{queue.queued} sessions"
     gap_s = _sampling_gap_s(case.steps.readings, queue.probe)
     phase = next(
@@ -76,7 +77,8 @@ def _lock_wait(case: Case, queue: Queue) -> Finding:
         observed=queue.longest_s,
         control=0.0,
         explanation=f"The application waited up to {seconds(queue.longest_s)} for a lock behind "
-        f"{short(queue.statement, 90)!r} of step {queue.step!r}{waited}; {sessions} queued at most.",
+        f"{short(queue.statement, 90)!r} of step {queue.step!r}{queue.clause('itself waited for', held)}; "
+        f"{sessions} queued at most.",
         severity=BLOCKING,
         probe=queue.probe,
         metric="lock_wait_s",
@@ -90,16 +92,20 @@ def _lock_wait(case: Case, queue: Queue) -> Finding:
             "statement": queue.statement,
             "held_up_by": holder or None,
             "held_up_by_query": query or None,
+            "running": _most_often(queue.running),
+            "deadlock": queue.deadlock,
             "queued": queue.queued,
             "own_wait_s": queue.own_wait_s,
             "waiting_endpoints": dict(sorted(queue.endpoints.items())),
-            "waiting_queries": [
-                text for text, _ in sorted(queue.queries.items(), key=lambda one: (-one[1], one[0]))[:5]
-            ],
+            "waiting_queries": _most_often(queue.queries),
             "from_s": queue.windows[0][0] if queue.windows else None,
             "to_s": queue.longest_at_s,
         },
     )
+
+
+def _most_often(texts: Counter[str]) -> list[str]:
+    return sorted(texts, key=lambda text: (-texts[text], text))[:5]
 
 
 def _sampling_gap_s(readings: pd.DataFrame, probe: str) -> float:

@@ -21,10 +21,12 @@ it depends on when or where it was made)::
           effect is than under the pre-production workload
       root (a sentence part, or the endpoint that caused it) | null; explanation (one sentence)
       first_bad_s, recovered_s (null: never), outage_s of the endpoint
-      evidence {"requests": [numbers], ...}; of a lock: {step, statement, held_up_by, held_up_by_query, queued,
-          waiting_endpoints {endpoint: longest wait}, from_s, to_s}; of a replica: {replica, at_s, caught_up_s, growing,
-          slope, bytes}; of a log: {at_s, seconds, templates [{template, count, new}]}; of a step: {step, kind,
-          statement, error}
+      evidence {"requests": [numbers], ...}; of a lock: {step, statement (that waited itself, or took the lock),
+          held_up_by, held_up_by_query (whom the step waited for; null: it held the lock itself), running [what the step
+          ran while the application waited, most often seen first], deadlock (the step waited for one that waited for
+          it), queued, own_wait_s, waiting_endpoints {endpoint: longest wait}, waiting_queries [...], from_s, to_s}; of
+          a replica: {replica, at_s, caught_up_s, growing, slope, bytes}; of a log: {at_s, seconds, templates
+          [{template, count, new}]}; of a step: {step, kind, statement, error}
 
     criteria [{name, about (change | evidence), limit, observed, passed, workload | null, sentence, hint}]
     limits {name: number}: the criteria as they were set

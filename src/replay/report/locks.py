@@ -7,18 +7,27 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from replay.evidence.run import ArmEvidence
+from replay.judge.locks import beyond, is_same, waits_itself
+from replay.judge.phases import Span, step_spans
+from replay.judge.taken import taking
 
 METRIC = "lock_wait_s"
+SEEN, INFERRED, UNKNOWN = "seen", "inferred", "unknown"  # how a statement is known to have taken a lock
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """A backend that held up a step's statement: what it was running, for how long at most."""
+    """A backend that held up a step's statement: what it was running, for how long at most.
+
+    ``holds`` is the mode that keeps the next one out, ``awaits`` the one that it waits for itself.
+    """
 
     name: str
     query: str
     state: str
     running_s: float
+    holds: str = ""
+    awaits: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +42,13 @@ class Behind:
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """One statement of a step and the queue around it. ``waited_s`` is 0 where it only held others up."""
+    """One statement of a step and the queue around it. ``waited_s`` is 0 where it only held others up.
+
+    ``query`` took the lock, ``taken`` says how that is known (empty: the evidence does not tell); ``meanwhile`` ran
+    while others waited, where it is another. ``lock`` is what the statement waited for and ``wanted`` what the others
+    did, in words (``row of token``); ``held`` has the modes in which the step kept them out, each with what it was of.
+    ``guess`` says why a holder is only likely.
+    """
 
     step: str
     query: str
@@ -45,6 +60,13 @@ class Episode:
     most: int
     holders: list[Holder]
     behind: list[Behind]
+    lock: str = ""
+    wanted: tuple[str, ...] = ()
+    held: tuple[tuple[str, str], ...] = ()
+    taken: str = ""
+    meanwhile: str = ""
+    deadlock: bool = False
+    guess: str = ""
 
 
 @dataclass(slots=True)
@@ -58,24 +80,39 @@ class _Gathered:
     holders: dict[Any, Holder] = field(default_factory=dict)
     behind: dict[str, dict[Any, float]] = field(default_factory=dict)
     at_once: dict[str, dict[float, int]] = field(default_factory=dict)
+    lock: str = ""
+    wanted: Counter[str] = field(default_factory=Counter)
+    held: Counter[tuple[str, str]] = field(default_factory=Counter)
+    taken: Counter[str] = field(default_factory=Counter)
+    running: Counter[str] = field(default_factory=Counter)
+    deadlock: bool = False
+    guess: str = ""
 
 
 def episodes(arm: ArmEvidence) -> list[Episode]:
     """The queues in which a step's statement stood, the one with the longest waits first."""
     gathered: dict[tuple[str, str], _Gathered] = {}
+    spans = step_spans(arm.marks)
     for at_s, value, detail in _waits(arm):
         waiting, blockers = _object(detail.get("waiting")), _objects(detail.get("blocked_by"))
         chain = [waiting, *blockers]
         of_step = next((backend for backend in chain if backend.get("step")), None)
         if of_step is None:
             continue
-        key = (str(of_step["step"]), str(of_step.get("query") or ""))
-        found = gathered.setdefault(key, _Gathered())
+        statement, how = _taker(of_step, waiting, spans)
+        found = gathered.setdefault((str(of_step["step"]), statement), _Gathered())
         found.times.append(at_s)
+        found.guess = str(detail.get("guess") or found.guess)
+        in_ring = bool(detail.get("ring")) and (of_step is waiting or waits_itself(of_step))
+        found.deadlock = found.deadlock or in_ring
         if of_step is waiting:
-            _add_holders(found, value, waiting, blockers)
+            _add_own_wait(found, value, waiting)
+            _add_holders(found, blockers)
         else:
             _add_behind(found, at_s, value, waiting)
+            _add_held(found, of_step, waiting, how)
+            if of_step.get("awaits"):
+                _add_holders(found, beyond(blockers, of_step))
     made = [_episode(step, query, found) for (step, query), found in gathered.items()]
     return sorted(made, key=lambda one: (-max(one.waited_s, one.most), one.from_s, one.query))
 
@@ -108,17 +145,34 @@ def statement_wait(arm: ArmEvidence, step: str, from_s: float, to_s: float | Non
     return max(waits, default=0.0)
 
 
-def _add_holders(found: _Gathered, value: float, waiting: dict[str, Any], blockers: list[dict[str, Any]]) -> None:
-    """The step's own statement waits: keep whom it waits for."""
+def _taker(of_step: dict[str, Any], waiting: dict[str, Any], spans: tuple[Span, ...]) -> tuple[str, str]:
+    """(statement that took the lock, how that is known). What runs, where nothing tells it."""
+    running, taken = str(of_step.get("query") or ""), of_step.get("taken")
+    if not isinstance(taken, dict):
+        return running, ""
+    took = taking(of_step, waiting, spans)
+    if took is None:
+        return running, UNKNOWN
+    return running if is_same(took, running) else took, SEEN if taken.get("certain") else INFERRED
+
+
+def _add_own_wait(found: _Gathered, value: float, waiting: dict[str, Any]) -> None:
+    """The step's own statement waits: keep what for."""
     found.waited_s = max(found.waited_s, value)
     found.relation = str(waiting.get("relation") or found.relation)
     found.lock_mode = str(waiting.get("lock_mode") or found.lock_mode)
+    found.lock = str(waiting.get("lock") or found.lock)
+
+
+def _add_holders(found: _Gathered, blockers: list[dict[str, Any]]) -> None:
+    """Keep whom the step waits for."""
     for blocker in blockers:
         pid, running = blocker.get("pid"), float(blocker.get("running_s") or 0.0)
         known = found.holders.get(pid)
         if known is None or known.running_s < running:
             query, state = str(blocker.get("query") or ""), str(blocker.get("state") or "")
-            found.holders[pid] = Holder(_name(blocker), query, state, running)
+            holds, awaits = str(blocker.get("holds") or ""), str(blocker.get("awaits") or "")
+            found.holders[pid] = Holder(_name(blocker), query, state, running, holds, awaits)
 
 
 def _add_behind(found: _Gathered, at_s: float, value: float, waiting: dict[str, Any]) -> None:
@@ -128,6 +182,17 @@ def _add_behind(found: _Gathered, at_s: float, value: float, waiting: dict[str, 
     waits[pid] = max(waits.get(pid, 0.0), value)
     at_once = found.at_once.setdefault(name, {})
     at_once[at_s] = at_once.get(at_s, 0) + 1
+    if waiting.get("lock"):
+        found.wanted[str(waiting["lock"])] += 1
+
+
+def _add_held(found: _Gathered, of_step: dict[str, Any], waiting: dict[str, Any], how: str) -> None:
+    """Keep how the step kept them out: the mode is of what the first of them waits for, whom it holds up directly."""
+    found.running[str(of_step.get("query") or "")] += 1
+    if how:
+        found.taken[how] += 1
+    if of_step.get("holds") and of_step.get("level") == 1:
+        found.held[str(of_step["holds"]), str(waiting.get("lock") or "")] += 1
 
 
 def _episode(step: str, query: str, found: _Gathered) -> Episode:
@@ -150,6 +215,13 @@ def _episode(step: str, query: str, found: _Gathered) -> Episode:
         most=max(totals.values(), default=0),
         holders=sorted(found.holders.values(), key=lambda holder: (-holder.running_s, holder.name)),
         behind=sorted(behind, key=lambda one: (-one.backends, -one.longest_s, one.name)),
+        lock=found.lock,
+        wanted=tuple(lock for lock, _ in found.wanted.most_common()),
+        held=tuple(mode for mode, _ in found.held.most_common()),
+        taken=next((how for how, _ in found.taken.most_common(1)), ""),
+        meanwhile=next((text for text, _ in found.running.most_common(1) if not is_same(text, query)), ""),
+        deadlock=found.deadlock,
+        guess=found.guess,
     )
 
 

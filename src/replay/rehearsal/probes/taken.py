@@ -76,6 +76,7 @@ class Holdings:
         self._last: dict[int, Look] = {}
         self._taken: dict[int, dict[tuple[str, str], Taken]] = {}
         self._looked_s: float | None = None
+        self._seen_s: dict[int, float] = {}  # when each session was looked at last: outside a transaction it is not
 
     def see(self, from_s: float, looks: Mapping[int, Look]) -> None:
         """Take in a look that began at ``from_s``: the steps' sessions in a transaction, by process id."""
@@ -86,6 +87,7 @@ class Holdings:
             self._taken[pid] = {key: taken for key, taken in self._taken[pid].items() if _outlives(key[0])}
         self._last = dict(looks)
         self._looked_s = from_s
+        self._seen_s |= {pid: look.from_s for pid, look in looks.items()}
 
     def taken(self, pid: int, target: str | None, modes: Collection[str]) -> Taken | None:
         """How the first of these modes was taken, or None where no look had one."""
@@ -111,11 +113,15 @@ class Holdings:
         certain = last is not None and last.query_start_s == look.query_start_s < last.server_s
         after_s = last.from_s if last is not None else self._looked_s
         new = Taken(look.query, after_s, look.to_s, certain)
-        return {
-            (target, mode): before.get((target, mode), new) if same_transaction or _outlives(target) else new
-            for target, modes in look.held.items()
-            for mode in modes
-        }
+        lasting = Taken(look.query, self._seen_s.get(pid), look.to_s, certain)
+        known: dict[tuple[str, str], Taken] = {}
+        for target, modes in look.held.items():
+            for key in ((target, mode) for mode in modes):
+                if _outlives(target):
+                    known[key] = before.get(key, lasting)
+                else:
+                    known[key] = before.get(key, new) if same_transaction else new
+        return known
 
 
 def _outlives(target: str) -> bool:
