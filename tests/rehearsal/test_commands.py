@@ -105,6 +105,12 @@ def test_nothing_is_left_when_replay_is_killed(tmp_path, kind: str) -> None:
     wait_for(lambda: not running(mark))
 
 
+def test_nothing_is_left_of_one_that_is_killed(room) -> None:
+    result = room.run("sh", "-c", "setsid sleep 60 & sleep 60 & kill -KILL $$")
+    assert (result.code, result.ended) == (128 + signal.SIGKILL, "")
+    assert running(room.mark) == []
+
+
 def test_what_it_leaves_behind_when_it_ended_by_itself_stays(room) -> None:
     assert room.run("sh", "-c", "setsid sleep 60 > /dev/null 2>&1 & echo started").error == ""
     assert len(running(room.mark)) == 1

@@ -76,10 +76,11 @@ class ArmPlayer:
             self._play(None)
             return
         asks = asks_stage(self._plan, workload.plan)
-        with tempfile.TemporaryDirectory(prefix="replay-") as private:
+        private = tempfile.TemporaryDirectory(prefix="replay-")
+        with private:
             if asks:
                 self._put_back()
-            supplies = self._gather(workload, Path(private))
+            supplies = self._gather(workload, Path(private.name))
             load = Load(
                 self._plan,
                 workload,
@@ -94,6 +95,7 @@ class ArmPlayer:
                     self._put_back()
                 self._doing("waiting until the load is ready")
                 load.await_boot()
+                private.cleanup()  # it has read them: should this process be killed, no credentials are left behind
                 self._play(load)
 
     def _gather(self, workload: WorkloadOutline, private: Path) -> Supplies:

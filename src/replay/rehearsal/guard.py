@@ -3,7 +3,8 @@
 Started as a script, so that nothing of ours is imported: ``python -I -S guard.py COMMAND...``. The one who started it
 holds the other end of its standard input; when that closes, by intent or because its holder was killed, every process
 that comes from the command gets SIGTERM, and SIGKILL five seconds later. Exits as the command does, 127 where it cannot
-be started. What a command that ended by itself left in the background (a server) is not touched.
+be started. What a command that ended by itself left in the background (a server) is not touched; what one left that was
+killed is.
 """
 
 import contextlib
@@ -42,6 +43,10 @@ def main(command: list[str]) -> int:
             break
         if pid == child.pid:
             child.returncode = os.waitstatus_to_exitcode(status)
+            if child.returncode < 0 and not ending.is_set():  # killed: what it has left was not meant to stay
+                watch = threading.Thread(target=_end, args=(child.pid, ending, gone), daemon=True)
+                ending.set()
+                watch.start()
     gone.set()
     if ending.is_set():
         watch.join()
@@ -57,9 +62,14 @@ def _adopt_orphans() -> None:
 
 
 def _end_with_parent(group: int, ending: threading.Event, gone: threading.Event) -> None:
-    """End the command and all that comes from it. Who adopts orphans has a child while one of them lives: ``gone``."""
+    """Wait until the parent is gone, and end the command and all that comes from it."""
     while os.read(0, 4096):
         pass
+    _end(group, ending, gone)
+
+
+def _end(group: int, ending: threading.Event, gone: threading.Event) -> None:
+    """End the command and all that comes from it. Who adopts orphans has a child while one of them lives: ``gone``."""
     ending.set()
     for number in (signal.SIGTERM, signal.SIGCONT):  # one that was stopped hears the first only with the second
         _send(number, _descendants(), group)

@@ -1,5 +1,6 @@
 """The load of one arm: locust, booted while Stage is put back, and started at the arm's common start."""
 
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -89,7 +90,8 @@ class Load:
         if not code:
             return code is not None
         words = self._scrub(self._locust.last_words(3)).removeprefix("Error: ") or "it said nothing"
-        sentence = f"The load of {self._arm} ended with exit code {code}: {words}"
+        how = f"exit code {code}" if code > 0 else f"signal {-code} ({signal.strsignal(-code)})"
+        sentence = f"The load of {self._arm} ended with {how}: {words}"
         hint = f"All it said is in {self._log}."
         raise InputError(sentence, hint) if code == ExitCode.INPUT else ToolError(sentence, hint)
 
