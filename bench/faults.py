@@ -460,8 +460,9 @@ def main() -> int:
         folder = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="replay-bench-")))
         stages = Stages(folder.resolve())
         stack.callback(stages.stop)
+        stage = stages.take()
         began_s = time.monotonic()
-        reference = _play("none", None, stages.take(), folder / "run-0")
+        reference = _play("none", None, stage, folder / "run-0")
         length_s = time.monotonic() - began_s
         print_table(("killed", "at", "where", "exit", "state", "verdict", "judge", "wrong"), [reference.row])
         if reference.wrong:

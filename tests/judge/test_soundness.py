@@ -8,7 +8,7 @@ import simulate
 from incident import TOKEN, failed, incident, production, qa
 from simulate import EXPORT, STEP
 
-from replay.evidence.values import Mark
+from replay.evidence.values import Mark, Reading
 from replay.judge.verdict import judge
 
 
@@ -140,3 +140,20 @@ def test_no_data_is_never_go():
     only_qa = judge(simulate.evidence(qa()))
     assert only_qa.verdict == "INCONCLUSIVE"
     assert "production_rehearsed" in failed(only_qa)
+
+
+@pytest.mark.parametrize(("failed_s", "counts"), [(31.0, True), (29.0, False)])
+def test_a_replica_that_is_gone_in_the_end_is_no_evidence(failed_s, counts):
+    planted = production()
+    planted.lag(0.2)
+    own = planted.readings["steps"]
+    own[:] = [one for one in own if one.at_s < 30]
+    own += [Reading(float(second), "database", "waiting_backends", 0.0, {}) for second in range(60)]
+    own.append(Reading(failed_s, "database", "probe_failed", 1.0, {"error": "it is gone", "replica": "reporting"}))
+    evidence = simulate.evidence(planted)
+    plan = (evidence.rehearsal.get("plan") or {}) | {"probes": {"database": {"kind": "postgres"}}}
+    verdict = judge(dataclasses.replace(evidence, rehearsal=evidence.rehearsal | {"plan": plan}))
+    assert ("replica_read" in failed(verdict)) == counts
+    assert verdict.verdict == ("INCONCLUSIVE" if counts else "GO")
+    said = "The replica reporting could not be read in the end of production-steps: it is gone."
+    assert any(said in reason for reason in verdict.reasons) == counts

@@ -12,6 +12,7 @@ from replay.judge.differences import expected_outcomes
 from replay.judge.findings import Check, percent, seconds
 from replay.judge.locks import detail_of
 from replay.judge.phases import Span, step_spans
+from replay.judge.probes import replica_lag
 
 _SEE_LOCKS = ("postgres", "mysql")
 REQUESTS = "requests"
@@ -113,6 +114,9 @@ def check_workload(
     arms = [arm for arm in (control, steps) if arm is not None]
     checks += [_check_arm(arm) for arm in arms]
     checks += [_check_probe(arm, *probe) for arm in arms if arm.info.steps for probe in _probes(evidence).items()]
+    checks += [
+        check for arm in arms if arm.info.steps for name in _probes(evidence) for check in _check_replicas(arm, name)
+    ]
     checks += [_check_lateness(arm, criteria.lateness_s) for arm in arms if len(arm.observations)]
     if control is not None and steps is not None:
         checks.append(_check_schedule(control, steps))
@@ -177,6 +181,32 @@ def _check_probe(arm: ArmEvidence, probe: str, kind: str) -> Check:
         hint="See that the probe reaches what it reads, then rehearse again.",
         voids="",
     )
+
+
+def _check_replicas(arm: ArmEvidence, probe: str) -> list[Check]:
+    """The replicas that a probe could not read in the end: how far they fell behind is unknown."""
+    mine = arm.readings[arm.readings["probe"] == probe]
+    missed: dict[str, tuple[float, str]] = {}
+    for at_s, text in mine.loc[mine["metric"] == "probe_failed", ["at_s", "detail"]].itertuples(index=False):
+        detail = detail_of(text)
+        if replica := str(detail.get("replica") or ""):
+            missed[replica] = (float(at_s), str(detail.get("error") or ""))
+    seen = replica_lag(mine, "replica_lag_s")
+    return [
+        _check(
+            "replica_read",
+            passed=False,
+            workload=arm.info.workload,
+            limit=None,
+            observed=float(len(seen[replica][0])) if replica in seen else 0.0,
+            well="",
+            wrong=f"The replica {replica} could not be read in the end of {arm.info.arm}: {error}.",
+            hint="See that the replica runs and that the probe reaches it, then rehearse again.",
+            voids="",
+        )
+        for replica, (at_s, error) in sorted(missed.items())
+        if replica not in seen or seen[replica][0].max() < at_s
+    ]
 
 
 def _check_lateness(arm: ArmEvidence, limit_s: float) -> Check:
