@@ -23,6 +23,11 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
+def first_line(error: BaseException, text: str | None = None) -> str:
+    """The first line of what went wrong (of ``text``, where that says it better); its kind where it says nothing."""
+    return next(iter((str(error) if text is None else text).strip().splitlines()), type(error).__name__)
+
+
 class ReplayError(Exception):
     """Something that ends a command.
 

@@ -45,14 +45,14 @@ class Case:
     migrations: tuple[str, ...] = ()
 
     @cached_property
-    def spans(self) -> tuple[Span, ...]:
-        """The steps of the steps arm that do something to Stage: phases are told by them."""
-        return tuple(span for span in step_spans(self.steps.marks) if span.kind != WAIT)
+    def all_spans(self) -> tuple[Span, ...]:
+        """The steps of the steps arm."""
+        return step_spans(self.steps.marks)
 
     @cached_property
-    def waits(self) -> tuple[Span, ...]:
-        """Its steps that only wait."""
-        return tuple(span for span in step_spans(self.steps.marks) if span.kind == WAIT)
+    def spans(self) -> tuple[Span, ...]:
+        """Those that do more than wait: phases are told by them."""
+        return tuple(span for span in self.all_spans if span.kind != WAIT)
 
     @cached_property
     def end_s(self) -> float:

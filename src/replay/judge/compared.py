@@ -42,7 +42,7 @@ def _only(finding: Finding, others: list[Case], failing: set[tuple[str, str]]) -
     if finding.endpoint not in {None, "*"} and not any(_calls(case, str(finding.endpoint)) for case in others):
         return None
     if finding.metric in {"step_failed", "rollback_failed"}:
-        ran = any(span.step == finding.evidence.get("step") for case in others for span in (*case.spans, *case.waits))
+        ran = any(span.step == finding.evidence.get("step") for case in others for span in case.all_spans)
         return True if ran else None
     if finding.probe is not None and finding.metric and not any(_measured(case, finding) for case in others):
         return None

@@ -21,7 +21,7 @@ _CAUGHT_UP_S = 1.0
 
 def step_findings(case: Case) -> list[Finding]:
     """A finding for each step that failed, with the database's or the program's own words."""
-    return [_step_failed(case, span) for span in (*case.spans, *case.waits) if span.failed]
+    return [_step_failed(case, span) for span in case.all_spans if span.failed]
 
 
 def _step_failed(case: Case, span: Span) -> Finding:

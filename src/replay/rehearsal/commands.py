@@ -59,15 +59,7 @@ class RunningCommand:
         self._output = Output(write)
         self._ended = ""
         self._ending = threading.Lock()
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", guard.__file__, *resolved(program, folder)],
-            cwd=folder,
-            env=program.environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        self._process = start_guarded(program, folder, program.environment)
         self._reader = threading.Thread(target=self._read, name="output of a command", daemon=True)
         self._reader.start()
 
@@ -195,6 +187,20 @@ class OutputLog:
         """Close the file."""
         with self._lock:
             self._file.close()
+
+
+def start_guarded(command: Command, folder: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start a command under its guard: it lives as long as its standard input is open. Errors come with the output."""
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", guard.__file__, *resolved(command, folder)],
+        cwd=folder,
+        env=environment,
+        bufsize=0,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
 
 
 def resolved(command: Command, folder: Path) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psycopg
 
-from replay.errors import StageError
+from replay.errors import StageError, first_line
 from replay.rehearsal.commands import OutputLog, RunningCommand
 from replay.rehearsal.plan import TargetPlan
 
@@ -90,9 +90,8 @@ def fingerprint(dsn: str, only: Collection[str] | None = None) -> Fingerprint:
                 # The name comes quoted from the server itself.
                 counted[table] = connection.execute(f"SELECT count(*) FROM {table}".encode()).fetchall()[0][0]  # noqa: S608
     except psycopg.Error as error:
-        words = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise StageError(
-            f"Stage's database cannot be read: {words}.", "See that it runs and that dsn is right."
+            f"Stage's database cannot be read: {first_line(error)}.", "See that it runs and that dsn is right."
         ) from error
     return Fingerprint(version, schema, counted)
 

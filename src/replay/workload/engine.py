@@ -16,8 +16,8 @@ import duckdb
 import ibis
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 from ibis.expr import datatypes
-from pyarrow import parquet
 
 from replay.capture.segments import SCHEMA, Segment, write_segment
 from replay.errors import InputError, ToolError
@@ -92,7 +92,7 @@ class Engine:
         # By a pattern DuckDB would pass over one that is gone; Ibis gives Spark no list.
         where = links if self.name == DUCKDB else f"{folder}/*.parquet"
         found = self._run(lambda: self._backend.read_parquet(where))
-        self._make_room(sum(parquet.read_metadata(link).num_rows for link in links))
+        self._make_room(sum(pq.read_metadata(link).num_rows for link in links))
         return found
 
     def spooled(self, tables: Iterable[pa.Table]) -> ibis.Table:

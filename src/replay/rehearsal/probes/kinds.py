@@ -30,17 +30,18 @@ _OURS: dict[str, ReadProbe] = {
 
 def read_probe(name: str, table: Table) -> ProbePlan:
     """Read one probe. Raises PlanError with the table and the key for whatever is wrong with it."""
-    added = {point.name: point for point in entry_points(group=GROUP)}
-    kind = table.required_text("kind", tuple(dict.fromkeys([*_OURS, *added])))
-    plan = (_OURS[kind] if kind in _OURS else _loaded(kind, table))(name, table)
+    kind = table.required_text("kind")
+    plan = (_OURS.get(kind) or _added(table))(name, table)
     table.done()
     return plan
 
 
-def _loaded(kind: str, table: Table) -> ReadProbe:
-    (point,) = entry_points(group=GROUP, name=kind)
+def _added(table: Table) -> ReadProbe:
+    """What reads a kind of another package."""
+    added = {point.name: point for point in entry_points(group=GROUP)}
+    kind = table.required_text("kind", tuple(dict.fromkeys([*_OURS, *added])))
     try:
-        read: ReadProbe = point.load()
+        read: ReadProbe = added[kind].load()
     except Exception as error:
         raise table.error("kind", f"is of another package, which does not load: {error}") from error
     return read

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from replay.errors import InputError
-from replay.rehearsal.probes.plan import Probe, ProbePlan, Setting
+from replay.rehearsal.probes.plan import Probe, ProbePlan, Setting, read_interval_s
 from replay.rehearsal.probes.readings import Readings, Sampler
 from replay.rehearsal.table import Table
 from replay.target import Target, parse_target
@@ -113,9 +113,7 @@ def read_metrics(name: str, table: Table) -> MetricsProbePlan:
             raise table.error("series", f"has {text!r}, which {error}") from error
     if not selectors:
         raise table.error("series", "names none", 'Write series = ["http_requests_total", "pg_*"].')
-    interval_s = table.duration_s("interval", "1s") or 0.0
-    if interval_s < _SHORTEST_S:
-        raise table.error("interval", f"is {interval_s * 1000:g}ms, and must be 100ms or longer")
+    interval_s = read_interval_s(table, "1s", _SHORTEST_S)
     return MetricsProbePlan(name, target, query, tuple(selectors), interval_s, _headers(table))
 
 

@@ -6,13 +6,12 @@ import os
 import select
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from replay.rehearsal import guard
-from replay.rehearsal.commands import resolved
+from replay.rehearsal.commands import resolved, start_guarded
 from replay.rehearsal.probes.tail import WholeLines
 from replay.rehearsal.table import Command
 
@@ -71,7 +70,7 @@ class Output:
                 return
             self._process = self._start()
         output = self._process.stdout
-        assert output is not None  # noqa: S101 - asked for in _start
+        assert output is not None  # noqa: S101 - start_guarded asks for it
         left = _MOST_AT_ONCE
         while left > 0:
             ended = self._process.poll() is not None
@@ -101,16 +100,7 @@ class Output:
     def _start(self) -> "subprocess.Popen[bytes]":
         self._started_s = time.monotonic()
         self._last_line = b""
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", guard.__file__, *resolved(self._command, self._folder)],
-            cwd=self._folder,
-            env=self._environment,
-            bufsize=0,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        process = start_guarded(self._command, self._folder, self._environment)
         if process.stdout is not None:
             os.set_blocking(process.stdout.fileno(), False)
             # So that a flood does not hold up the command between two reads. Not everywhere, and not for everybody.

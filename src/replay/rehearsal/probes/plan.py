@@ -1,5 +1,6 @@
 """What every kind of probe tells the plan about itself, and what it is given for an arm."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -8,7 +9,7 @@ from replay.evidence.files import Segments
 from replay.rehearsal.clock import ArmClock
 from replay.rehearsal.commands import usual_environment
 from replay.rehearsal.secrets import Scrubber
-from replay.rehearsal.table import Dsn
+from replay.rehearsal.table import Dsn, Table
 
 
 class Probe(Protocol):
@@ -38,7 +39,7 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
-class ProbePlan:
+class ProbePlan(ABC):
     """One ``[probes.NAME]`` of a plan, as its kind has read it."""
 
     name: str
@@ -58,9 +59,18 @@ class ProbePlan:
         """Words that must not be seen anywhere, other than the passwords in ``dsns``."""
         return ()
 
-    def check(self) -> None:
+    def check(self) -> None:  # noqa: B027 - some kinds have nothing to check
         """Check what can be checked without touching Stage. Raises InputError."""
 
+    @abstractmethod
     def open(self, setting: Setting) -> Probe:
         """The probe of one arm."""
-        raise NotImplementedError
+
+
+def read_interval_s(table: Table, default: str, shortest_s: float, hint: str = "") -> float:
+    """The time between two looks, in seconds. Raises PlanError where it is shorter than ``shortest_s``."""
+    interval_s = table.duration_s("interval", default) or 0.0
+    if interval_s < shortest_s:
+        what = f"is {interval_s * 1000:g}ms, and must be {shortest_s * 1000:g}ms or longer"
+        raise table.error("interval", what, hint)
+    return interval_s

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 
 from replay.errors import InputError
-from replay.rehearsal.probes.plan import Probe, ProbePlan, Setting
+from replay.rehearsal.probes.plan import Probe, ProbePlan, Setting, read_interval_s
 from replay.rehearsal.probes.readings import Readings, Sampler
 from replay.rehearsal.table import Table
 
@@ -72,9 +72,7 @@ def read_process(name: str, table: Table) -> ProcessProbePlan:
         raise table.error(given[1], f"cannot stand beside {given[0]}")
     if given and path is not None:
         raise table.error("path", "is for the whole machine, without pids, pid_file and match")
-    interval_s = table.duration_s("interval", "1s") or 0.0
-    if interval_s < _SHORTEST_S:
-        raise table.error("interval", f"is {interval_s * 1000:g}ms, and must be 100ms or longer")
+    interval_s = read_interval_s(table, "1s", _SHORTEST_S)
     return ProcessProbePlan(name, interval_s, tuple(map(int, pids)), pid_file, match, path)
 
 

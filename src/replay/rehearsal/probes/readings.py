@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from replay.evidence.files import Segments
 from replay.evidence.values import Reading
@@ -89,3 +89,20 @@ class Sampler:
                 self._stopping.wait(max(0.0, due_s - clock.now_s()))
         finally:
             self._end()
+
+
+class Samplers:
+    """Several samplers as one probe, so that none of them can hold up the others."""
+
+    def __init__(self, samplers: Iterable[Sampler]) -> None:
+        self._samplers = tuple(samplers)
+
+    def start(self) -> None:
+        """Begin to connect and to read."""
+        for sampler in self._samplers:
+            sampler.start()
+
+    def stop(self) -> None:
+        """End, and close what was read."""
+        for sampler in self._samplers:
+            sampler.stop()

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from replay.errors import InputError
-from replay.rehearsal.probes.plan import ProbePlan, Setting
+from replay.rehearsal.probes.plan import Probe, ProbePlan, Setting
 from replay.rehearsal.probes.readings import Readings, Sampler
 from replay.rehearsal.table import Table
 
@@ -44,9 +44,10 @@ class SqliteProbePlan(ProbePlan):
         if not self.path.parent.is_dir():
             raise InputError(f"The database {self.path} cannot be: its folder is not there.")
 
-    def open(self, setting: Setting) -> "SqliteProbe":
+    def open(self, setting: Setting) -> Probe:
         """The probe of one arm."""
-        return SqliteProbe(self, setting)
+        looking = _Looking(self, setting)
+        return Sampler(f"probe {self.name}", self.interval_s, looking.sample, looking.end)
 
 
 def read_sqlite(name: str, table: Table) -> SqliteProbePlan:
@@ -168,25 +169,17 @@ class Since:
         return 0.0 if holder is None else at_s - self._since_s
 
 
-class SqliteProbe:
-    """The probe of one database file."""
+class _Looking:
+    """Looks at one database file."""
 
     def __init__(self, plan: SqliteProbePlan, setting: Setting) -> None:
         self._database = Database(plan.path)
         self._readings = Readings(plan.name, setting.clock, setting.readings(plan.name))
         self._writing, self._keeping = Since(), Since()
         self._changes = b""
-        self._sampler = Sampler(f"probe {plan.name}", plan.interval_s, self._sample, self._end)
 
-    def start(self) -> None:
-        """Begin to look."""
-        self._sampler.start()
-
-    def stop(self) -> None:
-        """End, and close what was read."""
-        self._sampler.stop()
-
-    def _sample(self) -> None:
+    def sample(self) -> None:
+        """One look."""
         try:
             look = self._database.look()
         except (OSError, ValueError) as error:
@@ -207,7 +200,8 @@ class SqliteProbe:
             self._readings.add(metric, since.held_s(at_s, process, self._changes), detail, at_s)
         self._readings.add("sqlite_wal_bytes", float(look.wal_bytes), at_s=at_s)
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Close all."""
         self._database.close()
         self._readings.close()
 

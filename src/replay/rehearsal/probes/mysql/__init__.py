@@ -4,6 +4,6 @@ Who waits for whom and who is connected are read through one connection, every r
 the primary): none of them can hold up the others.
 """
 
-from replay.rehearsal.probes.mysql.plan import MysqlProbe, MysqlProbePlan, read_mysql
+from replay.rehearsal.probes.mysql.plan import MysqlProbePlan, read_mysql
 
-__all__ = ["MysqlProbe", "MysqlProbePlan", "read_mysql"]
+__all__ = ["MysqlProbePlan", "read_mysql"]

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from replay.rehearsal.probes.mysql.replica import Replica
 from replay.rehearsal.probes.mysql.sessions import Sessions
 from replay.rehearsal.probes.mysql.source import Address, Source, parse_address
-from replay.rehearsal.probes.plan import ProbePlan, Setting
-from replay.rehearsal.probes.readings import Readings, Sampler
+from replay.rehearsal.probes.plan import Probe, ProbePlan, Setting, read_interval_s
+from replay.rehearsal.probes.readings import Readings, Sampler, Samplers
 from replay.rehearsal.table import Table
 
 # InnoDB shows its transactions and locks from a copy, which it does not renew until nobody has read it for 100 ms.
@@ -32,9 +32,9 @@ class MysqlProbePlan(ProbePlan):
         found = [word for one in (self.primary, *self.replicas) for word in (one.password, one.written)]
         return tuple(dict.fromkeys(word for word in found if word))
 
-    def open(self, setting: Setting) -> "MysqlProbe":
+    def open(self, setting: Setting) -> Probe:
         """The probe of one arm."""
-        return MysqlProbe(self, setting)
+        return Samplers(_samplers(self, setting))
 
 
 def read_mysql(name: str, table: Table) -> MysqlProbePlan:
@@ -44,13 +44,7 @@ def read_mysql(name: str, table: Table) -> MysqlProbePlan:
         raise table.error("dsn", "is missing", 'Add dsn = "${STAGE_DSN}".')
     primary = _address(table, "dsn", dsn)
     replicas = tuple(_address(table, "replicas", one) for one in table.texts("replicas"))
-    interval_s = table.duration_s("interval", "200ms") or 0.0
-    if interval_s < _SHORTEST_S:
-        raise table.error(
-            "interval",
-            f"is {interval_s * 1000:g}ms, and must be 200ms or longer",
-            "Who reads InnoDB's locks more often gets old ones.",
-        )
+    interval_s = read_interval_s(table, "200ms", _SHORTEST_S, "Who reads InnoDB's locks more often gets old ones.")
     return MysqlProbePlan(name, primary, replicas, interval_s)
 
 
@@ -63,31 +57,17 @@ def _address(table: Table, key: str, text: str) -> Address:
         ) from error
 
 
-class MysqlProbe:
-    """The probe of one database and its replicas."""
+def _samplers(plan: MysqlProbePlan, setting: Setting) -> list[Sampler]:
+    name, scrub = plan.name, setting.scrub
+    ours: set[int] = set()
 
-    def __init__(self, plan: MysqlProbePlan, setting: Setting) -> None:
-        name, scrub = plan.name, setting.scrub
-        ours: set[int] = set()
+    def readings(suffix: str = "") -> Readings:
+        return Readings(name, setting.clock, setting.readings(f"{name}{suffix}"))
 
-        def readings(suffix: str = "") -> Readings:
-            return Readings(name, setting.clock, setting.readings(f"{name}{suffix}"))
-
-        sessions = Sessions(Source(plan.primary, name, ours), readings(), setting.steps, scrub, ours)
-        self._samplers = [Sampler(f"probe {name}", plan.interval_s, sessions.sample, sessions.end)]
-        for number, address in enumerate(plan.replicas, 1):
-            pair = Source(plan.primary, name, ours), Source(address, name)
-            replica = Replica(*pair, readings(f"-replica-{number}"), scrub)
-            self._samplers.append(
-                Sampler(f"probe {name}, replica {number}", plan.interval_s, replica.sample, replica.end)
-            )
-
-    def start(self) -> None:
-        """Begin to connect and to read."""
-        for sampler in self._samplers:
-            sampler.start()
-
-    def stop(self) -> None:
-        """End, and close what was read."""
-        for sampler in self._samplers:
-            sampler.stop()
+    sessions = Sessions(Source(plan.primary, name, ours), readings(), setting.steps, scrub, ours)
+    samplers = [Sampler(f"probe {name}", plan.interval_s, sessions.sample, sessions.end)]
+    for number, address in enumerate(plan.replicas, 1):
+        pair = Source(plan.primary, name, ours), Source(address, name)
+        replica = Replica(*pair, readings(f"-replica-{number}"), scrub)
+        samplers.append(Sampler(f"probe {name}, replica {number}", plan.interval_s, replica.sample, replica.end))
+    return samplers

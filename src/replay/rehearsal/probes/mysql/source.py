@@ -12,6 +12,8 @@ import pymysql
 from pymysql.constants import CR
 from pymysql.cursors import DictCursor
 
+from replay.errors import first_line
+
 PROBE_NAME = "replay probe"
 # What a server, a wire or the driver can do to a query. The driver asserts what packets must look like.
 TROUBLE = (pymysql.MySQLError, OSError, RuntimeError, ValueError, AssertionError)
@@ -138,8 +140,8 @@ class Source:
 
 def said(error: BaseException) -> str:
     """The first line of what went wrong, in the server's or the driver's own words."""
-    text = str(error.args[1]) if isinstance(error, pymysql.MySQLError) and len(error.args) > 1 else str(error)
-    return next(iter(text.strip().splitlines()), type(error).__name__)
+    told = isinstance(error, pymysql.MySQLError) and len(error.args) > 1
+    return first_line(error, str(error.args[1]) if told else None)
 
 
 def is_refused(error: BaseException) -> bool:

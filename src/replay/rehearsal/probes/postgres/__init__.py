@@ -4,7 +4,7 @@ Who waits for whom and who is connected are read through one connection, the ser
 through another, and every replica through a pair of its own (it and the primary): none of them can hold up the others.
 """
 
-from replay.rehearsal.probes.postgres.plan import PostgresProbe, PostgresProbePlan, read_postgres
+from replay.rehearsal.probes.postgres.plan import PostgresProbePlan, read_postgres
 from replay.rehearsal.probes.postgres.source import place_of
 
-__all__ = ["PostgresProbe", "PostgresProbePlan", "place_of", "read_postgres"]
+__all__ = ["PostgresProbePlan", "place_of", "read_postgres"]

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from replay.rehearsal.probes.plan import ProbePlan, Setting
+from replay.rehearsal.probes.plan import Probe, ProbePlan, Setting, read_interval_s
 from replay.rehearsal.probes.postgres.replica import Replica
 from replay.rehearsal.probes.postgres.server import Server
 from replay.rehearsal.probes.postgres.sessions import Sessions
-from replay.rehearsal.probes.readings import Readings, Sampler
+from replay.rehearsal.probes.readings import Readings, Sampler, Samplers
 from replay.rehearsal.table import Dsn, Table
 
 _SHORTEST_S = 0.1
@@ -26,9 +26,9 @@ class PostgresProbePlan(ProbePlan):
         """The primary, and its replicas."""
         return (self.dsn, *self.replicas)
 
-    def open(self, setting: Setting) -> "PostgresProbe":
+    def open(self, setting: Setting) -> Probe:
         """The probe of one arm."""
-        return PostgresProbe(self, setting)
+        return Samplers(_samplers(self, setting))
 
 
 def read_postgres(name: str, table: Table) -> PostgresProbePlan:
@@ -37,43 +37,24 @@ def read_postgres(name: str, table: Table) -> PostgresProbePlan:
     if dsn is None:
         raise table.error("dsn", "is missing", 'Add dsn = "${STAGE_DSN}".')
     replicas = table.dsns("replicas")
-    interval_s = table.duration_s("interval", "200ms") or 0.0
-    if interval_s < _SHORTEST_S:
-        raise table.error(
-            "interval",
-            f"is {interval_s * 1000:g}ms, and must be 100ms or longer",
-            "More than ten looks a second are a load on the database themselves.",
-        )
+    hint = "More than ten looks a second are a load on the database themselves."
+    interval_s = read_interval_s(table, "200ms", _SHORTEST_S, hint)
     return PostgresProbePlan(name, dsn, replicas, interval_s)
 
 
-class PostgresProbe:
-    """The probe of one database and its replicas."""
+def _samplers(plan: PostgresProbePlan, setting: Setting) -> list[Sampler]:
+    name, dsn, scrub = plan.name, plan.dsn.value, setting.scrub
 
-    def __init__(self, plan: PostgresProbePlan, setting: Setting) -> None:
-        name, dsn, scrub = plan.name, plan.dsn.value, setting.scrub
+    def readings(suffix: str = "") -> Readings:
+        return Readings(name, setting.clock, setting.readings(f"{name}{suffix}"))
 
-        def readings(suffix: str = "") -> Readings:
-            return Readings(name, setting.clock, setting.readings(f"{name}{suffix}"))
-
-        sessions = Sessions(dsn, name, readings(), setting.steps, scrub)
-        server = Server(dsn, name, readings("-server"), scrub)
-        self._samplers = [
-            Sampler(f"probe {name}", plan.interval_s, sessions.sample, sessions.end),
-            Sampler(f"probe {name}, server", max(_COUNTERS_S, plan.interval_s), server.sample, server.end),
-        ]
-        for number, replica_dsn in enumerate(plan.replicas, 1):
-            replica = Replica(dsn, replica_dsn.value, name, readings(f"-replica-{number}"), scrub)
-            self._samplers.append(
-                Sampler(f"probe {name}, replica {number}", plan.interval_s, replica.sample, replica.end)
-            )
-
-    def start(self) -> None:
-        """Begin to connect and to read."""
-        for sampler in self._samplers:
-            sampler.start()
-
-    def stop(self) -> None:
-        """End, and close what was read."""
-        for sampler in self._samplers:
-            sampler.stop()
+    sessions = Sessions(dsn, name, readings(), setting.steps, scrub)
+    server = Server(dsn, name, readings("-server"), scrub)
+    samplers = [
+        Sampler(f"probe {name}", plan.interval_s, sessions.sample, sessions.end),
+        Sampler(f"probe {name}, server", max(_COUNTERS_S, plan.interval_s), server.sample, server.end),
+    ]
+    for number, replica_dsn in enumerate(plan.replicas, 1):
+        replica = Replica(dsn, replica_dsn.value, name, readings(f"-replica-{number}"), scrub)
+        samplers.append(Sampler(f"probe {name}, replica {number}", plan.interval_s, replica.sample, replica.end))
+    return samplers

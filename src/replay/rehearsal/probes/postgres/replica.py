@@ -2,8 +2,9 @@
 
 import psycopg
 
+from replay.errors import first_line
 from replay.rehearsal.probes.lag import LagHistory, lsn_number
-from replay.rehearsal.probes.postgres.source import Source, first_line, place_of
+from replay.rehearsal.probes.postgres.source import Source, place_of
 from replay.rehearsal.probes.readings import Readings
 from replay.rehearsal.secrets import Scrubber
 

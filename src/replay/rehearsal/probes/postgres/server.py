@@ -3,8 +3,9 @@
 import psycopg
 from psycopg import errors
 
+from replay.errors import first_line
 from replay.rehearsal.probes.postgres import counters
-from replay.rehearsal.probes.postgres.source import Source, first_line
+from replay.rehearsal.probes.postgres.source import Source
 from replay.rehearsal.probes.postgres.statements import Statements
 from replay.rehearsal.probes.readings import Readings
 from replay.rehearsal.secrets import Scrubber

@@ -6,8 +6,9 @@ from typing import Any
 
 import psycopg
 
+from replay.errors import first_line
 from replay.rehearsal.probes.locks import Session, waits
-from replay.rehearsal.probes.postgres.source import Source, first_line
+from replay.rehearsal.probes.postgres.source import Source
 from replay.rehearsal.probes.readings import Readings
 from replay.rehearsal.probes.taken import Holdings, Look
 from replay.rehearsal.secrets import Scrubber

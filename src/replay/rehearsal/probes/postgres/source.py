@@ -18,11 +18,6 @@ def place_of(dsn: str) -> str:
     return f"{values.get('host') or values.get('hostaddr') or 'local socket'}:{values.get('port') or 5432}"
 
 
-def first_line(error: psycopg.Error) -> str:
-    """The first line of what the database said."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
-
-
 class Source:
     """A connection that is made again after it broke, at most once a second."""
 
