@@ -106,6 +106,8 @@ def test_four_arms_and_their_evidence(playable, api, server) -> None:
     assert files_with(SECRET, playable.out) == []
     lines = (playable.folder / "said").read_text().splitlines()
     assert any("[4/4] production-steps: playing" in line for line in lines)
+    for name, arm in evidence.arms.items():
+        assert f"{name}: complete ({arm.info.planned} of {arm.info.planned} requests)" in lines
     assert len(lines) < 60
 
 

@@ -33,6 +33,8 @@ def test_a_look_is_a_second_old_at_most(watched) -> None:
     watched.observe(1.0, "...")
     assert watched.watch.look(1.9) is first
     assert watched.watch.look(2.0).observed == 3
+    watched.observe(2.0, "..")
+    assert watched.watch.look(2.1, anew=True).observed == 5
 
 
 def test_an_endpoint_is_red_from_its_first_failure_until_it_answers_again(watched) -> None:

@@ -27,7 +27,7 @@ from replay.rehearsal.stage import fingerprint, reset_stage, wait_until_ready
 from replay.rehearsal.steps.plan import ROLLBACK
 from replay.rehearsal.steps.runner import Step, StepRunner
 from replay.rehearsal.supplies import Supplies, asks_stage, gather
-from replay.rehearsal.watch import Watch
+from replay.rehearsal.watch import Sight, Watch
 from replay.rehearsal.workloads import WorkloadOutline
 
 _LEAD_S = 1.0  # for the probes to connect, and the load to hear when it starts
@@ -66,6 +66,7 @@ class ArmPlayer:
         self._scrub: Scrubber = self._plan.scrubber()
         due = () if arm.workload is None else arm.workload.due
         self._watch = Watch(self._folder, due, self._plan.abort.window_s)
+        self._sight: Sight | None = None
 
     def play(self) -> None:
         """Play it. Raises StageError, ToolError or InputError where it could not be played to its end."""
@@ -201,6 +202,7 @@ class ArmPlayer:
     def _await_end(self, load: Load | None, steps: StepRunner, clock: ArmClock) -> None:
         if load is not None:
             load.play(clock, lambda: self._progress(clock))
+            self._see(clock, anew=True)  # its last observations came with its end
             # A step that runs is let end, within its own limit: how long it takes is evidence too.
             steps.begin_no_more()
         while steps.alive:
@@ -238,10 +240,16 @@ class ArmPlayer:
         self._tell(lambda: self._observer.mark(self._arm, mark))
 
     def _progress(self, clock: ArmClock) -> None:
-        sight = self._watch.look(clock.now_s())
-        self._tell(lambda: self._observer.progress(self._arm, clock.now_s(), sight))
-        if reason := reason_to_abort(self._plan.abort, sight, self._watch, self._folder.path):
+        before, self._sight = self._sight, self._see(clock)
+        if self._sight is before:
+            return  # nothing new to be judged
+        if reason := reason_to_abort(self._plan.abort, self._sight, self._watch, self._folder.path):
             raise _Aborted(reason)
+
+    def _see(self, clock: ArmClock, *, anew: bool = False) -> Sight:
+        sight = self._watch.look(clock.now_s(), anew=anew)
+        self._tell(lambda: self._observer.progress(self._arm, clock.now_s(), sight))
+        return sight
 
     def _doing(self, what: str) -> None:
         self._tell(lambda: self._observer.doing(self._arm, what))

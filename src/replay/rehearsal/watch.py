@@ -80,9 +80,9 @@ class Watch:
         self._last = Sight(-_LOOK_EVERY_S)
         self.recent: deque[Known] = deque()
 
-    def look(self, now_s: float) -> Sight:
-        """The arm at ``now_s``: a second old at most, as its evidence is."""
-        if now_s - self._last.at_s < _LOOK_EVERY_S:
+    def look(self, now_s: float, *, anew: bool = False) -> Sight:
+        """The arm at ``now_s``: a second old at most, as its evidence is; ``anew`` as it is just now."""
+        if not anew and now_s - self._last.at_s < _LOOK_EVERY_S:
             return self._last
         new = [_known(row) for row in self._new("observations", _OBSERVED)]
         self.recent.extend(new)
