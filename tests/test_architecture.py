@@ -10,7 +10,7 @@ import pytest
 import replay
 
 SOURCE = Path(replay.__file__).parent
-VALUES = {"errors", "traffic", "shapes", "target", "documents"}
+VALUES = {"errors", "traffic", "shapes", "target", "documents", "parquet"}
 
 # A room may import itself, the plain values, and these.
 ROOMS = {
@@ -19,6 +19,7 @@ ROOMS = {
     "shapes": set(),
     "target": {"errors"},
     "documents": set(),
+    "parquet": set(),
     "capture": set(),
     "workload": {"capture"},
     "scenario": {"workload", "capture"},

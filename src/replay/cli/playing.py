@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 
 from replay.cli.text import plain
 from replay.evidence.values import ArmInfo, Outcome, expected_outcome
+from replay.parquet import read_parquet
 from replay.scenario.process import LocustProcess
 
 _LOOKS_EVERY_S = 1.0
@@ -55,8 +55,7 @@ class _Seen:
 
     def _add(self, file: Path) -> None:
         try:
-            with file.open("rb") as source:
-                rows = pq.read_table(source, columns=_COLUMNS, use_threads=False, pre_buffer=False)
+            rows = read_parquet(file, _COLUMNS)
         except (OSError, pa.ArrowException):
             return  # it is being written
         self.files.add(file)

@@ -7,13 +7,13 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
 from replay.cli.text import plain
 from replay.evidence.run import ArmEvidence, read_run
 from replay.evidence.values import Outcome, expected_outcome
+from replay.parquet import read_parquet
 from replay.scenario.lacking import kind_of
 from replay.scenario.words import many
 
@@ -120,8 +120,7 @@ def _retries(folder: Path, arm: ArmEvidence) -> dict[str, int]:
     attempts = logins = 0
     for file in sorted(folder.glob("*.parquet")):
         try:
-            with file.open("rb") as source:
-                rows = pq.read_table(source, use_threads=False, pre_buffer=False).to_pylist()
+            rows = read_parquet(file).to_pylist()
         except (OSError, pa.ArrowException):
             continue
         for row in rows:

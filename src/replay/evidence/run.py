@@ -12,11 +12,11 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from replay.errors import InputError
 from replay.evidence.files import LOG_SCHEMA, OBSERVATION_SCHEMA, READING_SCHEMA
 from replay.evidence.values import ArmInfo, Mark, Outcome, Sample
+from replay.parquet import read_parquet
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +93,7 @@ def _read_segments(folder: Path, schema: pa.Schema, damaged: list[str]) -> pd.Da
     tables = [schema.empty_table()]
     for file in sorted(folder.glob("*.parquet")):
         try:
-            with file.open("rb") as source:  # pyarrow takes a path with a colon for an address
-                # Arrow's threads can abort a process that ends soon after.
-                table = pq.read_table(source, use_threads=False, pre_buffer=False).select(schema.names).cast(schema)
+            table = read_parquet(file).select(schema.names).cast(schema)
             table.validate(full=True)
             _check_finite(table)
             tables.append(table)

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from replay.evidence.files import ArmFolder
 from replay.evidence.values import Outcome, expected_outcome
+from replay.parquet import read_parquet
 
 _LOOK_EVERY_S = 1.0
 _RATE_S = 5.0
@@ -135,14 +135,8 @@ class Watch:
             if file not in self._seen:
                 self._seen.add(file)
                 with contextlib.suppress(OSError, pa.ArrowException):
-                    rows += _read(file, columns)
+                    rows += read_parquet(file, columns).to_pylist()
         return rows
-
-
-def _read(file: Path, columns: list[str]) -> list[dict[str, Any]]:
-    with file.open("rb") as source:  # pyarrow takes a path with a colon for an address
-        rows: list[dict[str, Any]] = pq.read_table(source, columns=columns, use_threads=False).to_pylist()
-    return rows
 
 
 def _known(row: dict[str, Any]) -> Known:

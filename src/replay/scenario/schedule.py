@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from replay.errors import InputError
+from replay.parquet import read_parquet
 from replay.traffic import Headers
 
 # A *place* says where in a request or response a value stands:
@@ -136,9 +137,7 @@ def read_schedule(file: Path) -> Schedule:
     the order they are due, or hang on one that is not before them.
     """
     try:
-        with file.open("rb") as source:
-            # Arrow's threads can abort a process that ends soon after.
-            table = pq.read_table(source, use_threads=False, pre_buffer=False)
+        table = read_parquet(file)
         metadata = table.schema.metadata or {}
         duration_s = float(metadata[b"duration_s"])
         copies = {_text(copy): _text(own) for copy, own in json.loads(metadata.get(b"copies", b"{}")).items()}
