@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from replay.rehearsal.commands import CommandResult, OutputLog, Program, RunningCommand, usual_environment
@@ -103,6 +104,18 @@ def test_nothing_is_left_when_replay_is_killed(tmp_path, kind: str) -> None:
         assert running(mark)
         replay.send_signal(signal.SIGKILL)
     wait_for(lambda: not running(mark))
+
+
+@pytest.mark.parametrize("which", ["outer", "inner"])
+@pytest.mark.parametrize("kind", ["it hangs", "it is deaf to being asked", "its children have a session of their own"])
+def test_nothing_is_left_when_a_guard_is_killed(room, kind: str, which: str) -> None:
+    command = room.start("sh", "-c", f"echo before; {HIDING[kind]}")
+    wait_for(lambda: room.lines()[-1:] != [] and len(running(room.mark)) > 1)
+    outer = next(one for one in psutil.Process().children() if one.environ().get("MARK") == room.mark)
+    (inner,) = outer.children()
+    (outer if which == "outer" else inner).send_signal(signal.SIGKILL)
+    wait_for(lambda: not running(room.mark))
+    assert command.wait(10).error
 
 
 def test_nothing_is_left_of_one_that_is_killed(room) -> None:

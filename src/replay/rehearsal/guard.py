@@ -2,9 +2,9 @@
 
 Started as a script, so that nothing of ours is imported: ``python -I -S guard.py COMMAND...``. The one who started it
 holds the other end of its standard input; when that closes, by intent or because its holder was killed, every process
-that comes from the command gets SIGTERM, and SIGKILL five seconds later. Exits as the command does, 127 where it cannot
-be started. What a command that ended by itself left in the background (a server) is not touched; what one left that was
-killed is.
+that comes from the command gets SIGTERM, and SIGKILL five seconds later. A guard runs within a guard, so that a kill of
+either is met by the other. Exits as the command does, 127 where it cannot be started. What a command that ended by
+itself left in the background (a server) is not touched; what one left that was killed is.
 """
 
 import contextlib
@@ -19,17 +19,25 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 GRACE_S = 5.0
+INNER = "--inner"  # what the guard within a guard is told
 _KILLING_S = 5.0  # for processes to be gone that were killed
 _PR_SET_CHILD_SUBREAPER = 36
 _LINUX = sys.platform == "linux"
 _TELLS_CHILDREN = Path(f"/proc/self/task/{os.getpid()}/children").exists()  # a kernel may be built without
 
 
-def main(command: list[str]) -> int:
-    """Run ``command`` under guard; its exit code, or 128 and the signal's number where one ended it."""
+def main(command: list[str], *, inner: bool = False) -> int:
+    """Run ``command`` under guard; its exit code, or 128 and the signal's number where one ended it.
+
+    The outer guard's command is the ``inner`` one.
+    """
     _adopt_orphans()
+    if inner:
+        signal.signal(signal.SIGTERM, lambda *_: None)  # it is the command's to end; the command does not inherit this
+    held = subprocess.DEVNULL if inner else subprocess.PIPE  # an inner guard's input closes with the outer one
+    words = command if inner else [sys.executable, "-I", "-S", __file__, INNER, *command]
     try:
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+        child = subprocess.Popen(words, stdin=held, start_new_session=True)
     except OSError as error:
         sys.stderr.write(f"{command[0]}: {error.strerror or error}\n")
         return 127
@@ -150,4 +158,6 @@ def _by_parent() -> dict[int, list[int]]:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == [INNER]:
+        sys.exit(main(sys.argv[2:], inner=True))
     sys.exit(main(sys.argv[1:]))
