@@ -32,9 +32,13 @@ class Cluster:
 
 
 def installed() -> dict[str, Path | None]:
-    """The folders of programs: the demonstration's PostgreSQL, and Debian's, or None in their place."""
+    """The folders of programs: the demonstration's PostgreSQL, and Debian's, or None in their place.
+
+    Further ones are in ``REPLAY_TEST_POSTGRES``, parted as a PATH is: ``/opt/pg12/bin:/opt/pg17/bin``.
+    """
     others = {f"Debian's {folder.parent.name}": folder for folder in sorted(_DEBIAN.glob("*/bin"))}
-    return {_OURS: find_programs(), **(others or {"Debian's": None})}
+    given = {folder: Path(folder) for folder in os.environ.get("REPLAY_TEST_POSTGRES", "").split(":") if folder}
+    return {_OURS: find_programs(), **(others or {"Debian's": None}), **given}
 
 
 @contextlib.contextmanager

@@ -93,6 +93,15 @@ def test_a_wait_for_a_row_names_the_table(tmp_path, server) -> None:
     assert [link["application"] for link in detail["blocked_by"]] == ["first"]
 
 
+def written(server) -> int:
+    with server.connect() as connection:
+        return lsn_number(connection.execute("SELECT pg_current_wal_lsn()::text").fetchone()[0])
+
+
+def replayed(replica) -> int:
+    return lsn_number(replica.execute("SELECT pg_last_wal_replay_lsn()::text").fetchone()[0])
+
+
 @pytest.mark.usefixtures("table")
 def test_a_standby_that_stands_still_falls_behind_and_catches_up(tmp_path, server) -> None:
     probed = Probed(tmp_path, server)
@@ -105,7 +114,8 @@ def test_a_standby_that_stands_still_falls_behind_and_catches_up(tmp_path, serve
             time.sleep(1.5)
         finally:
             replica.execute("SELECT pg_wal_replay_resume()")
-        time.sleep(1.0)
+        wait_for(lambda: replayed(replica) >= written(server))
+        time.sleep(0.5)
     for metric, behind in (("replica_lag_s", 1.0), ("replica_lag_bytes", 100_000)):
         lag = probed.readings(metric)
         assert lag["value"].max() > behind
