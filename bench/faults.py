@@ -10,112 +10,29 @@ and no session of ours may hold a lock. Leaves with 1 where anything of that fai
 
 import argparse
 import contextlib
-import json
-import os
 import random
 import subprocess
 import sys
 import tempfile
 import time
-import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import psutil
 import psycopg
 from measure import print_table
+from victims import STEP, Rehearsal, Stages, read, wait_for
 
-from replay.demo.identities import write_identities
 from replay.demo.stage import Stage
-from replay.errors import StageError
 
-_Found = TypeVar("_Found")
-_ROOT = Path(__file__).parents[1]
-_MARK = "REPLAY_FAULT"  # in the environment of whatever a rehearsal starts
-_STEP = "add scopes"
-_ARM_S = 9
 _END_S, _GONE_S, _SEEN_S = 150.0, 20.0, 60.0
 _OF_STAGE = ("api", "database", "standby")
 # How long after its target was first seen a kill may come. The others may come at any moment of a rehearsal.
 _WITHIN_S = {"locust": 12.0, "backend": 2.3, "command": 1.8, "guard": 1.8}
 KINDS = ("conductor", *_OF_STAGE, *_WITHIN_S)
-_PLAN = """
-[rehearsal]
-name = "faults"
-order = "listed"
-drain = "10s"
-environment = {{ {mark} = "${{{mark}}}" }}
-
-[target]
-url = "${{STAGE_URL}}"
-allow = ["127.0.0.1"]
-ready = "GET /health"
-ready_timeout = "10s"
-reset = "${{STAGE_RESET}}"
-
-[workloads.light]
-capture = {capture}
-duration = "{arm_s}s"
-identities = "clients.csv"
-timeout = "5s"
-
-[criteria]
-control_agreement = 0.5
-
-[[steps]]
-name = "{step}"
-kind = "migrate"
-at = "1s"
-sql = "migrate.sql"
-dsn = "${{STAGE_DSN}}"
-timeout = "20s"
-
-[[steps]]
-name = "warm up"
-kind = "command"
-after = "200ms"
-run = "sh warm-up.sh"
-timeout = "20s"
-
-[[steps]]
-name = "roll back"
-kind = "rollback"
-after = "200ms"
-sql = "rollback.sql"
-dsn = "${{STAGE_DSN}}"
-timeout = "20s"
-
-[probes.database]
-kind = "postgres"
-dsn = "${{STAGE_DSN}}"
-replicas = ["${{STAGE_REPLICA_DSN}}"]
-
-[probes.errors]
-kind = "log"
-path = "${{STAGE_ERROR_LOG}}"
-"""
-_MIGRATION = """
-BEGIN;
-CREATE TABLE scopes (name text PRIMARY KEY);
-LOCK TABLE scopes IN ACCESS EXCLUSIVE MODE;
-INSERT INTO scopes SELECT 'scope ' || number FROM generate_series(1, 20000) AS number;
-SELECT pg_sleep(2.5);
-COMMIT;
-"""
-# One child in its own session: whoever ends the group alone does not find it.
-_WARM_UP = """
-sleep 60 &
-first=$!
-setsid sleep 60 &
-second=$!
-sleep {seconds}
-kill $first $second
-wait
-"""
 _LOCKS = """
 SELECT a.application_name, l.mode, count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid)
 WHERE a.application_name LIKE 'replay%' GROUP BY 1, 2
@@ -151,77 +68,6 @@ class Fault:
         )
 
 
-class Rehearsal:
-    """A rehearsal as a process, with all that it starts marked."""
-
-    def __init__(self, stage: Stage, folder: Path, command_s: float) -> None:
-        self.stage = stage
-        self.folder = folder
-        self.out = folder / "run"
-        self.private = folder / "tmp"
-        self.private.mkdir(parents=True)
-        self._said = folder / "said"
-        self._mark = uuid.uuid4().hex
-        _write_plan(folder, command_s)
-        environment = {**os.environ, **stage.environment, _MARK: self._mark, "TMPDIR": str(self.private)}
-        with self._said.open("w") as said:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "replay", "rehearse", str(folder / "plan.toml"), "--out", str(self.out)],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        self._began_s = time.monotonic()
-
-    @property
-    def now_s(self) -> float:
-        """Seconds since its beginning."""
-        return time.monotonic() - self._began_s
-
-    @property
-    def said(self) -> str:
-        """All that it said."""
-        return self._said.read_text(errors="replace")
-
-    @property
-    def ended(self) -> bool:
-        """Whether the command itself has ended."""
-        return self.process.poll() is not None
-
-    @property
-    def processes(self) -> list[psutil.Process]:
-        """It, and everything that comes from it and still runs, whoever the parent is by now."""
-        found = []
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                if process.environ().get(_MARK) == self._mark and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
-        return found
-
-    def end(self) -> None:
-        """Kill what is left of it."""
-        for process in self.processes:
-            with contextlib.suppress(psutil.Error):
-                process.kill()
-        self.process.wait(10)
-
-    def where(self) -> str:
-        """The arm that is being played, and since when; or what comes before and after."""
-        record = _read(self.out / "rehearsal.json")
-        if record.get("state") != "running":
-            return str(record.get("state", "before"))
-        arms = sorted((self.out / "arms").glob("*"), key=lambda arm: arm.stat().st_ctime)
-        if not arms:
-            return "prepares"
-        info = _read(arms[-1] / "arm.json")
-        state = str(info.get("state", "boots"))
-        if state == "running" and time.time() > datetime.fromisoformat(info["started_at"]).timestamp() + _ARM_S:
-            state = "is over"
-        return f"{arms[-1].name.removeprefix('light-')} {state}"
-
-
 class Marksman:
     """Kills a process of some kind, at a moment that chance gives."""
 
@@ -233,13 +79,13 @@ class Marksman:
         """Kill one; when, or None where there was none to kill at that moment."""
         if kind not in _WITHIN_S:
             moment_s = self._chance.uniform(0.5, self._length_s)
-            _await(lambda: rehearsal.ended or rehearsal.now_s >= moment_s, _END_S)
+            wait_for(lambda: rehearsal.ended or rehearsal.now_s >= moment_s, _END_S)
         else:
             target = None
             skipped = None
             if kind == "locust" and self._chance.random() < 0.5:  # the steps' one, and not the control's
-                skipped = _await(lambda: _target(kind, rehearsal), _SEEN_S)
-            target = _await(lambda: _other(_target(kind, rehearsal), skipped), _SEEN_S)
+                skipped = wait_for(lambda: _target(kind, rehearsal), _SEEN_S)
+            target = wait_for(lambda: _other(_target(kind, rehearsal), skipped), _SEEN_S)
             if target is not None:
                 time.sleep(self._chance.uniform(0.0, _WITHIN_S[kind]))
         victim = None if rehearsal.ended else _target(kind, rehearsal)
@@ -293,7 +139,7 @@ def _backend(stage: Stage) -> psutil.Process | None:
     query = "SELECT pid FROM pg_stat_activity WHERE application_name = %s"
     with contextlib.suppress(psycopg.Error, psutil.Error):
         with psycopg.connect(stage.dsn, autocommit=True, connect_timeout=5) as connection:
-            row = connection.execute(query, (f"replay step: {_STEP}",)).fetchone()
+            row = connection.execute(query, (f"replay step: {STEP}",)).fetchone()
         if row is not None:
             process = psutil.Process(row[0])
             return process if process.parent() == _of_stage("database", stage) else None
@@ -307,10 +153,10 @@ def _play(kind: str, marksman: Marksman | None, stage: Stage, folder: Path) -> F
     try:
         at_s = marksman.kill(kind, rehearsal) if marksman else None
         where = rehearsal.where() if at_s is not None else "-"
-        ended = _await(lambda: rehearsal.ended, _END_S)
+        ended = wait_for(lambda: rehearsal.ended, _END_S)
         wrong = [] if ended else [f"it still ran {_END_S:g} s later"]
         left: list[psutil.Process] = []
-        if not _await(lambda: not rehearsal.processes, _GONE_S):
+        if not wait_for(lambda: not rehearsal.processes, _GONE_S):
             left = rehearsal.processes
             wrong.append("left running: " + ", ".join(_line(process) for process in left))
         wrong += _locks(stage)
@@ -318,8 +164,8 @@ def _play(kind: str, marksman: Marksman | None, stage: Stage, folder: Path) -> F
     finally:
         rehearsal.end()
     code = rehearsal.process.returncode
-    state = str(_read(rehearsal.out / "rehearsal.json").get("state", "none"))
-    verdict = str(_read(rehearsal.out / "verdict.json").get("verdict", "-"))
+    state = str(read(rehearsal.out / "rehearsal.json").get("state", "none"))
+    verdict = str(read(rehearsal.out / "verdict.json").get("verdict", "-"))
     wrong += _check_end(kind if at_s is not None else "", code, verdict, rehearsal.said)
     judged, faults = _judge(rehearsal.out, state)
     wrong += faults
@@ -355,13 +201,13 @@ def _judge(run: Path, state: str) -> tuple[int, list[str]]:
         return code, wrong + ([] if "Error: " in said else ["the judge does not say what is missing"])
     if code not in {0, 1, 3}:
         return code, [*wrong, f"the judge left with {code}"]
-    verdict = _read(run / "verdict.json")
+    verdict = read(run / "verdict.json")
     checks = {check["name"]: check["passed"] for check in verdict.get("criteria", [])}
     if checks.get("run_complete") != (state == "complete"):
         wrong.append(f"the run is {state}, and run_complete is {checks.get('run_complete')}")
     if state != "complete" and not any("complete" in reason for reason in verdict.get("reasons", [])):
         wrong.append("no reason says that the run is not complete")
-    states = [_read(file).get("state") for file in run.glob("arms/*/arm.json")]
+    states = [read(file).get("state") for file in run.glob("arms/*/arm.json")]
     if state == "complete" and (len(states) != 2 or not set(states) <= {"complete", "aborted"}):
         wrong.append(f"the run is complete, and its arms are {states}")
     return code, wrong
@@ -380,69 +226,13 @@ def _locks(stage: Stage) -> list[str]:
             held = []  # recovering, or gone; in either case without sessions
         return not held
 
-    return [] if _await(free, _GONE_S) else [f"locks: {held}"]
+    return [] if wait_for(free, _GONE_S) else [f"locks: {held}"]
 
 
 def _line(process: psutil.Process) -> str:
     with contextlib.suppress(psutil.Error):
         return " ".join(process.cmdline())[:60]
     return "?"
-
-
-def _read(file: Path) -> dict[str, Any]:
-    with contextlib.suppress(OSError, ValueError):
-        found = json.loads(file.read_text())
-        return found if isinstance(found, dict) else {}
-    return {}
-
-
-def _await(look: Callable[[], _Found], seconds: float) -> _Found:
-    """What ``look`` gives as soon as it is true, or at the end of the time."""
-    until = time.monotonic() + seconds
-    while not (found := look()) and time.monotonic() < until:
-        time.sleep(0.1)
-    return found
-
-
-def _write_plan(folder: Path, command_s: float) -> None:
-    capture = json.dumps(str(_ROOT / "captures" / "qa"))
-    (folder / "plan.toml").write_text(_PLAN.format(mark=_MARK, capture=capture, step=_STEP, arm_s=_ARM_S))
-    (folder / "migrate.sql").write_text(_MIGRATION)
-    (folder / "rollback.sql").write_text("DROP TABLE scopes;\n")
-    (folder / "warm-up.sh").write_text(_WARM_UP.format(seconds=command_s))
-    write_identities(folder / "clients.csv")
-
-
-class Stages:
-    """One Stage at a time, and a fresh one where the last was harmed."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._number = 0
-        self._stage: Stage | None = None
-
-    def take(self) -> Stage:
-        """The one that runs, or else a fresh one."""
-        if self._stage is None:
-            self._number += 1
-            self._stage = Stage(self._folder / f"stage-{self._number}", size=0.02)
-        return self._stage
-
-    def repair(self, *, harmed: bool) -> None:
-        """Look whether it can be put back; where not, or where a server of it was killed, let it go."""
-        if self._stage is not None and not harmed:
-            try:
-                self._stage.put_back()
-            except StageError:
-                harmed = True
-        if harmed:
-            self.stop()
-
-    def stop(self) -> None:
-        """Stop the one that runs."""
-        if self._stage is not None:
-            self._stage.stop()
-            self._stage = None
 
 
 def main() -> int:
