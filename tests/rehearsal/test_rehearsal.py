@@ -52,6 +52,7 @@ def wait_for(condition, seconds: float = 60.0) -> None:
 
 @pytest.mark.slow
 def test_four_arms_and_their_evidence(playable, api, server) -> None:
+    playable.values["target"]["warm"] = playable.program("warm", "wc -l < was-reset >> was-warm")
     checked = outline(playable)
 
     def hold_the_table() -> None:
@@ -74,6 +75,7 @@ def test_four_arms_and_their_evidence(playable, api, server) -> None:
     assert (record["state"], record["reason"]) == ("complete", "")
     assert list(evidence.arms) == record["order"]
     assert playable.was_reset == 4
+    assert (playable.folder / "was-warm").read_text().split() == ["1", "2", "3", "4"]
     assert len(set(record["stage"]["fingerprints"].values())) == 1
     assert record["stage"]["database version"].startswith("PostgreSQL ")
     assert record["captures"]["production"]["environment"] == "production"
@@ -109,6 +111,30 @@ def test_four_arms_and_their_evidence(playable, api, server) -> None:
     for name, arm in evidence.arms.items():
         assert f"{name}: complete ({arm.info.planned} of {arm.info.planned} requests)" in lines
     assert len(lines) < 60
+
+
+@pytest.mark.slow
+def test_controls_and_repetitions_are_played_and_judged(playable) -> None:
+    del playable.values["workloads.qa"]
+    playable.values["workloads.production"]["duration"] = "3s"
+    playable.values["rehearsal"]["controls"] = 2
+    playable.values["steps"][0]["at"] = ["1s", "2s"]
+    conduct(outline(playable), playable.out)
+    evidence = read_run(playable.out)
+    assert set(evidence.arms) == {f"production-{kind}" for kind in ("control", "control-2", "steps", "steps-2")}
+    begun = {
+        name: [mark.at_s for mark in arm.marks if mark.step == "migrate" and not mark.index][:1]
+        for name, arm in evidence.arms.items()
+    }
+    assert begun["production-control"] == begun["production-control-2"] == []
+    assert [round(begun[name][0]) for name in ("production-steps", "production-steps-2")] == [1, 2]
+    verdict = judge_run(playable.out)
+    passed = {check.name for check in verdict.checks if check.passed}
+    assert {"run_complete", "stage_the_same", "same_schedule", "steps_finished", "arms_present"} <= passed
+    assert {row["arm"] for row in verdict.facts["endpoints"]} == {"production-steps", "production-steps-2"}
+    write_reports(playable.out)
+    report = (playable.out / "report.html").read_text()
+    assert "production met the steps 2 times" in report
 
 
 @pytest.mark.slow

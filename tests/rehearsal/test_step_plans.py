@@ -1,6 +1,7 @@
 """What a plan says of its steps: each kind as it is read, and as it is refused."""
 
 import json
+import re
 
 import pytest
 
@@ -177,3 +178,28 @@ def test_the_dry_run_finds_what_is_missing(setting, step: dict, said: str) -> No
     (setting.folder / "up.sql").write_text("\\i none.sql\n")
     with pytest.raises(InputError, match=said):
         check_plan(read(setting, step), setting.out)
+
+
+def test_moments_of_repetitions(setting) -> None:
+    steps = read(setting, {"at": ["1s", "2.5s", "2s"], "wait": "1s"}, {"at": "3s", "wait": "1s"}).steps
+    assert steps[0].moments_s == (1.0, 2.5, 2.0)
+    assert [[step.in_repetition(number).at_s for step in steps] for number in range(3)] == [
+        [1.0, 3.0],
+        [2.5, 3.0],
+        [2.0, 3.0],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("moments", "said"),
+    [
+        ([["1s", "2s"], ["3s", "3s", "3s"]], "has 2 moments, and another step has 3"),
+        ([["1s", "3s"], "2s"], "comes before the one that stands above it"),
+        ([[], "2s"], "is an empty list"),
+        ([["1s", "soon"], "2s"], "'soon', which is not a duration"),
+        ([["1s", 2], "3s"], "is 2, which is not a duration"),
+    ],
+)
+def test_moments_that_cannot_be(setting, moments, said) -> None:
+    with pytest.raises(PlanError, match=re.escape(said)):
+        read(setting, *({"at": one, "wait": "1s"} for one in moments))

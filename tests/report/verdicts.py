@@ -46,7 +46,21 @@ def endpoint(workload: str, name: str, values: tuple[int, int, int, float | None
         "recovered_s": recovered,
         "never_recovered": first is not None and recovered is None,
         "outage_s": 6.1 if first is not None else None,
+        "outages": [] if first is None else [outage(first, recovered, failed)],
         "smallest_effect": {"failures": 5, "share": round(5 / requests, 4)},
+    }
+
+
+def outage(first: float, recovered: float | None, failed: int) -> dict[str, Any]:
+    return {
+        "last_good_s": None if first < 11 else first - 0.31,
+        "first_bad_s": first,
+        "last_bad_s": (recovered or 47.0) - 0.5,
+        "first_good_s": recovered,
+        "broke": f"during {STEP}",
+        "came_back": None if recovered is None else f"after {STEP}",
+        "requests": failed + 2,
+        "failures": failed,
     }
 
 

@@ -18,7 +18,9 @@ def request(number: int, client: str, **more: Any) -> PlannedRequest:
 
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
-    return tmp_path / "clients.csv"
+    file = tmp_path / "clients.csv"
+    file.touch(mode=0o600)
+    return file
 
 
 def test_the_busiest_client_gets_the_first_row(table: Path) -> None:
@@ -52,6 +54,32 @@ def test_what_is_lacking_is_told(table: Path) -> None:
     )
     assert tell_lack(needed, {}, "") == "3 of 3 clients (the plan names no identities)"
     assert tell_lack([], {}, "") == ""
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o601, 0o666])
+def test_a_table_that_others_could_use_is_made_private(table: Path, mode: int, caplog) -> None:
+    table.write_text("client,key\na,k\n")
+    table.chmod(mode)
+    assert read_identities(table) == {"a": {"key": "k"}}
+    assert table.stat().st_mode & 0o777 == mode & 0o700
+    assert f"others than its owner could use it (mode {mode:o}): it has mode {mode & 0o700:o} now" in caplog.text
+    caplog.clear()
+    for private in (0o600, 0o400):
+        table.chmod(private)
+        assert read_identities(table) == {"a": {"key": "k"}}
+    assert not caplog.text
+
+
+def test_a_table_that_cannot_be_made_private_is_refused(table: Path, monkeypatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    table.write_text("client,key\na,k\n")
+    table.chmod(0o644)
+    monkeypatch.setattr(Path, "chmod", refuse)
+    with pytest.raises(InputError, match=r"others than its owner could use it \(mode 644\)\.") as refused:
+        read_identities(table)
+    assert refused.value.hint.startswith(f"chmod 600 {table}")
 
 
 def test_spaces_around_a_cell_are_no_part_of_it(table: Path) -> None:

@@ -273,6 +273,7 @@ def test_plain_locust_runs_it(capture: Path, tmp_path: Path, stage: tuple[str, l
     url, asked = stage
     out = build_scenario(capture, tmp_path / "production.py").path
     identities = tmp_path / "clients.csv"
+    identities.touch(mode=0o600)
     identities.write_text("client,client_secret\ncrm,secret of stage\n")
     options = ["--headless", "--users", "1", "--host", url, "--identities", str(identities)]
     command = [sys.executable, "-m", "locust", "-f", str(out), *options]
@@ -309,6 +310,7 @@ def test_every_example_of_the_docs_plays_in_a_built_file(
     assert line
     out.write_text(f"{head}{above}{line[0]}{own}\n{body}")
     identities = tmp_path / "clients.csv"
+    identities.touch(mode=0o600)
     identities.write_text("client,client_secret\ncrm,secret of stage\n")
     command = [sys.executable, "-m", "locust", "-f", str(out), "--headless", "--host", url]
     command += ["--identities", str(identities)]

@@ -118,6 +118,7 @@ def played(capture: Path, folder: Path, **options: Any) -> Replayed:
     identities = folder / "identities.csv"
     if (scenario.data / "identities.example.csv").exists():
         lines = (scenario.data / "identities.example.csv").read_text().splitlines()
+        identities.touch(mode=0o600)
         identities.write_text("\n".join([lines[0], *(f"{line.rstrip(',')},made-up" for line in lines[1:])]) + "\n")
     settings: dict[str, Any] = {"speed": 1.0, "scale": 1.0, "duration_s": None, **options}
     with answering(capture, folder) as answers, nginx(folder, answers) as port:

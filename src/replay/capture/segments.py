@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from replay.errors import InputError
+from replay.parquet import open_file
 from replay.traffic import Exchange, Headers, Request, Response
 
 SCHEMA = pa.schema(
@@ -252,7 +253,7 @@ class Segment:
     def __init__(self, file: Path) -> None:
         self.file = file
         try:
-            with file.open("rb") as source, pq.ParquetFile(source) as parquet:
+            with open_file(file) as source, pq.ParquetFile(source) as parquet:
                 self._footer = parquet.metadata
                 schema = parquet.schema_arrow
         except (pa.ArrowException, OSError, ValueError) as error:
@@ -289,7 +290,7 @@ class Segment:
         """A row group, in order of ``at``. Raises InputError where it is damaged."""
         try:
             with (
-                self.file.open("rb") as source,
+                open_file(self.file) as source,
                 pq.ParquetFile(source, metadata=self._footer, page_checksum_verification=True) as parquet,
             ):
                 table = parquet.read_row_group(group, columns=list(columns), use_threads=False)

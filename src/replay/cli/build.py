@@ -8,9 +8,11 @@ import click
 from replay.capture.sources.moments import parse_duration_s
 from replay.cli.text import plain, print_json, working
 from replay.errors import InputError
+from replay.scenario.answers import read_answers_file
 from replay.scenario.identities import needed_credentials
 from replay.scenario.locustfile import Scenario, build_scenario
 from replay.scenario.modelled.schedule import Ask
+from replay.scenario.policy import Policy
 from replay.scenario.words import many
 
 _CLIENTS_SHOWN = 10
@@ -28,6 +30,18 @@ _LONGEST_S = 31 * 24 * 3600.0  # what a model draws is measured second by second
     metavar="FILE.toml",
     help="Templates for bodies that the capture does not hold, such as one from a log.",
 )
+@click.option(
+    "--leave-out",
+    multiple=True,
+    metavar="PATTERN",
+    help='Send nothing to endpoints like it: "POST /v2/payments", "WRITES *", "* /mail/*"; repeatable.',
+)
+@click.option(
+    "--answers",
+    type=click.Path(path_type=Path),
+    metavar="FILE.toml",
+    help="Answers that the scenario gives itself, for endpoints to which nothing is sent.",
+)
 @click.option("--model", is_flag=True, help="Draw the schedule from a model of the capture instead of repeating it.")
 @click.option("--duration", metavar="TIME", help="With --model: how long the schedule is, e.g. 24h; else as long.")
 @click.option("--scale", type=float, metavar="X", help="With --model: how many times the visitors; default 1.")
@@ -39,6 +53,8 @@ def command(
     out: Path,
     *,
     payloads: Path | None,
+    leave_out: tuple[str, ...],
+    answers: Path | None,
     model: bool,
     duration: str | None,
     scale: float | None,
@@ -50,7 +66,8 @@ def command(
 
     Writes a locustfile, FILE.py, and its data beside it, FILE.data/. The locustfile is yours to edit; it runs with
     plain locust too. Writes whose bodies the capture does not hold are left out, and counted, but for those that
-    --payloads has a template for.
+    --payloads has a template for. What must not reach the target is left out with --leave-out, and what needs a value
+    of that with it, or gets an answer of --answers.
 
     The scenario repeats the capture exactly; `replay run` can speed it up, repeat it and multiply its visits. With
     --model it is traffic like the capture's instead, longer or larger than was recorded, the same for the same seed.
@@ -59,12 +76,14 @@ def command(
     Examples:
       replay build captures/production --out locustfiles/production.py
       replay build captures/access-log --out locustfiles/log.py --payloads payloads.toml
+      replay build captures/production --out locustfiles/safe.py --leave-out "* /mail/*" --answers answers.toml
       replay build captures/production --out locustfiles/day.py --model --duration 24h --scale 3 --seed 7
       locust -f locustfiles/production.py --host http://127.0.0.1:8000
     """
     ask = _ask(model, duration, scale, seed)
+    policy = Policy(leave_out, read_answers_file(answers) if answers else ())
     with working(f"Building {out} from {capture}") as say:
-        scenario = build_scenario(capture, out, force=force, payloads=payloads, model=ask, say=say)
+        scenario = build_scenario(capture, out, force=force, payloads=payloads, policy=policy, model=ask, say=say)
     if as_json:
         document = scenario.meta | {"locustfile": str(scenario.path), "data": str(scenario.data)}
         print_json(document)
@@ -117,10 +136,11 @@ def _told(scenario: Scenario) -> str:
         if len(meta["left_out"]) > _CLIENTS_SHOWN:
             lines.append(f"  and {len(meta['left_out']) - _CLIENTS_SHOWN:,} endpoints more")
         lines.append("Templates for them can be given with --payloads.")
+    lines += [plain(sentence) for sentence in scenario.kept_back.told()]
     if meta["pools"]:
         lines.append(f"Pools are needed for the payloads: {', '.join(meta['pools'])}. Give each with --pool NAME=FILE.")
     links = sum(link["count"] for link in meta["correlations"])
-    if model:
+    if model or len(scenario.schedule) < scenario.kept_back.planned:
         links = sum(inject.origin is not None for planned in scenario.schedule for inject in planned.injects)
     if links:
         lines.append(f"  {many(links, 'value')} that a response hands out, sent back by a later request.")

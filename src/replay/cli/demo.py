@@ -19,7 +19,7 @@ from replay.errors import ExitCode, InputError
 if TYPE_CHECKING:
     from replay.demo.stage import Stage
 
-DESERVED = {"unsafe": "NO_GO", "safe": "GO"}
+DESERVED = {"unsafe": "NO_GO", "safe": "GO", "incident": "NO_GO", "deploy": "GO", "wrong-order": "NO_GO"}
 _PLANS = Path(__file__).parent.parent / "demo" / "plans"
 
 
@@ -29,9 +29,12 @@ _PLANS = Path(__file__).parent.parent / "demo" / "plans"
     type=click.Choice(list(DESERVED)),
     default="unsafe",
     show_default=True,
-    help="unsafe: the one that broke production. safe: the same change done well.",
+    help="unsafe: the one that broke production. safe: the same change done well. incident: a migration, a rollback "
+    "that fails, a hotfix, a revert. deploy: a schema and its code in the right order. wrong-order: the schema first.",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="The run's folder. [default: runs/demo or runs/demo-safe]")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="The run's folder. [default: runs/demo, runs/demo-safe and so on]"
+)
 @click.option(
     "--captures",
     type=click.Path(path_type=Path),
@@ -48,12 +51,14 @@ def command(*, migration: str, out: Path | None, captures: Path | None, record: 
 
     Starts a PostgreSQL with a streaming replica and an API of its own on 127.0.0.1, replays what a QA suite and what
     production sent to it, each with the migration and without, and judges what was seen. Leaves with 0 when the
-    verdict is the one that the migration deserves: NO_GO for the unsafe one, GO for the safe one.
+    verdict is the one that the migration deserves: GO for safe and deploy, NO_GO for the others. The last three are
+    rehearsed under production's workload alone.
 
     \b
     Examples:
       replay demo
       replay demo --migration safe
+      replay demo --migration incident
       replay demo --record --captures captures
     """
     console = Console(stderr=True, highlight=False)

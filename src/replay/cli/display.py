@@ -1,7 +1,6 @@
 """Shows a rehearsal while it runs: a live display on a terminal, a line now and then where there is none."""
 
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,98 +15,82 @@ from rich.text import Text
 from replay.cli.text import plain
 from replay.evidence.values import ArmInfo, Mark
 from replay.rehearsal.arms import ArmOutline
-from replay.rehearsal.observer import Observer
+from replay.rehearsal.live import Follower
 from replay.rehearsal.outline import Outline
 from replay.rehearsal.steps.runner import Step
 from replay.rehearsal.watch import Sight
+from replay.scenario.process import Web
 
 _LINE_EVERY_S = 10.0
 _MOST_FAILING = 8
 _LAG_WORTH_A_LINE_S = 0.5
 
 
-class Display(Observer):
+class Display(Follower):
     """Says at every moment what goes on, and for how long still."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, web: Web | None = None) -> None:
+        super().__init__(web)
         self._console = console
-        self._lock = threading.Lock()
-        self._outline: Outline | None = None
-        self._number = 0
-        self._arm: ArmOutline | None = None
-        self._doing = ""
-        self._at_s: float | None = None
-        self._sight = Sight(0.0)
-        self._step: Mark | None = None
-        self._statement: Mark | None = None
         self._line_at = 0.0
-        self._live: Live | None = None
+        self._screen: Live | None = None
 
     @contextmanager
     def shown(self) -> Iterator[None]:
         """Show it as long as the block runs."""
-        if not self._console.is_terminal:
-            yield
-            return
-        with Live(get_renderable=self._render, console=self._console, refresh_per_second=4, transient=True) as live:
-            self._live = live
-            yield
+        try:
+            if not self._console.is_terminal:
+                yield
+                return
+            with Live(get_renderable=self._render, console=self._console, refresh_per_second=4, transient=True) as live:
+                self._screen = live
+                yield
+        finally:
+            self.forget()
 
     def begins(self, outline: Outline) -> None:
         """See Observer."""
-        self._outline = outline
+        super().begins(outline)
         self._say(
             f"Rehearsal {outline.plan.name}: {len(outline.arms)} arms on {outline.plan.target.target.url}, "
             f"about {minutes(outline.estimate_s)}"
         )
         for warning in outline.warnings:
             self._say(f"Note: {warning}")
+        if self.web is not None:
+            self._say(self.web.told)
 
     def doing(self, arm: ArmOutline, what: str) -> None:
         """See Observer."""
-        with self._lock:
-            if self._arm is not arm:
-                self._arm = arm
-                self._number = 1 + self._outline.arms.index(arm) if self._outline else 0
-            self._doing, self._at_s, self._sight = what, None, Sight(0.0)
-            self._step = self._statement = None
+        super().doing(arm, what)
         if not self._console.is_terminal:
             self._say(f"{self._place()}: {what}")
 
-    def started(self, arm: ArmOutline, number: int) -> None:  # noqa: ARG002 - an observer's signature
+    def started(self, arm: ArmOutline, number: int) -> None:
         """See Observer."""
-        with self._lock:
-            self._doing, self._at_s = "", 0.0
+        super().started(arm, number)
         if not self._console.is_terminal:
             self._say(
                 f"{self._place()}: playing {arm.planned:,} requests in {minutes(arm.duration_s)}"
                 f"{', with the steps' if arm.steps else ''}"
             )
 
-    def mark(self, arm: ArmOutline, mark: Mark) -> None:  # noqa: ARG002 - an observer's signature
+    def mark(self, arm: ArmOutline, mark: Mark) -> None:
         """See Observer."""
-        if not mark.step:
-            return
-        with self._lock:
-            begins = mark.event == "started"
-            if mark.index:
-                self._statement = mark if begins else None
-            else:
-                self._step, self._statement = (mark if begins else None), None
-        if not mark.index:
+        super().mark(arm, mark)
+        if mark.step and not mark.index:
             error = f": {mark.error}" if mark.error else ""
             self._say(f"  {mark.at_s:6.1f} s  {mark.kind} “{mark.step}” {mark.event}{error}")
 
     def progress(self, arm: ArmOutline, at_s: float, sight: Sight) -> None:
         """See Observer."""
-        with self._lock:
-            self._at_s, self._sight = at_s, sight
+        super().progress(arm, at_s, sight)
         now = time.monotonic()
         if not self._console.is_terminal and now - self._line_at >= _LINE_EVERY_S:
             self._line_at = now
             self._say(
                 f"{self._place()}: {at_s:.0f} of {arm.duration_s:.0f} s, "
-                f"{sight.observed:,} of {arm.planned:,} requests, {minutes(self._left_s())} left in all"
+                f"{sight.observed:,} of {arm.planned:,} requests, {minutes(self.live.left_s)} left in all"
             )
             for line in _trouble(at_s, sight):
                 self._say(f"  {line}")
@@ -118,69 +101,58 @@ class Display(Observer):
         if not self._console.is_terminal or not sys.stdin.isatty():
             self._say(f"Stage is as the steps have left it; the plan's rollback is “{name}”.")
             return False
-        if self._live is not None:
-            self._live.stop()
+        if self._screen is not None:
+            self._screen.stop()
         question = f"The load has stopped. Roll Stage back now, with “{name}”? (Ctrl-C: leave at once)"
         return Confirm.ask(question, console=self._console, default=False)
 
     def ended(self, arm: ArmOutline, info: ArmInfo) -> None:
         """See Observer."""
         reason = f": {info.reason}" if info.reason else ""
-        self._say(f"{arm.name}: {info.state}{reason} ({self._sight.observed:,} of {info.planned:,} requests)")
+        self._say(f"{arm.name}: {info.state}{reason} ({self.live.sight.observed:,} of {info.planned:,} requests)")
 
     def _say(self, line: str) -> None:
         self._console.print(Text(plain(line)), highlight=False)
 
     def _place(self) -> str:
-        total = len(self._outline.arms) if self._outline else 0
-        return f"[{self._number}/{total}] {self._arm.name if self._arm else ''}"
-
-    def _left_s(self) -> float:
-        if self._outline is None or self._arm is None:
-            return 0.0
-        later = self._outline.arms[self._number :]
-        own = self._arm.duration_s - max(0.0, self._at_s or 0.0)
-        return max(0.0, own) + sum(arm.duration_s + self._outline.overhead_s for arm in later)
+        return f"[{self.live.number}/{self.live.arms}] {self.live.arm.name if self.live.arm else ''}"
 
     def _render(self) -> RenderableType:
-        with self._lock:
-            arm, at_s, sight = self._arm, self._at_s, self._sight
-            step, statement = self._step, self._statement
-            if self._outline is None or arm is None:
-                return Text("preparing scenarios")
-            role = f"{arm.role}, {'with the steps' if arm.steps else 'control'}"
-            head = Text.assemble(
-                (f"arm {self._number} of {len(self._outline.arms)}  {arm.name}", "bold"), f"  ({role})"
-            )
-            left = f"{minutes(self._left_s())} left in all"
-            if at_s is None:
-                return Group(head, Text(f"  {self._doing} ... {left}"))
-            row = Table.grid(padding=(0, 2))
-            row.add_row(
-                ProgressBar(total=arm.duration_s, completed=min(max(at_s, 0.0), arm.duration_s), width=32),
-                Text(f"{max(0.0, at_s):.0f} of {arm.duration_s:.0f} s"),
-                Text(f"{sight.observed:,} of {arm.planned:,} requests"),
-                Text(left),
-            )
-            lines: list[RenderableType] = [head, row]
-            if step is not None:
-                running = f"{step.kind} “{step.step}” for {max(0.0, at_s - step.at_s):.1f} s"
-                if statement is not None:
-                    text = " ".join(statement.statement.split())
-                    running += f", statement {statement.index} for {max(0.0, at_s - statement.at_s):.1f} s: {text}"
-                lines.append(Text(f"  {running}", overflow="ellipsis", no_wrap=True))
-            elif at_s > arm.duration_s:
-                lines.append(Text("  waiting for the last answers"))
-            if arm.planned:
-                green = sum(since_s is None for _, since_s in sight.endpoints)
-                lines.append(
-                    Text(
-                        f"  {sight.asked_per_s:.0f} requests/s asked for, {sight.answered_per_s:.0f} answered; "
-                        f"{green} of {len(sight.endpoints)} endpoints well"
-                    )
+        live = self.live
+        arm, at_s, sight, step, statement = live.arm, live.at_s, live.sight, live.step, live.statement
+        if arm is None:
+            return Text("preparing scenarios")
+        role = f"{arm.role}, {'with the steps' if arm.steps else 'control'}"
+        head = Text.assemble((f"arm {live.number} of {live.arms}  {arm.name}", "bold"), f"  ({role})")
+        left = f"{minutes(live.left_s)} left in all"
+        if at_s is None:
+            return Group(head, Text(f"  {live.doing} ... {left}"))
+        row = Table.grid(padding=(0, 2))
+        row.add_row(
+            ProgressBar(total=arm.duration_s, completed=min(max(at_s, 0.0), arm.duration_s), width=32),
+            Text(f"{max(0.0, at_s):.0f} of {arm.duration_s:.0f} s"),
+            Text(f"{sight.observed:,} of {arm.planned:,} requests"),
+            Text(left),
+        )
+        lines: list[RenderableType] = [head, row]
+        if step is not None:
+            running = f"{step.kind} “{step.step}” for {max(0.0, at_s - step.at_s):.1f} s"
+            if statement is not None:
+                text = " ".join(statement.statement.split())
+                running += f", statement {statement.index} for {max(0.0, at_s - statement.at_s):.1f} s: {text}"
+            lines.append(Text(f"  {running}", overflow="ellipsis", no_wrap=True))
+        elif at_s > arm.duration_s:
+            lines.append(Text("  waiting for the last answers"))
+        if arm.planned:
+            green = sum(since_s is None for _, since_s in sight.endpoints)
+            lines.append(
+                Text(
+                    f"  {sight.asked_per_s:.0f} requests/s asked for, {sight.answered_per_s:.0f} answered; "
+                    f"{green} of {len(sight.endpoints)} endpoints well"
                 )
-            lines += [Text(f"  {line}", "red", overflow="ellipsis", no_wrap=True) for line in _trouble(at_s, sight)]
-            return Group(*lines)
+            )
+        lines += [Text(f"  {line}", "red", overflow="ellipsis", no_wrap=True) for line in _trouble(at_s, sight)]
+        return Group(*lines)
 
 
 def _trouble(at_s: float, sight: Sight) -> list[str]:

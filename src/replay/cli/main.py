@@ -1,7 +1,10 @@
 """The `replay` command: its subcommands, and what its exit codes mean."""
 
+import atexit
+import contextlib
 import importlib
 import keyword
+import os
 import sys
 import traceback
 from typing import NoReturn
@@ -68,8 +71,17 @@ def cli() -> None:
 
 
 def main() -> NoReturn:
-    """Run the command line and leave with its exit code."""
-    sys.exit(run(sys.argv[1:]))
+    """Run the command line and leave with its exit code.
+
+    The interpreter is not taken apart: a thread of Arrow's or DuckDB's that lets go of a Python object meanwhile would
+    abort the process, and the exit code would not be ours.
+    """
+    code = run(sys.argv[1:])
+    atexit._run_exitfuncs()  # noqa: SLF001 - what the interpreter itself would do
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # its reader has left, or it was never there
+            stream.flush()
+    os._exit(code)
 
 
 def run(arguments: list[str]) -> int:

@@ -14,8 +14,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 
 from replay.cli.text import plain
+from replay.evidence.rollup import MERGED
 from replay.evidence.values import ArmInfo, Outcome, expected_outcome
 from replay.parquet import read_parquet
+from replay.rehearsal.upkeep import Standing, Upkeep
 from replay.scenario.process import LocustProcess
 
 _LOOKS_EVERY_S = 1.0
@@ -23,15 +25,23 @@ _LINE_EVERY_S = 10.0
 _COLUMNS = ["outcome", "expected_status", "expected_shape"]
 
 
-def watch(process: LocustProcess, arm: Path, info: ArmInfo, console: Console) -> int:
-    """Wait for the end of a replay into the folder ``arm``, and show meanwhile how far it is. Its exit code."""
+def watch(
+    process: LocustProcess, arm: Path, info: ArmInfo, console: Console, tick: Callable[[], None] = lambda: None
+) -> int:
+    """Wait for the end of a replay into the folder ``arm``, and show meanwhile how far it is. Its exit code.
+
+    ``tick`` is called each second. Meanwhile the run's heartbeat is written and its evidence rolled up.
+    """
     seen = _Seen(arm)
-    with _shown(console, info.duration_s) as show:
+    upkeep = Upkeep(arm.parents[1], arm, info.planned, lambda: seen.standing, lambda: process.pid)
+    with _shown(console, info.duration_s) as show, upkeep:
         show("Starting locust", 0.0)
         while (code := process.wait(_LOOKS_EVERY_S)) is None:
+            tick()
             elapsed_s = seen.look()
             if elapsed_s is not None:
                 show(seen.told(info, elapsed_s), elapsed_s)
+        seen.look()
     return code
 
 
@@ -46,8 +56,10 @@ class _Seen:
 
     def look(self) -> float | None:
         """Read what was written since. The arm's time, None where it has not begun."""
-        for file in (self.arm / "observations").glob("*.parquet"):
-            if file not in self.files:
+        found = set((self.arm / "observations").glob("*.parquet"))
+        self.files &= found  # what was merged since need not be remembered: its rows were seen in its parts
+        for file in found - self.files:
+            if not file.name.startswith(MERGED):
                 self._add(file)
         if self.began is None:
             self.began = next(filter(None, map(_began, self.arm.glob("replay-*.json"))), None)
@@ -63,6 +75,12 @@ class _Seen:
         for row in counts:
             as_expected = row["outcome"] == expected_outcome(row["expected_status"], row["expected_shape"])
             self.outcomes[None if row["outcome"] == Outcome.UNSENT else as_expected] += row["count_all"]
+
+    @property
+    def standing(self) -> Standing:
+        """The same, for the heartbeat."""
+        elapsed_s = None if self.began is None else (datetime.now(UTC) - self.began).total_seconds()
+        return Standing(elapsed_s, self.outcomes[True] + self.outcomes[False], self.outcomes[False])
 
     def told(self, info: ArmInfo, elapsed_s: float) -> str:
         """How far it is: the time, what was sent, and what of that failed."""

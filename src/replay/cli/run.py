@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+import shutil
 import socket
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,11 +17,14 @@ from rich.console import Console
 from replay import __version__
 from replay.cli.ending import ended_badly, never_began
 from replay.cli.playing import watch
+from replay.cli.soaking import SoakFile, exit_code, judge, probing, read_soak_file, show_verdict
 from replay.cli.summing import show, summarise, tell_unsent
 from replay.cli.text import plain, print_json
-from replay.errors import ExitCode, InputError, Interrupted, StageError
+from replay.errors import ExitCode, InputError, Interrupted, StageError, ToolError
 from replay.evidence.files import ArmFolder, write_json
 from replay.evidence.values import ArmInfo, Mark, Outcome
+from replay.judge.limits import SOAK
+from replay.scenario.answers import count_sent
 from replay.scenario.copies import lend
 from replay.scenario.identities import needed_columns, rank_clients, read_identities
 from replay.scenario.lacking import CREDENTIAL, PREPARE, tell_example, tell_lacking
@@ -27,11 +32,16 @@ from replay.scenario.locustfile import Scenario, read_scenario
 from replay.scenario.pace import pace
 from replay.scenario.payloads import PAYLOADS, check_pools, read_payloads
 from replay.scenario.pools import bindings_of, parse_pools
-from replay.scenario.process import LocustProcess, locust_command
+from replay.scenario.process import LocustProcess, locust_command, parse_web
+from replay.scenario.repeats import round_of
 from replay.scenario.schedule import Schedule
 from replay.target import PRODUCTION, Target, check_allowed, check_not_production, parse_environment, parse_target
 
 _ANSWERS_WITHIN_S = 5.0
+_BYTES_OF_A_REQUEST = 120  # of evidence: 25 to 35 once it was rolled up, 55 to 90 before, and then some
+_BYTES_OF_A_PROBE = 2_000  # a second
+_LEAST_FREE = 200_000_000
+_WORTH_SAYING = 100_000_000
 
 
 def _seconds(text: str) -> float:
@@ -73,11 +83,18 @@ def _seconds(text: str) -> float:
     "--timeout", "timeout_s", type=_seconds, metavar="TIME", help="Give up an answer that takes longer.  [default: 30s]"
 )
 @click.option(
+    "--criteria",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Judge the run by the limits in this TOML file, and watch it with its probes.",
+)
+@click.option(
     "--out",
     type=click.Path(path_type=Path),
     metavar="runs/NAME",
     help="The run's folder, which must not hold anything yet.  [default: runs/ with the scenario's name and the time]",
 )
+@click.option("--web", metavar="HOST:PORT", help="Show it in a browser too: locust's web page, with a tab Replay.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON document.")
 def command(
     *,
@@ -90,14 +107,16 @@ def command(
     identities: Path | None,
     pools: Sequence[str],
     timeout_s: float | None,
+    criteria: Path | None,
     out: Path | None,
+    web: str | None,
     as_json: bool,
 ) -> int:
     """Replay the scenario LOCUSTFILE against a target, as an open loop, and summarise what came back.
 
     What became of every request is kept in the run's folder. Leaves with 0 however the target answered, 2 where
     something given is wrong or refused or nothing could be sent, 4 where the target does not answer, 130 where it was
-    interrupted.
+    interrupted. With --criteria the run is judged, also for drift: 0 for GO, 1 for NO_GO, 3 for INCONCLUSIVE.
 
     \b
     Examples:
@@ -106,23 +125,28 @@ def command(
           --duration 60s --speed 2 --identities secrets/clients.csv --out runs/soak
       replay run locustfiles/production.py --target http://127.0.0.1:8000 --allow 127.0.0.1 \\
           --pool event_id=events.csv --pool user_id,owner_id=users.csv
+      replay run locustfiles/production.py --target http://127.0.0.1:8000 --allow 127.0.0.1 \\
+          --duration 8h --criteria soak.toml --out runs/night
     """
     scenario = read_scenario(locustfile)
     target = _checked_target(target_url, allow, scenario)
     if identities is not None and not identities.is_file():
         raise InputError(f"There is no identities file at {identities}.", tell_example(scenario.data))
-    for name, file in (pool.split("=", 1) for pool in pools if "=" in pool):
-        if not Path(file).exists():
-            raise InputError(f"There is no file {file} for the pool {name}.", "It has a value on each line.")
+    _check_pools(pools)
+    soak = None if criteria is None else read_soak_file(criteria, allow)
     schedule = pace(scenario.schedule, speed=speed, scale=scale, duration_s=duration_s)
-    planned, lasts_s = len(schedule), schedule.duration_s
+    planned, lasts_s = count_sent(schedule, scenario.answers), schedule.duration_s
     notes = _notes(scenario, schedule, identities, pools)
     del schedule  # which may be large; locust paces one of its own
     for note in notes:
         click.echo(f"Note: {plain(note)}", err=True)
     run = out or Path("runs") / f"{locustfile.stem}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    if told := _check_disk(run, planned, lasts_s, soak):
+        click.echo(f"Note: {told}", err=True)
     _check_answers(target)
-    arm = _create(run, scenario, planned, lasts_s, target.url)
+    address = None if web is None else parse_web(web)
+    judging = _judged(soak, scenario.schedule.duration_s / speed, lasts_s)
+    arm = _create(run, scenario, (planned, lasts_s), target.url, judging)
     asked = locust_command(
         locustfile,
         target_url=target_url,
@@ -135,23 +159,38 @@ def command(
         allow=allow,
         timeout_s=timeout_s,
         pools=pools,
+        web=address,
     )
+    if address is not None:
+        click.echo(address.told, err=True)
+    start = arm.folder.path.absolute() / "start"
+    if soak and soak.probes:
+        asked += ["--start-file", str(start)]
     process = LocustProcess(asked, run / "locust.log")
     try:
-        _play(process, arm, locustfile)
+        _play(process, arm, locustfile, soak, start)
+    except _DiskFullError as error:
+        arm.end("aborted", str(error))
+        click.echo(f"Note: the replay was stopped: {error}.", err=True)
     except BaseException as error:
         arm.end("interrupted" if isinstance(error, (Interrupted, KeyboardInterrupt)) else "failed", str(error))
         raise
-    arm.end("complete")
+    else:
+        arm.end("complete")
     said = [note for note in process.notes() if note not in notes]
     for note in said:
         click.echo(f"Note: {plain(note)}", err=True)
     summary = summarise(run, arm.info.arm) | {"notes": [*notes, *said]}
+    judged = None if soak is None else judge(run, summary)
     if as_json:
-        print_json(summary)
+        print_json(summary | (judged or {}))
     else:
         show(summary)
-    return _conclude(summary, scenario, target)
+        show_verdict(judged)
+    code = _conclude(summary, scenario, target)
+    if judged is None and arm.info.state == "aborted":
+        raise ToolError(f"The replay was stopped: {arm.info.reason}.", f"What was recorded lies in {run}.")
+    return code if judged is None else exit_code(judged["verdict"])
 
 
 @dataclass(slots=True)
@@ -187,7 +226,7 @@ def _notes(scenario: Scenario, paced: Schedule, identities: Path | None, pools: 
         read_payloads(templates) if templates.exists() else {}, {name for pool in parsed for name in pool.parameters}
     )
     notes = [binding.told for binding in bindings_of(scenario.schedule, parsed)]
-    planned = scenario.schedule
+    planned, paced = scenario.schedule, round_of(paced)
     given = {} if identities is None else read_identities(identities, rank_clients(planned), needed_columns(planned))
     if lack := tell_lacking(paced, given, identities):
         notes += [f"{lack} {tell_example(scenario.data)}"]
@@ -213,7 +252,36 @@ def _check_answers(target: Target) -> None:
         raise StageError(f"{target.url} does not answer: {error}.", "Start it, or correct --target.") from error
 
 
-def _create(run: Path, scenario: Scenario, planned: int, lasts_s: float, target_url: str) -> _Arm:
+def _check_pools(pools: Sequence[str]) -> None:
+    for name, file in (pool.split("=", 1) for pool in pools if "=" in pool):
+        if not Path(file).exists():
+            raise InputError(f"There is no file {file} for the pool {name}.", "It has a value on each line.")
+
+
+def _check_disk(run: Path, planned: int, lasts_s: float, soak: SoakFile | None) -> str:
+    """What the run will write, to be said where it is much. Raises InputError where the disk cannot take it."""
+    probes = len(soak.probes) if soak else 0
+    needed = planned * _BYTES_OF_A_REQUEST + lasts_s * probes * _BYTES_OF_A_PROBE
+    parent = next(folder for folder in (run, *run.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(parent).free
+    if free < needed + _LEAST_FREE:
+        raise InputError(
+            f"The run needs about {(needed + _LEAST_FREE) / 1e6:,.0f} MB in {parent}, "
+            f"which has {free / 1e6:,.0f} MB left.",
+            "Give another place with --out, or a shorter duration.",
+        )
+    return f"the evidence will be about {needed / 1e6:,.0f} MB." if needed >= _WORTH_SAYING else ""
+
+
+def _judged(soak: SoakFile | None, cycle_s: float, lasts_s: float) -> dict[str, Any]:
+    """What rehearsal.json says of how the run is judged."""
+    known = {"cycle_s": cycle_s if cycle_s < lasts_s else None}
+    if soak is None:
+        return known
+    return known | {"kind": SOAK, "criteria": soak.criteria, "plan": {"probes": soak.resolved}}
+
+
+def _create(run: Path, scenario: Scenario, length: tuple[int, float], target_url: str, judged: dict[str, Any]) -> _Arm:
     """Make the run's folder. Raises InputError where it holds something already."""
     if run.is_file() or (run.is_dir() and any(run.iterdir())):
         raise InputError(f"{run} is there already.", "Choose another name with --out.")
@@ -226,8 +294,8 @@ def _create(run: Path, scenario: Scenario, planned: int, lasts_s: float, target_
         role="production",
         steps=False,
         started_at=started_at,
-        duration_s=lasts_s,
-        planned=planned,
+        duration_s=length[1],
+        planned=length[0],
     )
     rehearsal = {
         "format": 1,
@@ -245,7 +313,7 @@ def _create(run: Path, scenario: Scenario, planned: int, lasts_s: float, target_
         "order": [info.arm],
         "reset": False,
         "endpoint_roles": {},
-    }
+    } | judged
     folder = ArmFolder(run / "arms" / info.arm)
     try:
         folder.create()
@@ -257,13 +325,28 @@ def _create(run: Path, scenario: Scenario, planned: int, lasts_s: float, target_
     return _Arm(run, folder, info, rehearsal)
 
 
-def _play(process: LocustProcess, arm: _Arm, locustfile: Path) -> None:
-    """Run locust to its end. Raises the ReplayError that its exit code stands for."""
+class _DiskFullError(Exception):
+    """The disk is nearly full, so that the replay was stopped. Its evidence counts as far as it goes."""
+
+
+def _play(process: LocustProcess, arm: _Arm, locustfile: Path, soak: SoakFile | None, start: Path) -> None:
+    """Run locust to its end. Raises the ReplayError that its exit code stands for, or that the disk is full."""
+    stopped = ""
+
+    def tick() -> None:
+        nonlocal stopped
+        free = shutil.disk_usage(arm.run).free
+        if free < _LEAST_FREE and not stopped:
+            stopped = f"the disk has {free / 1e6:,.0f} MB left"
+            process.interrupt()
+
     try:
-        with process:
-            code = watch(process, arm.folder.path, arm.info, Console(stderr=True))
+        with process, probing(soak, arm.folder, process, start) if soak and soak.probes else nullcontext():
+            code = watch(process, arm.folder.path, arm.info, Console(stderr=True), tick)
     except KeyboardInterrupt:
         raise Interrupted("Interrupted.", f"What was observed until then is kept in {arm.run}.") from None
+    if stopped:
+        raise _DiskFullError(stopped)
     began = any(arm.folder.path.glob("replay-*.json"))
     if code != 0:
         raise ended_badly(code, process, locustfile, arm.run, began=began)

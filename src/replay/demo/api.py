@@ -1,19 +1,23 @@
 """The HTTP API of an event-registration product: what the demonstration rehearses on.
 
 Written as such products are: a token looked up in the database on every call, two pools of connections, and a
-middleware that answers 200 with nothing in it when there is no connection in time. ``python -m replay.demo.api --port
-N`` with the database's DSN in STAGE_DSN and the error log's path in API_ERROR_LOG.
+middleware that answers 200 with nothing in it when there is no connection in time. ``python -m replay.demo.api --socket
+FD --release v1`` answers at a socket that it is given, with the database's DSN in STAGE_DSN and the error log's path in
+API_ERROR_LOG. How one release takes over from another by the files of ``--turn`` is told in `replay.demo.releases`.
 """
 
 import argparse
+import asyncio
 import hashlib
 import json
 import logging
 import os
 import secrets
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 from urllib.parse import parse_qs
 
 import psycopg
@@ -27,7 +31,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from replay.demo.endpoints import IN_ONE_TRANSACTION, ROUTES, Call, Connection, Handler, as_json, problem, routed
+from replay.demo.endpoints import IN_ONE_TRANSACTION, ROUTES, VENUE, Call, Connection, Handler, as_json, problem, routed
+from replay.demo.releases import TURNS
 
 DATA_CONNECTIONS = 16
 DATA_WAIT_S = 1.5
@@ -35,6 +40,9 @@ DATA_WAIT_S = 1.5
 TOKEN_CONNECTIONS = 2
 TOKEN_WAIT_S = 0.75
 TOKEN_LIFETIME_S = 3600
+# A release that is replaced answers what it has begun: the longest report takes seven seconds.
+DRAIN_S = 10
+_GRACE_S = 0.1
 
 Pool = AsyncConnectionPool[Connection]
 
@@ -119,7 +127,7 @@ async def _authenticated(request: Request, connection: Connection, name: str, ha
     holder = await found.fetchone()
     if scheme.lower() != "bearer" or holder is None:
         return problem(401, "a valid token is needed")
-    return await handler(Call(request, connection, name, holder["device"]))
+    return await handler(Call(request, connection, name, holder["device"], request.app.state.venue))
 
 
 class Failures:
@@ -154,8 +162,12 @@ class Failures:
             await answer(scope, receive, send)
 
 
-def create_app(dsn: str) -> Starlette:
-    """The API over the database of ``dsn``."""
+async def _at_once() -> None:
+    pass
+
+
+def create_app(dsn: str, release: str = "v1", turn: Callable[[], Awaitable[None]] = _at_once) -> Starlette:
+    """The API over the database of ``dsn``, in one of its releases. It answers once ``turn`` has come."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -163,6 +175,10 @@ def create_app(dsn: str) -> Starlette:
             _pool(dsn, "data", DATA_CONNECTIONS, DATA_WAIT_S) as app.state.data_pool,
             _pool(dsn, "tokens", TOKEN_CONNECTIONS, TOKEN_WAIT_S) as app.state.token_pool,
         ):
+            app.state.venue = VENUE[release]
+            await app.state.data_pool.wait()
+            await app.state.token_pool.wait()
+            await turn()
             yield
 
     routes = [_route(name, handler) for name, handler in ROUTES.items()]
@@ -188,24 +204,48 @@ def _hash(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
 
 
+class _Server(uvicorn.Server):
+    """A server that says in a file when it takes no more requests; it then answers those that it has begun."""
+
+    def __init__(self, config: uvicorn.Config, left: Path) -> None:
+        super().__init__(config)
+        self._left = left
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no more connections, then close those that wait for a request, then wait for what is being answered."""
+        for server in self.servers:
+            server.close()
+        await asyncio.sleep(_GRACE_S)  # who has just connected is about to ask
+        asyncio.get_running_loop().call_soon(self._left.touch)  # once all idle connections have been closed
+        await super().shutdown(sockets)
+
+
 def _main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--port", type=int, required=True)
-    port = parser.parse_args().port
+    parser.add_argument("--socket", type=int, required=True)
+    parser.add_argument("--release", choices=list(VENUE), required=True)
+    parser.add_argument("--turn", type=Path, required=True)
+    asked = parser.parse_args()
     errors = logging.FileHandler(os.environ["API_ERROR_LOG"])
     errors.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(errors)
-    uvicorn.run(
-        create_app(os.environ["STAGE_DSN"]),
-        host="127.0.0.1",
-        port=port,
+    ready, go, left = (asked.turn.with_suffix(suffix) for suffix in TURNS)
+
+    async def turn() -> None:
+        ready.touch()
+        while not go.exists():
+            await asyncio.sleep(0.01)
+
+    config = uvicorn.Config(
+        create_app(os.environ["STAGE_DSN"], asked.release, turn),
         http="httptools",
         loop="asyncio",
         access_log=False,
         log_level="warning",
         timeout_keep_alive=75,
-        timeout_graceful_shutdown=1,
+        timeout_graceful_shutdown=DRAIN_S,
     )
+    _Server(config, left).run(sockets=[socket.socket(fileno=asked.socket)])
 
 
 if __name__ == "__main__":

@@ -24,16 +24,21 @@ Connection = psycopg.AsyncConnection[DictRow]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One authenticated request with its connection. SQL carries the route, so that a lock wait can be traced to it."""
+    """One authenticated request with its connection. SQL carries the route, so that a lock wait can be traced to it.
+
+    ``venue`` is the column of an event's venue, as the release that runs knows it.
+    """
 
     request: Request
     connection: Connection
     route: str
     device: str | None
+    venue: str
 
     async def rows(self, sql: str, *values: object) -> list[DictRow]:
-        """Run ``sql`` and return its rows."""
-        return await (await self.connection.execute(routed(sql, self.route), values)).fetchall()
+        """Run ``sql`` and return its rows. ``{venue}`` in it is the column of an event's venue."""
+        known = sql.replace("{venue}", self.venue)
+        return await (await self.connection.execute(routed(known, self.route), values)).fetchall()
 
     async def row(self, sql: str, *values: object) -> DictRow | None:
         """Run ``sql`` and return its first row."""
@@ -48,12 +53,15 @@ class Call:
 
 Handler = Callable[[Call], Awaitable[Response]]
 
+# The column that each release of the API keeps an event's venue in. What it answers is the same.
+VENUE: Mapping[str, str] = {"v1": "venue", "v2": "hall"}
+
 
 async def list_events(call: Call) -> Response:
     """Events, a page at a time."""
     limit = call.number("limit", 20, 100)
     rows = await call.rows(
-        "SELECT id, name, venue, capacity, starts_at FROM events WHERE id > %s ORDER BY id LIMIT %s",
+        "SELECT id, name, {venue} AS venue, capacity, starts_at FROM events WHERE id > %s ORDER BY id LIMIT %s",
         _after(call),
         limit + 1,
     )
@@ -64,7 +72,8 @@ async def show_event(call: Call) -> Response:
     """One event."""
     return _one(
         await call.row(
-            "SELECT id, name, venue, capacity, starts_at FROM events WHERE id = %s", call.request.path_params["id"]
+            "SELECT id, name, {venue} AS venue, capacity, starts_at FROM events WHERE id = %s",
+            call.request.path_params["id"],
         )
     )
 
@@ -135,7 +144,7 @@ async def search(call: Call) -> Response:
     """Events whose name or venue has the words of ``q``."""
     words = call.request.query_params.get("q", "")
     rows = await call.rows(
-        "SELECT id, name, venue, starts_at FROM events WHERE name ILIKE %s OR venue ILIKE %s "
+        "SELECT id, name, {venue} AS venue, starts_at FROM events WHERE name ILIKE %s OR {venue} ILIKE %s "
         "ORDER BY starts_at LIMIT 20",
         f"%{words}%",
         f"%{words}%",

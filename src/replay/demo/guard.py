@@ -24,7 +24,8 @@ class Guarded:
     """A running program with its guard.
 
     ``log`` gets its standard output and error. ``user`` is the account to run as (only root can change it),
-    ``stop_signal`` what ends it in an orderly way within ``patience_s``, ``remove`` the folders that go with it.
+    ``stop_signal`` what ends it in an orderly way within ``patience_s``, ``remove`` the folders that go with it. It
+    inherits the file descriptors ``files``, under their numbers.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Guarded:
         patience_s: float = 5.0,
         remove: Sequence[Path] = (),
         environment: Mapping[str, str] | None = None,
+        files: Sequence[int] = (),
     ) -> None:
         order = {
             "command": list(command),
@@ -45,6 +47,7 @@ class Guarded:
             "stop_signal": int(stop_signal),
             "patience_s": patience_s,
             "remove": [str(folder) for folder in remove],
+            "files": list(files),
         }
         self.log = log
         self._patience_s = patience_s
@@ -54,6 +57,7 @@ class Guarded:
             stdout=subprocess.DEVNULL,
             cwd="/",
             env={**os.environ, **(environment or {})},
+            pass_fds=files,
             start_new_session=True,  # a Ctrl-C in the terminal is the parent's to handle
         )
 
@@ -66,11 +70,15 @@ class Guarded:
         """Whether the program ended by itself."""
         return self._guard.poll() is not None
 
-    def stop(self) -> None:
-        """Stop the program and wait until it is gone. Calling it again does nothing."""
+    def leave(self) -> None:
+        """Ask the program to stop, and do not wait for it."""
         if self._guard.stdin is not None and not self._guard.stdin.closed:
             with contextlib.suppress(BrokenPipeError):
                 self._guard.stdin.close()
+
+    def stop(self) -> None:
+        """Stop the program and wait until it is gone. Calling it again does nothing."""
+        self.leave()
         try:
             self._guard.wait(self._patience_s + 10)
         except subprocess.TimeoutExpired:
@@ -96,6 +104,7 @@ def _main(order: dict[str, Any]) -> int:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
+            pass_fds=order["files"],
             start_new_session=True,  # so that what it starts can be stopped with it
             user=user,
             group=None if user is None else main_group(user),

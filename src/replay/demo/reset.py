@@ -1,6 +1,7 @@
-"""Put Stage's database back: ``python -m replay.demo.reset``, with the database's DSN in STAGE_DSN.
+"""Put Stage back: ``python -m replay.demo.reset``, with the database's DSN in STAGE_DSN.
 
-Drops it, makes it anew from the template, waits until the standby has followed, and reads it once into memory.
+Where STAGE_DEPLOYS is set, the API's first release is deployed. Then it drops the database, makes it anew from the
+template, waits until the standby has followed, and reads it once into memory.
 """
 
 import os
@@ -11,6 +12,7 @@ import psycopg
 from psycopg import sql
 
 from replay.demo.data import DATABASE, TEMPLATE
+from replay.demo.releases import FIRST, ask
 from replay.errors import ReplayError, StageError
 
 _PATIENCE_S = 60.0
@@ -58,6 +60,9 @@ def _main() -> int:
     try:
         if not dsn:
             raise StageError("STAGE_DSN is not set.", "It says where Stage's database is.")
+        desk = os.environ.get("STAGE_DEPLOYS")
+        if desk:
+            ask(desk, FIRST)
         reset(dsn)
     except ReplayError as error:
         print(f"Error: {error.message} {error.hint}".strip(), file=sys.stderr)  # noqa: T201 - a program of its own

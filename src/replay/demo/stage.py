@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import Self
 
 from replay.demo.data import DATABASE, seed
-from replay.demo.guard import Guarded
-from replay.demo.postgres import Postgres, free_port
+from replay.demo.postgres import Postgres
+from replay.demo.releases import FIRST, Releases
 from replay.demo.reset import reset
 from replay.errors import StageError
 
@@ -47,8 +47,11 @@ class Stage:
         self.error_log = self.directory / "api-error.log"
         self.error_log.write_bytes(b"")
         self._postgres = Postgres(self.directory)
-        self._api: Guarded | None = None
-        self._port = port or free_port()
+        self._api = Releases(
+            self.directory,
+            port,
+            {**os.environ, "STAGE_DSN": self.dsn, "API_ERROR_LOG": str(self.error_log)},
+        )
         try:
             say("starting PostgreSQL")
             self._postgres.start_primary()
@@ -58,7 +61,8 @@ class Stage:
             self._postgres.start_standby(rate=link_rate, burst=link_burst)
             reset(self.dsn)
             say("starting the API")
-            self._start_api()
+            self._api.start()
+            self._wait_until_healthy()
         except BaseException:
             self.stop()
             raise
@@ -66,7 +70,7 @@ class Stage:
     @property
     def url(self) -> str:
         """Where the API answers."""
-        return f"http://127.0.0.1:{self._port}"
+        return f"http://127.0.0.1:{self._api.port}"
 
     @property
     def dsn(self) -> str:
@@ -80,25 +84,29 @@ class Stage:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a plan's ``${NAME}`` and its reset command need. ``STAGE_RESET`` puts the database back."""
+        """What a plan's ``${NAME}`` and its commands need.
+
+        ``STAGE_RESET`` puts the database back and, where the plan deploys (names ``STAGE_DEPLOYS``), the first release.
+        """
         return {
             "STAGE_DSN": self.dsn,
             "STAGE_REPLICA_DSN": self.replica_dsn,
             "STAGE_URL": self.url,
             "STAGE_ERROR_LOG": str(self.error_log),
+            "STAGE_DEPLOYS": self._api.desk,
+            "STAGE_PYTHON": sys.executable,
             "STAGE_RESET": f"{shlex.quote(sys.executable)} -m replay.demo.reset",
         }
 
     def put_back(self) -> None:
-        """Put the database back, and wait until the API has replaced the connections that this broke."""
+        """Put the first release and the database back, and wait until the API has replaced the broken connections."""
+        self._api.deploy(FIRST)
         reset(self.dsn)
         self._wait_until_healthy()
 
     def stop(self) -> None:
         """Stop everything. Calling it again does nothing."""
-        if self._api is not None:
-            self._api.stop()
-            self._api = None
+        self._api.stop()
         self._postgres.stop()
 
     def __enter__(self) -> Self:
@@ -109,20 +117,11 @@ class Stage:
     ) -> None:
         self.stop()
 
-    def _start_api(self) -> None:
-        self._api = Guarded(
-            [sys.executable, "-m", "replay.demo.api", "--port", str(self._port)],
-            log=self.directory / "api.log",
-            environment={**os.environ, "STAGE_DSN": self.dsn, "API_ERROR_LOG": str(self.error_log)},
-        )
-        self._wait_until_healthy()
-
     def _wait_until_healthy(self) -> None:
         deadline_s = time.monotonic() + _PATIENCE_S
         while not self._healthy():
-            if self._api is None or self._api.ended() or time.monotonic() > deadline_s:
-                words = self._api.last_words() if self._api else "it was never started"
-                raise StageError(f"The API does not answer: {words}", f"See {self.directory}.")
+            if self._api.ended() or time.monotonic() > deadline_s:
+                raise StageError(f"The API does not answer: {self._api.last_words()}", f"See {self.directory}.")
             time.sleep(0.05)
 
     def _healthy(self) -> bool:

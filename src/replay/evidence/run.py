@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 
 from replay.errors import InputError
 from replay.evidence.files import LOG_SCHEMA, OBSERVATION_SCHEMA, READING_SCHEMA
+from replay.evidence.rollup import read_segments, steadily
 from replay.evidence.values import ArmInfo, Mark, Outcome, Sample
-from replay.parquet import read_parquet
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Evidence:
 
 def read_run(path: Path) -> Evidence:
     """Read a run's folder. Raises InputError where it is not one; what is damaged inside an arm is named by the arm."""
-    rehearsal = _read_object(path / "rehearsal.json", f"{path} is not a run: it has no readable rehearsal.json.")
+    rehearsal = read_rehearsal(path)
     workloads = {
         file.stem: _read_object(file, f"{file} cannot be read.") for file in sorted((path / "workloads").glob("*.json"))
     }
@@ -61,15 +61,7 @@ def read_run(path: Path) -> Evidence:
 
 def _read_arm(folder: Path) -> ArmEvidence:
     damaged: list[str] = []
-    values = _read_object(folder / "arm.json", f"{folder} has no readable arm.json.")
-    try:
-        info = ArmInfo(**{field.name: values[field.name] for field in dataclasses.fields(ArmInfo)})
-        _check(info)
-        datetime.fromisoformat(info.started_at)
-    except KeyError as error:
-        raise InputError(f"{folder / 'arm.json'} lacks {error}.") from error
-    except ValueError as error:
-        raise InputError(f"{folder / 'arm.json'} cannot be read: {error}.") from error
+    info = read_info(folder)
     if info.arm != folder.name:
         damaged.append(f"arm.json says it is {info.arm!r}, in the folder {folder.name}")
     observations = _read_segments(folder / "observations", OBSERVATION_SCHEMA, damaged)
@@ -89,18 +81,49 @@ def _read_arm(folder: Path) -> ArmEvidence:
     )
 
 
+def read_info(folder: Path) -> ArmInfo:
+    """What ``arm.json`` in an arm's folder says. Raises InputError where it cannot be read."""
+    values = _read_object(folder / "arm.json", f"{folder} has no readable arm.json.")
+    try:
+        info = ArmInfo(**{field.name: values[field.name] for field in dataclasses.fields(ArmInfo)})
+        _check(info)
+        datetime.fromisoformat(info.started_at)
+    except KeyError as error:
+        raise InputError(f"{folder / 'arm.json'} lacks {error}.") from error
+    except ValueError as error:
+        raise InputError(f"{folder / 'arm.json'} cannot be read: {error}.") from error
+    return info
+
+
+def read_rehearsal(path: Path) -> dict[str, Any]:
+    """What ``rehearsal.json`` in a run's folder says. Raises InputError where it cannot be read."""
+    return _read_object(path / "rehearsal.json", f"{path} is not a run: it has no readable rehearsal.json.")
+
+
 def _read_segments(folder: Path, schema: pa.Schema, damaged: list[str]) -> pd.DataFrame:
-    tables = [schema.empty_table()]
-    for file in sorted(folder.glob("*.parquet")):
-        try:
-            table = read_parquet(file).select(schema.names).cast(schema)
-            table.validate(full=True)
-            _check_finite(table)
-            tables.append(table)
-        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-            damaged.append(f"{file.parent.name}/{file.name}: {str(error).splitlines()[0]}")
+    tables, wrong = steadily(lambda: _tables(folder, schema))
+    damaged += wrong
     frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()
     return frame
+
+
+def _tables(folder: Path, schema: pa.Schema) -> tuple[list[pa.Table], list[str]]:
+    tables, damaged = [schema.empty_table()], []
+    for file, table in read_segments(folder, schema):
+        try:
+            if isinstance(table, Exception):
+                raise table
+            check_segment(table)
+            tables.append(table)
+        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+            damaged.append(f"{file.parent.name}/{file.name}: {(str(error).splitlines() or ['unreadable'])[0]}")
+    return tables, damaged
+
+
+def check_segment(table: pa.Table) -> None:
+    """Raise ValueError or pyarrow's ArrowException where a segment's values cannot be."""
+    table.validate(full=True)
+    _check_finite(table)
 
 
 def _check_finite(table: pa.Table) -> None:

@@ -35,7 +35,11 @@ _SQL_WORDS = frozenset(
 
 @dataclass(frozen=True)
 class Case:
-    """A workload with its control and its steps arm, and the plan's limits. ``migrations`` are the steps' SQL texts."""
+    """A workload with its control and its steps arm, and the plan's limits. ``migrations`` are the steps' SQL texts.
+
+    ``more_controls`` are further arms without the steps: the steps arm is paired with ``control``, and all of them are
+    the reference.
+    """
 
     workload: str
     role: str
@@ -43,6 +47,22 @@ class Case:
     steps: ArmEvidence
     criteria: Criteria
     migrations: tuple[str, ...] = ()
+    more_controls: tuple[ArmEvidence, ...] = ()
+
+    @cached_property
+    def beside(self) -> tuple["Case", ...]:
+        """The same steps arm beside each further control."""
+        return tuple(dataclasses.replace(self, control=control, more_controls=()) for control in self.more_controls)
+
+    @property
+    def arm(self) -> str:
+        """The name of the steps arm."""
+        return self.steps.info.arm
+
+    @property
+    def controls(self) -> tuple[ArmEvidence, ...]:
+        """All arms without the steps."""
+        return (self.control, *self.more_controls)
 
     @cached_property
     def all_spans(self) -> tuple[Span, ...]:
@@ -71,10 +91,23 @@ class Case:
         return pair(self.control, self.steps, self.spans)
 
     @cached_property
+    def rows(self) -> dict[str, npt.NDArray[np.int64]]:
+        """The positions in ``pairs`` of every endpoint, by name."""
+        names, index = np.unique(self.texts("endpoint").astype(str), return_inverse=True)
+        order = np.argsort(index, kind="stable")
+        edges = np.searchsorted(index[order], np.arange(len(names) + 1))
+        return {str(name): order[edges[n] : edges[n + 1]] for n, name in enumerate(names)}
+
+    @cached_property
     def later(self) -> Flags:
         """Which pairs belong to a phase from the first step's start on."""
         flags: Flags = self.pairs["phase"].to_numpy(object) != BEFORE
         return flags
+
+    @cached_property
+    def fair(self) -> Flags:
+        """Which pairs say something: what fails in both arms does not."""
+        return self.flags("c_good") | self.flags("c_new") | self.flags("t_good") | self.flags("t_new")
 
     @cached_property
     def queues(self) -> tuple[Queue, ...]:
@@ -108,8 +141,9 @@ class Case:
 
     @cached_property
     def reference_stalls(self) -> tuple[Stall, ...]:
-        """The control's stalls and those before the first step."""
-        return self.control_stalls + tuple(stall for stall in self.steps_stalls if stall not in self.later_stalls)
+        """The controls' stalls and those before the first step."""
+        before = tuple(stall for stall in self.steps_stalls if stall not in self.later_stalls)
+        return tuple(stall for case in (self, *self.beside) for stall in case.control_stalls) + before
 
     def behind_lock(self, stall: Stall) -> bool:
         """Whether the application waited behind a step for at least half of a stall."""
@@ -139,13 +173,20 @@ class Case:
     def named_errors(self) -> tuple[tuple[float, str], ...]:
         """(second, template) of log events that are new since the steps and name what the steps' SQL changes."""
         log = self.steps.log
-        known = set(self.control.log["template"]) | set(log["template"][log["at_s"] + 1 <= self.first_step_s])
+        known = self.known_templates
         new = log[(log["at_s"] + 1 > self.first_step_s) & ~log["template"].isin(known)]
         return tuple(
             (float(at_s), str(template))
             for at_s, template, example in zip(new["at_s"], new["template"], new["example"], strict=True)
             if self.changed & _words(f"{template} {example}")
         )
+
+    @cached_property
+    def known_templates(self) -> set[str]:
+        """The templates of log lines that a control had, or the time before the steps."""
+        log = self.steps.log
+        early = log["template"][log["at_s"] + 1 <= self.first_step_s]
+        return set(early).union(*(control.log["template"] for control in self.controls))
 
     @cached_property
     def changed(self) -> frozenset[str]:

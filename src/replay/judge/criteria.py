@@ -34,6 +34,8 @@ class Criteria:
     - ``replica_lag_s``, ``replica_lag_bytes`` (none by default): the furthest a replica falls behind
     - ``log_flood_ratio``, ``log_flood_lines``, ``log_flood_s``: error-log lines a second, as a multiple of the
       reference's busiest second, by at least so many more, in at least so many seconds
+    - ``drift_latency_share``, ``drift_failure_share``, ``drift_level_share`` (none by default: drift is only noted):
+      what an arm of ten minutes or more may drift by, see `replay.judge.drift`
     """
 
     control_agreement: float = 0.95
@@ -57,6 +59,9 @@ class Criteria:
     log_flood_ratio: float = 10.0
     log_flood_lines: float = 20.0
     log_flood_s: float = 2.0
+    drift_latency_share: float | None = None
+    drift_failure_share: float | None = None
+    drift_level_share: float | None = None
     endpoints: "tuple[tuple[str, Criteria], ...]" = ()
 
     def of(self, endpoint: str) -> "Criteria":
@@ -68,7 +73,7 @@ _LIMITS = tuple(field.name for field in dataclasses.fields(Criteria) if field.na
 _SHARES = frozenset({"control_agreement", "p_value", "p_value_with_cause", "failure_share"})
 _OF_AN_ENDPOINT = (
     "control_agreement p_value p_value_with_cause min_failures min_seconds failure_share strong_failures outage_s "
-    "unavailable_s latency_ratio latency_floor_s latency_lasting_s"
+    "unavailable_s latency_ratio latency_floor_s latency_lasting_s drift_latency_share drift_failure_share"
 ).split()
 
 

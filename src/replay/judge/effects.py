@@ -6,7 +6,9 @@ of its test, unless it is a spell of failures that came with a step, or an outag
 """
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -54,6 +56,16 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
+class Events:
+    """What happened to the requests of a case's pairs: ``hits`` among those that ``asked``, in both arms."""
+
+    control_hits: Flags
+    control_asked: Flags
+    hits: Flags
+    asked: Flags
+
+
+@dataclass(frozen=True, slots=True)
 class Effect:
     """What became of one endpoint. ``rows`` are its positions in the case's pairs.
 
@@ -85,23 +97,18 @@ class Effect:
         return self.test.p_by_reference if self.test.spell else self.test.p_value
 
 
-def compare(
-    case: Case, rows: npt.NDArray[np.int64], hits: tuple[Flags, Flags], could: tuple[Flags, Flags]
-) -> Comparison:
-    """Test events of one endpoint: ``hits`` in (control, steps arm) among the requests that ``could`` have had them.
-
-    Flags are over all pairs; ``rows`` are the endpoint's.
-    """
-    (control_hits, steps_hits), (control_asked, asked) = hits, could
-    masked_control, masked_steps = case.masked
-    later = rows[case.later[rows] & asked[rows] & ~masked_steps[rows]]
-    before = rows[~case.later[rows] & asked[rows] & ~masked_steps[rows]]
-    control = rows[control_asked[rows] & ~masked_control[rows]]
-    c_start, t_start = case.column("c_start"), case.column("t_start")
-    reference = int(control_hits[control].sum() + steps_hits[before].sum())
-    n_reference = len(control) + len(before)
-    cells = np.concatenate((c_start[control], t_start[before] + 1e6))
-    in_reference = _blocks(cells, np.concatenate((control_hits[control], steps_hits[before])))
+def compare(case: Case, endpoint: str, told: Callable[[Case], Events]) -> Comparison:
+    """Test events of one endpoint, as ``told`` finds them in a case, against all that was without the steps."""
+    rows, events = case.rows[endpoint], told(case)
+    _, masked = case.masked
+    asked = rows[events.asked[rows] & ~masked[rows]]
+    later, before = asked[case.later[asked]], asked[~case.later[asked]]
+    t_start, steps_hits = case.column("t_start"), events.hits
+    quiet = [_of_control(one, endpoint, told) for one in (case, *case.beside)]
+    quiet.append((t_start[before], steps_hits[before]))
+    reference, n_reference = sum(int(hits.sum()) for _, hits in quiet), sum(len(hits) for _, hits in quiet)
+    cells = np.concatenate([at_s + 1e6 * number for number, (at_s, _) in enumerate(quiet)])
+    in_reference = _blocks(cells, np.concatenate([hits for _, hits in quiet]))
     reference_phi = dispersion(in_reference)
     x, n = int(steps_hits[later].sum()), len(later)
     phi = _phi(case, in_reference, later, steps_hits)
@@ -121,10 +128,16 @@ def compare(
         p_without_burst=max(p, p_calm),
         p_by_reference=more_failures_p(x, n, reference, n_reference, reference_phi),
         seconds=len(np.unique(np.floor(case.column("t_end")[hit]))),
-        spell=_is_spell(
-            case, t_start[hit], (c_start[control[control_hits[control]]], t_start[before[steps_hits[before]]])
-        ),
+        spell=_is_spell(case, t_start[hit], [at_s[hits] for at_s, hits in quiet]),
     )
+
+
+def _of_control(case: Case, endpoint: str, told: Callable[[Case], Events]) -> tuple[Times, Flags]:
+    """The moments at which the control was asked, and which of them were hits."""
+    rows, events = case.rows.get(endpoint, np.array([], dtype=np.int64)), told(case)
+    masked, _ = case.masked
+    asked = rows[events.control_asked[rows] & ~masked[rows]]
+    return case.column("c_start")[asked], events.control_hits[asked]
 
 
 def _phi(case: Case, reference: tuple[Times, Times], later: npt.NDArray[np.int64], hits: Flags) -> float:
@@ -134,7 +147,7 @@ def _phi(case: Case, reference: tuple[Times, Times], later: npt.NDArray[np.int64
     return dispersion(reference, *(_blocks(at_s[group], hits[later[group]]) for group in groups))
 
 
-def _is_spell(case: Case, at_s: Times, reference: tuple[Times, Times]) -> bool:
+def _is_spell(case: Case, at_s: Times, reference: Sequence[Times]) -> bool:
     """Whether failures at these moments are a spell that came with a step and is like nothing in the reference.
 
     Two thirds of them and 10 or more while a step ran (or within two seconds after), and 5 or more sustained: three
@@ -176,27 +189,26 @@ def _worst_burst(at_s: Times, hits: Flags) -> Flags:
 
 def failures(case: Case) -> list[Effect]:
     """The effect of the steps on the failures of every endpoint, by name."""
-    endpoints = case.texts("endpoint")
-    names, index = np.unique(endpoints.astype(str), return_inverse=True)
-    order = np.argsort(index, kind="stable")
-    edges = np.searchsorted(index[order], np.arange(len(names) + 1))
-    return [_failures_of(case, str(name), order[edges[n] : edges[n + 1]]) for n, name in enumerate(names)]
+    return [_failures_of(case, endpoint) for endpoint in case.rows]
 
 
-def _failures_of(case: Case, endpoint: str, rows: npt.NDArray[np.int64]) -> Effect:
-    limits = case.criteria.of(endpoint)
-    c_new, t_new = case.flags("c_new"), case.flags("t_new")
-    fair = (case.flags("c_good") | c_new) | (case.flags("t_good") | t_new)  # what fails in both says nothing
-    test = compare(case, rows, (c_new, t_new), (fair, fair))
+def _new_failures(case: Case) -> Events:
+    return Events(case.flags("c_new"), case.fair, case.flags("t_new"), case.fair)
+
+
+def _failures_of(case: Case, endpoint: str) -> Effect:
+    limits, rows = case.criteria.of(endpoint), case.rows[endpoint]
+    events = _new_failures(case)
+    t_new, fair = events.hits, events.asked
+    test = compare(case, endpoint, _new_failures)
     _, masked = case.masked
     t_start, t_end = case.column("t_start"), case.column("t_end")
     later = rows[case.later[rows] & fair[rows] & ~masked[rows]]
     before = rows[~case.later[rows] & fair[rows] & ~masked[rows]]
     outage_s, _ = longest_outage(t_start[later], t_end[later], t_new[later])
-    c_rows = rows[fair[rows]]
     reference_outage_s = max(
-        longest_outage(case.column("c_start")[c_rows], case.column("c_end")[c_rows], c_new[c_rows])[0],
         longest_outage(t_start[before], t_end[before], t_new[before])[0],
+        *(_longest_of_control(one, endpoint) for one in (case, *case.beside)),
     )
     failing = later[t_new[later]]
     met = later[case.met_cause(case.column("root_start")[later], case.column("root_end")[later])]
@@ -231,6 +243,12 @@ def _failures_of(case: Case, endpoint: str, rows: npt.NDArray[np.int64]) -> Effe
         recovered_s=recovered_s,
         smallest=smallest_visible(test.n_later, test.reference, test.n_reference, test.phi, limits.p_value),
     )
+
+
+def _longest_of_control(case: Case, endpoint: str) -> float:
+    rows, events = case.rows.get(endpoint, np.array([], dtype=np.int64)), _new_failures(case)
+    asked = rows[events.control_asked[rows]]
+    return longest_outage(case.column("c_start")[asked], case.column("c_end")[asked], events.control_hits[asked])[0]
 
 
 def _is_gone(end_s: Times, bad: Flags) -> bool:
@@ -277,27 +295,32 @@ class Slowdown:
 
 def slowdowns(case: Case, effects: list[Effect]) -> list[Slowdown]:
     """Endpoints whose answers became slow in at least one phase: 5% of them beyond 1.5 times the reference's p95."""
-    found = [_slowdown_of(case, effect.endpoint, effect.rows) for effect in effects]
+    found = [_slowdown_of(case, effect.endpoint) for effect in effects]
     return [slowdown for slowdown in found if slowdown is not None]
 
 
-def _slowdown_of(case: Case, endpoint: str, rows: npt.NDArray[np.int64]) -> Slowdown | None:
-    limits = case.criteria.of(endpoint)
+def _slow(case: Case, limit_s: float) -> Events:
+    """Answers that took longer than ``limit_s``, among those that came and were good."""
     c_latency, t_latency = case.column("c_latency"), case.column("t_latency")
-    c_asked = case.flags("c_good") & np.isfinite(c_latency)
-    t_asked = case.flags("t_good") & np.isfinite(t_latency)
-    masked_control, masked_steps = case.masked
-    before = rows[~case.later[rows] & t_asked[rows] & ~masked_steps[rows]]
-    later = rows[case.later[rows] & t_asked[rows] & ~masked_steps[rows]]
-    known = np.concatenate((c_latency[rows[c_asked[rows] & ~masked_control[rows]]], t_latency[before]))
+    c_asked, t_asked = case.flags("c_good") & np.isfinite(c_latency), case.flags("t_good") & np.isfinite(t_latency)
+    return Events(c_asked & (c_latency > limit_s), c_asked, t_asked & (t_latency > limit_s), t_asked)
+
+
+def _slowdown_of(case: Case, endpoint: str) -> Slowdown | None:
+    limits, rows = case.criteria.of(endpoint), case.rows[endpoint]
+    t_latency, asked = case.column("t_latency"), _slow(case, np.inf).asked
+    _, masked = case.masked
+    before = rows[~case.later[rows] & asked[rows] & ~masked[rows]]
+    later = rows[case.later[rows] & asked[rows] & ~masked[rows]]
+    known = np.concatenate([*(_latency_of_control(one, endpoint) for one in (case, *case.beside)), t_latency[before]])
     if len(known) < _REFERENCE_AT_LEAST or not len(later):
         return None
     p95_s = float(np.quantile(known, 0.95))
     limit_s = max(limits.latency_ratio * p95_s, p95_s + limits.latency_floor_s)
-    slow = t_asked & (t_latency > limit_s)
+    slow = _slow(case, limit_s).hits
     if slow[later].sum() < _SLOW_AT_LEAST:
         return None
-    test = compare(case, rows, (c_asked & (c_latency > limit_s), slow), (c_asked, t_asked))
+    test = compare(case, endpoint, partial(_slow, limit_s=limit_s))
     phases = tuple(
         phase
         for phase in phase_order(case.spans)
@@ -313,6 +336,12 @@ def _slowdown_of(case: Case, endpoint: str, rows: npt.NDArray[np.int64]) -> Slow
     lasting = test.p_without_burst <= limits.p_value and lasted_s >= limits.latency_lasting_s
     severity = BLOCKING if lasting and (cause is not None or persistent) else NOTE
     return Slowdown(endpoint, rows, test, severity, cause, phases, limit_s, p95_s, lasted_s)
+
+
+def _latency_of_control(case: Case, endpoint: str) -> Times:
+    rows = case.rows.get(endpoint, np.array([], dtype=np.int64))
+    masked, _ = case.masked
+    return case.column("c_latency")[rows[_slow(case, np.inf).control_asked[rows] & ~masked[rows]]]
 
 
 def _persists(case: Case, phase: str, later: npt.NDArray[np.int64], slow: Flags, limits: Criteria) -> bool:

@@ -106,6 +106,11 @@ def seconds(value: float) -> str:
     return f"{value:.1f} s" if value >= 1 else f"{value:.2g} s"
 
 
+def between(from_s: float | None, to_s: float) -> str:
+    """An interval of the arm that holds a moment, as people read it: between 10.02 and 11.84 s."""
+    return f"before {to_s:.2f} s" if from_s is None else f"between {from_s:.2f} and {to_s:.2f} s"
+
+
 def short(text: str, longest: int = 120) -> str:
     """One line of ``text``, cut where it is longer."""
     line = " ".join(text.split())

@@ -126,7 +126,9 @@ def replica_findings(case: Case) -> list[Finding]:
             continue
         for replica, (at_s, value) in replica_lag(case.steps.readings, metric).items():
             later = at_s >= case.first_step_s
-            reference = replica_lag(case.control.readings, metric).get(replica, (np.array([]), np.array([])))[1]
+            nothing = (np.array([]), np.array([]))
+            seen = [replica_lag(control.readings, metric).get(replica, nothing)[1] for control in case.controls]
+            reference = np.concatenate(seen)
             known = float(max([0.0, *reference.tolist(), *value[~later].tolist()]))
             if later.any() and value[later].max() >= limit and value[later].max() - known >= floor:
                 found.append(_replica_lag(case, metric, replica, (at_s[later], value[later]), known))
@@ -221,7 +223,8 @@ def log_findings(case: Case) -> list[Finding]:
     limits = case.criteria
     found = []
     for probe in log_probes(case):
-        lines, quiet = log_lines(case.steps, probe), log_lines(case.control, probe)
+        lines = log_lines(case.steps, probe)
+        quiet = pd.concat([log_lines(control, probe) for control in case.controls])
         later = lines.index >= np.floor(case.first_step_s)
         known = float(max([0.0, *quiet.tolist(), *lines[~later].tolist()]))
         moments = lines.index.to_numpy(np.float64)
@@ -240,7 +243,7 @@ def _log_flood(case: Case, probe: str, flooded: "pd.Series[float]", known: float
     log = case.steps.log
     window = log[(log["probe"] == probe) & (log["at_s"] >= first_s) & (log["at_s"] <= float(flooded.index[-1]) + 1)]
     counts = window.groupby("template")["count"].sum().sort_index().sort_values(ascending=False, kind="stable")
-    before = set(case.control.log["template"]) | set(log["template"][log["at_s"] + 1 <= case.first_step_s])
+    before = case.known_templates
     templates = [
         {"template": str(name), "count": int(count), "new": name not in before}
         for name, count in zip(counts.index[:5], counts[:5], strict=True)

@@ -10,12 +10,22 @@ _MOST = 4
 
 
 def change_checks(cases: list[Case], findings: list[Finding]) -> list[Check]:
-    """The criteria about the change, workload by workload, those that passed too."""
-    checks = []
+    """The criteria about the change, workload by workload, those that passed too.
+
+    Of the repetitions of a workload the worst one speaks.
+    """
+    told: dict[tuple[str, str | None], Check] = {}
     for case in cases:
         mine = [finding for finding in findings if finding.workload == case.workload and finding.severity != NOTE]
-        checks += [check for rule in _RULES for check in rule(case, mine)]
-    return checks
+        for check in (check for rule in _RULES for check in rule(case, mine)):
+            other = told.setdefault((check.name, check.workload), check)
+            if _observed(check) > _observed(other):
+                told[check.name, check.workload] = check
+    return list(told.values())
+
+
+def _observed(check: Check) -> float:
+    return float(check.observed or 0.0) if not isinstance(check.observed, str) else 0.0
 
 
 def _check(case: Case, name: str, limits: tuple[float, float | None], against: list[Finding], well: str) -> list[Check]:
@@ -202,8 +212,9 @@ def _why_go(cases: list[Case]) -> list[str]:
     told = []
     for case in cases:
         asked, failed = int(case.later.sum()), int((case.flags("t_new") & case.later).sum())
+        repeated = sum(other.workload == case.workload for other in cases) > 1
         told.append(
-            f"{case.workload}: {asked} requests since the first step, {failed} newly failing "
+            f"{case.arm if repeated else case.workload}: {asked} requests since the first step, {failed} newly failing "
             f"({percent(failed / max(1, asked))}), no more than noise; every criterion passed."
         )
     return told

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from replay.evidence.heartbeat import last_sign
 from replay.evidence.run import ArmEvidence, Evidence
 from replay.evidence.values import Outcome
 from replay.judge.criteria import Criteria
@@ -13,6 +14,7 @@ from replay.judge.findings import Check, percent, seconds
 from replay.judge.locks import detail_of
 from replay.judge.phases import Span, step_spans
 from replay.judge.probes import replica_lag
+from replay.judge.repetitions import Trial
 
 _SEE_LOCKS = ("postgres", "mysql")
 REQUESTS = "requests"
@@ -26,7 +28,9 @@ def check_run(evidence: Evidence, criteria: Criteria) -> list[Check]:
     arms = list(evidence.arms.values())
     planned = [str(name) for name in evidence.rehearsal.get("order") or []]
     missing = [name for name in planned if name not in evidence.arms]
-    wrong = [*(f"arm {name} is missing" for name in missing), f"it is {state}", *([reason] if reason else [])]
+    sign = last_sign(evidence.path) if state == "running" else None
+    said = f"its last sign of life is of {sign.get('time')}" if sign else f"it is {state}"
+    wrong = [*(f"arm {name} is missing" for name in missing), said, *([reason] if reason else [])]
     production = {arm.info.workload for arm in arms if arm.info.role == "production" and arm.info.steps}
     checks = [
         _check(
@@ -93,37 +97,33 @@ def _check_fingerprints(evidence: Evidence) -> list[Check]:
     ]
 
 
-def check_workload(
-    evidence: Evidence, workload: str, control: ArmEvidence | None, steps: ArmEvidence | None, criteria: Criteria
-) -> list[Check]:
+def check_workload(evidence: Evidence, trial: Trial, criteria: Criteria) -> list[Check]:
     """Checks of one workload's arms."""
+    workload, control = trial.workload, bool(trial.controls)
     checks = [
         _check(
             "arms_present",
-            passed=control is not None and steps is not None,
+            passed=control and bool(trial.steps),
             workload=workload,
             limit="control and steps",
-            observed=" and ".join(name for name, arm in (("control", control), ("steps", steps)) if arm is not None)
+            observed=" and ".join(name for name, arms in (("control", trial.controls), ("steps", trial.steps)) if arms)
             or "none",
             well=f"{workload} was played with the steps and without them.",
-            wrong=f"{workload} lacks its arm {'with' if control is not None else 'without'} the steps.",
+            wrong=f"{workload} lacks its arm {'with' if control else 'without'} the steps.",
             hint="Rehearse again with both arms.",
             voids=REQUESTS,
         )
     ]
-    arms = [arm for arm in (control, steps) if arm is not None]
+    arms = [*trial.controls, *trial.steps]
     checks += [_check_arm(arm) for arm in arms]
     checks += [_check_probe(arm, *probe) for arm in arms if arm.info.steps for probe in _probes(evidence).items()]
     checks += [
         check for arm in arms if arm.info.steps for name in _probes(evidence) for check in _check_replicas(arm, name)
     ]
     checks += [_check_lateness(arm, criteria.lateness_s) for arm in arms if len(arm.observations)]
-    if control is not None and steps is not None:
-        checks.append(_check_schedule(control, steps))
-    if control is not None:
-        checks += _check_control(control, criteria)
-    if steps is not None:
-        checks += _check_steps(evidence, steps, criteria)
+    checks += [_check_schedule(arms[0], arm) for arm in arms[1:] if control]
+    checks += [check for arm in trial.controls for check in _check_control(arm, criteria)]
+    checks += [check for arm in trial.steps for check in _check_steps(evidence, arm, criteria)]
     return checks
 
 
@@ -250,9 +250,10 @@ def _check_schedule(control: ArmEvidence, steps: ArmEvidence) -> Check:
         workload=control.info.workload,
         limit=0.0,
         observed=float(other + alone),
-        well=f"Both arms of {control.info.workload} played the same schedule.",
-        wrong=f"The arms of {control.info.workload} did not play the same schedule: {other + alone} requests differ.",
-        hint="Rehearse again with both arms from one scenario.",
+        well=f"{control.info.arm} and {steps.info.arm} played the same schedule.",
+        wrong=f"{control.info.arm} and {steps.info.arm} did not play the same schedule: "
+        f"{other + alone} requests differ.",
+        hint="Rehearse again with all arms from one scenario.",
         voids=REQUESTS,
     )
 

@@ -1,5 +1,7 @@
 """The tables of ``verdict.json``: what every arm, step and endpoint did, whatever the verdict."""
 
+import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,8 +10,9 @@ import pandas as pd
 from replay.evidence.run import ArmEvidence
 from replay.judge.case import Case
 from replay.judge.effects import Effect
-from replay.judge.findings import Finding, seconds, short
+from replay.judge.findings import Finding, between, seconds, short
 from replay.judge.locks import lock_queues
+from replay.judge.outages import Outage
 from replay.judge.phases import phase_order, step_spans
 from replay.judge.soundness import lateness_p99_s
 
@@ -93,8 +96,8 @@ def _duration(start_s: float, end_s: float | None) -> float | None:
     return None if end_s is None else end_s - start_s
 
 
-def endpoint_row(case: Case, effect: Effect) -> dict[str, Any]:
-    """One endpoint of one workload: with the steps and without them."""
+def endpoint_row(case: Case, effect: Effect, outages: Sequence[Outage]) -> dict[str, Any]:
+    """One endpoint of one workload: with the steps and without them, and its outages."""
     rows = effect.rows
     pairs = case.pairs.iloc[rows]
     phases = {}
@@ -112,6 +115,7 @@ def endpoint_row(case: Case, effect: Effect) -> dict[str, Any]:
     smallest = effect.smallest
     return {
         "workload": case.workload,
+        "arm": case.arm,
         "endpoint": effect.endpoint,
         "control": _side(pairs, "c_"),
         "steps": _side(pairs, "t_"),
@@ -120,6 +124,7 @@ def endpoint_row(case: Case, effect: Effect) -> dict[str, Any]:
         "recovered_s": effect.recovered_s,
         "never_recovered": effect.first_bad_s is not None and effect.recovered_s is None,
         "outage_s": effect.outage_s,
+        "outages": [dataclasses.asdict(outage) for outage in outages],
         "smallest_effect": {"failures": smallest, "share": smallest / effect.test.n_later} if smallest else None,
     }
 
@@ -161,8 +166,13 @@ def _endpoints(findings: list[Finding]) -> set[str]:
     return {finding.endpoint for finding in findings if finding.endpoint is not None}
 
 
-def timeline(cases: list[Case], findings: list[Finding]) -> list[dict[str, Any]]:
-    """What happened when: steps, endpoints that broke and came back, lock queues, replicas, logs."""
+def timeline(
+    cases: list[Case], findings: list[Finding], outages: Sequence[Mapping[str, Sequence[Outage]]]
+) -> list[dict[str, Any]]:
+    """What happened when: steps, endpoints that broke and came back, lock queues, replicas, logs.
+
+    ``outages`` are those of each case's endpoints.
+    """
     events: dict[tuple[Any, ...], str] = {}
     for case in cases:
         arm = case.steps.info.arm
@@ -182,5 +192,17 @@ def timeline(cases: list[Case], findings: list[Finding]) -> list[dict[str, Any]]
         if finding.recovered_s is not None:
             back = f"came back after {seconds(max(0.0, finding.recovered_s - finding.first_bad_s))}"
             events.setdefault((finding.recovered_s, *where, "recovery", subject), back)
+    for case, broken in zip(cases, outages, strict=True):
+        where = (case.workload, case.steps.info.arm)
+        for endpoint, several in broken.items():
+            for one in several:
+                failed = f"{one.failures} of {one.requests} requests failed"
+                events[(one.first_bad_s, *where, "outage", endpoint)] = (
+                    f"broke {between(one.last_good_s, one.first_bad_s)}, {one.broke}: {failed}"
+                )
+                if one.first_good_s is not None:
+                    events[(one.first_good_s, *where, "back", endpoint)] = (
+                        f"came back {between(one.last_bad_s, one.first_good_s)}, {one.came_back}"
+                    )
     names = ("at_s", "workload", "arm", "kind", "subject")
     return [{**dict(zip(names, key, strict=True)), "what": what} for key, what in sorted(events.items())]

@@ -35,11 +35,14 @@ it depends on when or where it was made)::
     steps [{arm, workload, step, kind, started_s, ended_s, duration_s, failed, error, lock_wait_s (the application's
           longest behind it), own_wait_s, queued, statements [{index, statement, started_s, ended_s, duration_s, failed,
           error, rows}]}]
-    endpoints [{workload, endpoint, control {requests, failed, empty, p50_s, p95_s}, steps {the same}, phases {phase:
-          {requests, failed, empty, control_failed, p95_s}}, first_bad_s, recovered_s, never_recovered, outage_s,
-          smallest_effect {failures, share} | null}]    failed counts new failures, see `replay.judge.differences`
+    endpoints [{workload, arm, endpoint, control {requests, failed, empty, p50_s, p95_s}, steps {the same}, phases
+          {phase: {requests, failed, empty, control_failed, p95_s}}, first_bad_s, recovered_s, never_recovered,
+          outage_s, outages [{last_good_s | null, first_bad_s, last_bad_s, first_good_s | null (not seen to come back),
+          broke and came_back | null (phases), requests, failures (of those)}] of endpoints with a finding that is no
+          note, see `replay.judge.outages`, smallest_effect {failures, share} | null}]
+          failed counts new failures, see `replay.judge.differences`
     broke_first [{workload, endpoint, first_bad_s, recovered_s, share, root}]: the endpoints that broke by themselves
-    timeline [{at_s, workload, arm, kind (step, endpoint, recovery, lock, replica, log), subject, what}]
+    timeline [{at_s, workload, arm, kind (step, endpoint, recovery, outage, back, lock, replica, log), subject, what}]
 """
 
 import dataclasses
@@ -49,7 +52,7 @@ from pathlib import Path
 from typing import Any
 
 from replay.evidence.files import write_json
-from replay.evidence.run import ArmEvidence, Evidence, read_run
+from replay.evidence.run import Evidence, read_rehearsal, read_run
 from replay.evidence.values import QUIET
 from replay.judge.case import Case, as_far_as_played, empty_like
 from replay.judge.compared import with_only_in_production
@@ -57,8 +60,13 @@ from replay.judge.criteria import Criteria, parse_criteria
 from replay.judge.effects import Effect, failures, slowdowns
 from replay.judge.explain import failure_findings, slowdown_findings, stall_findings
 from replay.judge.findings import BLOCKING, NOTE, STEP_METRICS, SUSPECT, Check, Finding, plain
+from replay.judge.limits import SOAK
+from replay.judge.long_arms import long_arm_findings
+from replay.judge.outages import outages
 from replay.judge.probes import lock_findings, log_findings, replica_findings, step_findings
 from replay.judge.reasons import change_checks, reasons
+from replay.judge.repetitions import gather, trials_of
+from replay.judge.soak import judge_soak, read_soak
 from replay.judge.soundness import REQUESTS, UNPROVEN, check_run, check_workload
 from replay.judge.tables import arm_row, broke_first, endpoint_row, step_rows, timeline
 
@@ -103,9 +111,24 @@ def judge_run(path: Path) -> Verdict:
 
     Raises InputError where ``path`` is not a run or its criteria cannot be read.
     """
-    verdict = judge(read_run(path))
+    verdict = _judge_soak(path) if read_rehearsal(path).get("kind") == SOAK else judge(read_run(path))
     write_json(path / "verdict.json", verdict.to_json())
     return verdict
+
+
+def _judge_soak(path: Path) -> Verdict:
+    """The verdict on a soak: what a rehearsal's has and a soak has not is empty."""
+    soak = read_soak(path)
+    judged = judge_soak(soak)
+    return Verdict(
+        name=str(soak.rehearsal.get("name", "")),
+        verdict=judged.verdict,
+        reasons=judged.reasons,
+        findings=judged.findings,
+        checks=judged.checks,
+        workload_verdicts={soak.info.workload: judged.verdict},
+        facts=judge(Evidence(path, {}, {}, {})).facts | judged.facts,
+    )
 
 
 def judge(evidence: Evidence) -> Verdict:
@@ -119,20 +142,21 @@ def judge(evidence: Evidence) -> Verdict:
     effects: dict[str, list[Effect]] = {}
     findings: list[Finding] = []
     voided: dict[str, set[str]] = {}
-    for workload, control, steps in _workloads(evidence):
-        checks += check_workload(evidence, workload, control, steps, criteria)
-        voided[workload] = {check.voids for check in checks if check.workload in {None, workload}}
-        if steps is None:
-            continue
-        played, without = as_far_as_played(steps), as_far_as_played(control or empty_like(steps))
-        case = Case(workload, steps.info.role, without, played, criteria, _sql(evidence))
-        cases.append(case)
-        effects[workload] = failures(case)
-        found = [dataclasses.replace(finding, role=case.role) for finding in _findings(case, effects[workload])]
-        findings += [_weighed(finding, voided[workload]) for finding in found]
+    for trial in trials_of(evidence):
+        checks += check_workload(evidence, trial, criteria)
+        voids = voided[trial.workload] = {check.voids for check in checks if check.workload in {None, trial.workload}}
+        found: list[Finding] = []
+        for number, steps in enumerate(trial.steps):
+            control, *more = map(as_far_as_played, trial.controls_for(number) or (empty_like(steps),))
+            played, sql = as_far_as_played(steps), _sql(evidence)
+            case = Case(trial.workload, steps.info.role, control, played, criteria, sql, tuple(more))
+            cases.append(case)
+            effects[case.arm] = failures(case)
+            found += [dataclasses.replace(finding, role=case.role) for finding in _findings(case, effects[case.arm])]
+        findings += gather([_weighed(finding, voids) for finding in found], len(trial.steps))
     untrusted = {workload for workload, voids in voided.items() if REQUESTS in voids}
     findings = with_only_in_production(findings, cases, untrusted)
-    findings = _in_order([*findings, *_quiet_findings(evidence, criteria)])
+    findings = _in_order([*findings, *_quiet_findings(evidence, criteria), *long_arm_findings(evidence, criteria)])
     checks += change_checks(cases, findings)
     alone = {
         workload: _decide(
@@ -151,23 +175,6 @@ def judge(evidence: Evidence) -> Verdict:
         workload_verdicts=alone,
         facts=_facts(evidence, criteria, cases, effects, findings),
     )
-
-
-def _workloads(evidence: Evidence) -> list[tuple[str, ArmEvidence | None, ArmEvidence | None]]:
-    """(workload, control, steps) of every workload, production first."""
-    arms = sorted(
-        (arm for arm in evidence.arms.values() if arm.info.role != QUIET),
-        key=lambda arm: (arm.info.role != "production", arm.info.workload, arm.info.arm),
-    )
-    names = list(dict.fromkeys(arm.info.workload for arm in arms))
-    return [
-        (
-            name,
-            next((arm for arm in arms if arm.info.workload == name and not arm.info.steps), None),
-            next((arm for arm in arms if arm.info.workload == name and arm.info.steps), None),
-        )
-        for name in names
-    ]
 
 
 def _sql(evidence: Evidence) -> tuple[str, ...]:
@@ -246,13 +253,18 @@ def _facts(
     findings: list[Finding],
 ) -> dict[str, Any]:
     arms = [evidence.arms[name] for name in sorted(evidence.arms)]
+    broken = [outages(case, effects[case.arm], findings) for case in cases]
     limits = {name: value for name, value in plain(criteria).items() if name != "endpoints"}
     return {
         "roles": {arm.info.workload: arm.info.role for arm in arms},
         "limits": limits | {"endpoints": {name: plain(own) for name, own in criteria.endpoints}},
         "arms": [arm_row(arm) for arm in arms],
         "steps": [row for arm in arms for row in step_rows(arm)],
-        "endpoints": [endpoint_row(case, effect) for case in cases for effect in effects[case.workload]],
+        "endpoints": [
+            endpoint_row(case, effect, found.get(effect.endpoint, []))
+            for case, found in zip(cases, broken, strict=True)
+            for effect in effects[case.arm]
+        ],
         "broke_first": broke_first([finding for finding in findings if finding.severity != NOTE]),
-        "timeline": timeline(cases, findings),
+        "timeline": timeline(cases, findings, broken),
     }

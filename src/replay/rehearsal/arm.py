@@ -23,10 +23,11 @@ from replay.rehearsal.outline import Outline
 from replay.rehearsal.probes.plan import Setting
 from replay.rehearsal.record import Record
 from replay.rehearsal.secrets import Scrubber
-from replay.rehearsal.stage import fingerprint, reset_stage, wait_until_ready
+from replay.rehearsal.stage import fingerprint, reset_stage, wait_for_replicas, wait_until_ready, warm_stage
 from replay.rehearsal.steps.plan import ROLLBACK
 from replay.rehearsal.steps.runner import Step, StepRunner
 from replay.rehearsal.supplies import Supplies, asks_stage, gather
+from replay.rehearsal.upkeep import Standing, Upkeep
 from replay.rehearsal.watch import Sight, Watch
 from replay.rehearsal.workloads import WorkloadOutline
 
@@ -89,6 +90,7 @@ class ArmPlayer:
                 locustfile=self._locustfile,
                 supplies=supplies,
                 scrub=self._scrub,
+                web=self._observer.web,
             )
             # Else the load boots while Stage is put back, and says when it is ready to start.
             with load:
@@ -143,21 +145,26 @@ class ArmPlayer:
             self._tell(lambda: self._observer.ended(self._arm, info))
 
     def _put_back(self) -> None:
-        plan = self._plan
+        plan, logs = self._plan, self._folder.path
         with ExitStack() as stack:
+
+            def hold(running: RunningCommand) -> None:
+                stack.callback(running.kill)
+
             if plan.target.reset is not None:
                 self._doing("putting Stage back")
-
-                def hold(running: RunningCommand) -> None:
-                    stack.callback(running.kill)
-
-                reset_stage(plan.target, plan.folder, self._folder.path / "reset.log", self._scrub, hold)
-        self._doing("waiting until Stage answers")
-        wait_until_ready(plan.target)
+                reset_stage(plan.target, plan.folder, logs / "reset.log", self._scrub, hold)
+            self._doing("waiting until Stage answers")
+            wait_until_ready(plan.target)
+            if plan.target.warm is not None:
+                self._doing("warming Stage's caches")
+                warm_stage(plan.target, plan.folder, logs / "warm.log", self._scrub, hold)
         if plan.dsns:
             self._doing("taking the database's fingerprint")
             found = fingerprint(plan.dsns[0][1].value, self._record.counted)
             self._record.fingerprint(self._arm.name, found)
+        self._doing("waiting until the replicas have all")
+        wait_for_replicas(plan.probes, plan.target.ready_timeout_s)
         if plan.settle_s:
             self._doing("letting Stage settle")
             time.sleep(plan.settle_s)
@@ -172,6 +179,7 @@ class ArmPlayer:
                 steps={step.session_name: step.name for step in self._plan.steps},
                 environment=self._plan.command_environment,
             )
+            stack.enter_context(self._upkeep(load, clock))
             for probe_plan in self._plan.probes:
                 probe = probe_plan.open(setting)
                 stack.callback(probe.stop)
@@ -198,6 +206,15 @@ class ArmPlayer:
                 steps.stop()
                 self._offer_rollback(steps.begun, clock)
                 raise
+
+    def _upkeep(self, load: Load | None, clock: ArmClock) -> Upkeep:
+        return Upkeep(
+            self._folder.path.parents[1],
+            self._folder.path,
+            self._arm.planned,
+            lambda: Standing(clock.now_s(), self._watch.sent, self._watch.failed),
+            lambda: None if load is None else load.pid,
+        )
 
     def _await_end(self, load: Load | None, steps: StepRunner, clock: ArmClock) -> None:
         if load is not None:

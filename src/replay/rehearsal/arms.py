@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from replay.evidence.values import QUIET
 from replay.rehearsal.plan import Plan
+from replay.rehearsal.steps.plan import count_repetitions
 from replay.rehearsal.steps.runner import Step
 from replay.rehearsal.workloads import WorkloadOutline
 
@@ -45,22 +46,33 @@ class ArmOutline:
 
 
 def arms_of(plan: Plan, workloads: Sequence[WorkloadOutline], steps: tuple[Step, ...]) -> tuple[ArmOutline, ...]:
-    """The arms of a plan in their order.
+    """The arms of a plan in their order: of each workload its controls, and its steps once for each repetition.
 
     As the plan's seed shuffles them, unless it wants them as listed: pre-production first, each control before its
     steps, the quiet arm last. Where nothing puts Stage back, the steps come last: controls would otherwise meet them.
     """
     arms = []
     for workload in workloads:
-        control, with_steps = workload.plan.arms
-        arms.append(ArmOutline(control, workload, ()))
+        name = workload.plan.name
+        arms += [ArmOutline(_numbered(f"{name}-control", number), workload, ()) for number in range(plan.controls)]
         if steps:
-            arms.append(ArmOutline(with_steps, workload, steps))
+            arms += [
+                ArmOutline(_numbered(f"{name}-steps", number), workload, _in_repetition(steps, number))
+                for number in range(count_repetitions(plan.steps))
+            ]
     if plan.quiet and steps:
-        arms.append(ArmOutline(f"{QUIET}-steps", None, _at_once(steps)))
+        arms.append(ArmOutline(f"{QUIET}-steps", None, _at_once(_in_repetition(steps, 0))))
     if plan.shuffled:
         random.Random(plan.seed).shuffle(arms)  # noqa: S311 - an order, not a secret
     return tuple(arms if plan.target.reset else sorted(arms, key=lambda arm: bool(arm.steps)))
+
+
+def _numbered(name: str, number: int) -> str:
+    return name if not number else f"{name}-{number + 1}"
+
+
+def _in_repetition(steps: Sequence[Step], number: int) -> tuple[Step, ...]:
+    return tuple(dataclasses.replace(step, plan=step.plan.in_repetition(number)) for step in steps)
 
 
 def _at_once(steps: Sequence[Step]) -> tuple[Step, ...]:

@@ -18,15 +18,24 @@ from replay.rehearsal.outline import Outline
 from replay.rehearsal.production import check_marker
 from replay.rehearsal.record import Record
 from replay.rehearsal.resume import alone_in, clear, read_earlier
+from replay.rehearsal.reuse import find_controls, take_over
 from replay.scenario.locustfile import build_scenario, read_scenario
 
 
-def conduct(outline: Outline, out: Path, observer: Observer | None = None, *, resume: bool = False) -> None:
+def conduct(
+    outline: Outline,
+    out: Path,
+    observer: Observer | None = None,
+    *,
+    resume: bool = False,
+    controls_of: Path | None = None,
+) -> None:
     """Play all arms into the folder ``out``; with ``resume`` those that an interrupted rehearsal there has not whole.
 
-    Raises InputError where there is nothing to go on with, or somebody else plays there; StageError where Stage does
-    not answer or cannot be put back, ToolError where the load or this program broke, Interrupted after Ctrl-C or
-    SIGTERM. Whatever happened, what was seen until then is kept, nothing that was started runs on, and
+    The controls of the run ``controls_of`` are not played again as long as Stage is what it was. Raises InputError
+    where there is nothing to go on with, controls cannot serve again, or somebody else plays there; StageError where
+    Stage does not answer or cannot be put back, ToolError where the load or this program broke, Interrupted after
+    Ctrl-C or SIGTERM. Whatever happened, what was seen until then is kept, nothing that was started runs on, and
     ``rehearsal.json`` says how it ended.
     """
     observer = observer or Observer()
@@ -34,11 +43,18 @@ def conduct(outline: Outline, out: Path, observer: Observer | None = None, *, re
     with alone_in(out):
         record = Record(out, outline)
         earlier = read_earlier(out, outline, record.values) if resume else None
-        if earlier is None:
-            record.begin()
-        else:
+        reused = None
+        if controls_of is not None and earlier is None:
+            reused = find_controls(controls_of, outline, record.values)
+        if earlier is not None:
             record.go_on(earlier)
-        _conduct(outline, out, observer, record, () if earlier is None else earlier.whole)
+        else:
+            record.begin()
+        if reused is not None:
+            take_over(reused, out)
+            record.reuse(reused)
+        there = (*(earlier.whole if earlier else ()), *(reused.arms if reused else ()))
+        _conduct(outline, out, observer, record, there)
 
 
 def _conduct(outline: Outline, out: Path, observer: Observer, record: Record, whole: Collection[str]) -> None:
@@ -49,19 +65,20 @@ def _conduct(outline: Outline, out: Path, observer: Observer, record: Record, wh
                 observer.begins(outline)
             check_marker(outline.plan)
             locustfiles = _prepare(outline, out)
-            for number, arm in enumerate(outline.arms, 1):
-                if arm.name in whole:
-                    continue
-                clear(out / "arms" / arm.name)
-                ArmPlayer(
-                    outline,
-                    arm,
-                    number,
-                    run=out,
-                    locustfile=locustfiles.get(arm.workload_name),
-                    record=record,
-                    observer=observer,
-                ).play()
+
+            def play(names: Collection[str]) -> None:
+                for number, arm in enumerate(outline.arms, 1):
+                    if arm.name in names:
+                        clear(out / "arms" / arm.name)
+                        locustfile = locustfiles.get(arm.workload_name)
+                        ArmPlayer(
+                            outline, arm, number, run=out, locustfile=locustfile, record=record, observer=observer
+                        ).play()
+
+            play({arm.name for arm in outline.arms} - set(whole))
+            if strangers := record.strangers:
+                record.forget(strangers)
+                play(strangers)
     except KeyboardInterrupt:
         record.end("interrupted", "interrupted before its end")
         raise Interrupted(
@@ -91,7 +108,8 @@ def _prepare(outline: Outline, out: Path) -> dict[str, Path]:
             file = out.absolute() / "scenarios" / f"{name}.py"
             locustfiles[name] = file
             if not _is_whole(file):
-                build_scenario(workload.plan.capture, file, payloads=workload.plan.payloads)
+                asked = workload.plan
+                build_scenario(workload.plan.capture, file, payloads=asked.payloads, policy=asked.policy)
     return locustfiles
 
 

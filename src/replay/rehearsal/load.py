@@ -12,7 +12,7 @@ from replay.rehearsal.clock import ArmClock
 from replay.rehearsal.plan import Plan
 from replay.rehearsal.supplies import Supplies
 from replay.rehearsal.workloads import WorkloadOutline
-from replay.scenario.process import LocustProcess, locust_command
+from replay.scenario.process import LocustProcess, Web, locust_command
 
 TICK_S = 0.2
 _BOOT_LIMIT_S = 120.0
@@ -30,8 +30,12 @@ class Load:
         locustfile: Path,
         supplies: Supplies,
         scrub: Callable[[str], str],
+        web: Web | None = None,
     ) -> None:
-        """``folder`` is the arm's, which gets the evidence, locust's log, and the file that says when to start."""
+        """``folder`` is the arm's, which gets the evidence, locust's log, and the file that says when to start.
+
+        ``web`` is where a page is served; without one where that cannot be, as no rehearsal shall fail of it.
+        """
         self._drain_s = plan.drain_s
         self._workload = workload
         self._arm = folder.name
@@ -50,6 +54,7 @@ class Load:
             allow=plan.target.allow,
             timeout_s=workload.plan.timeout_s,
             pools=supplies.pools,
+            web=web if web is not None and web.is_free() else None,
         )
         self._locust = LocustProcess([*command, "--start-file", str(self._start_file.absolute())], self._log)
 
@@ -94,6 +99,11 @@ class Load:
         sentence = f"The load of {self._arm} ended with {how}: {words}"
         hint = f"All it said is in {self._log}."
         raise InputError(sentence, hint) if code == ExitCode.INPUT else ToolError(sentence, hint)
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of locust."""
+        return self._locust.pid
 
     def interrupt(self) -> None:
         """End it before its end, in good order."""

@@ -5,10 +5,16 @@ from replay.rehearsal.arms import ArmOutline
 from replay.rehearsal.outline import Outline
 from replay.rehearsal.steps.runner import Step
 from replay.rehearsal.watch import Sight
+from replay.scenario.process import Web
 
 
 class Observer:
-    """Told what goes on, from several threads. What it raises is ignored."""
+    """Told what goes on, from several threads. What it raises is ignored.
+
+    ``web`` is where locust shall serve its page meanwhile, in each arm that has a load.
+    """
+
+    web: Web | None = None
 
     def begins(self, outline: Outline) -> None:
         """The rehearsal begins."""

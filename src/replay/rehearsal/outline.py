@@ -24,25 +24,29 @@ from replay.target import PRODUCTION, check_allowed, check_not_production, parse
 # For the estimates alone: how long a reset takes as a rule, or else locust's boot, and what evidence weighs.
 _RESET_S = 5.0
 _BOOT_S = 2.0
-_BYTES_OF_A_REQUEST = 400
+_BYTES_OF_A_REQUEST = 120  # 25 to 35 once it was rolled up, 55 to 90 before, and then some
 _BYTES_OF_A_SECOND = 40_000
 _SPARE_BYTES = 50_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """A checked plan: nothing in it is known to stand in the way. ``warnings`` are worth a look."""
+    """A checked plan: nothing in it is known to stand in the way. ``warnings`` are worth a look.
+
+    ``reset_s`` is how long putting Stage back takes, by a guess until it was timed.
+    """
 
     plan: Plan
     workloads: tuple[WorkloadOutline, ...]
     arms: tuple[ArmOutline, ...]
     steps: tuple[Step, ...]
     warnings: tuple[str, ...]
+    reset_s: float = _RESET_S
 
     @property
     def overhead_s(self) -> float:
         """About how long an arm takes beyond its schedule."""
-        return (_RESET_S if self.plan.target.reset else _BOOT_S) + self.plan.settle_s + 2.0
+        return (self.reset_s if self.plan.target.reset else _BOOT_S) + self.plan.settle_s + 2.0
 
     @property
     def estimate_s(self) -> float:
@@ -69,7 +73,7 @@ def check_plan(plan: Plan, out: Path, *, resume: bool = False) -> Outline:
         )
     check_allowed(target.target.host, target.allow, "Load")
     for user, dsn in plan.dsns:
-        _check_database(user, dsn, target.allow)
+        check_database(user, dsn, target.allow)
     for probe in plan.probes:
         for host in probe.hosts:
             check_allowed(host, target.allow, f"The probe {probe.name!r}")
@@ -93,7 +97,8 @@ def check_plan(plan: Plan, out: Path, *, resume: bool = False) -> Outline:
     return outline
 
 
-def _check_database(user: str, dsn: Dsn, allow: Iterable[str]) -> None:
+def check_database(user: str, dsn: Dsn, allow: Iterable[str]) -> None:
+    """Raise Refused where a database lies where ``allow`` does not let ``user`` go; PlanError for what is no dsn."""
     try:
         values = conninfo_to_dict(dsn.value)
     except ProgrammingError as error:
@@ -125,7 +130,8 @@ def _check_files(plan: Plan) -> None:
             raise InputError(f"There is no identities file {workload.identities}.", "It holds Stage's credentials.")
     for probe in plan.probes:
         probe.check()
-    commands = [("The reset", plan.target.reset), *((f"The step {step.name!r}", step.run) for step in plan.steps)]
+    commands: list[tuple[str, Command | None]] = [("The reset", plan.target.reset), ("The warming", plan.target.warm)]
+    commands += [(f"The step {step.name!r}", step.run) for step in plan.steps]
     for user, command in commands:
         if command is not None:
             _check_program(user, command, plan)
@@ -145,9 +151,10 @@ def _check_program(user: str, command: Command, plan: Plan) -> None:
 def _check_moments(plan: Plan, workloads: Iterable[WorkloadOutline]) -> None:
     for workload in workloads:
         for step in plan.steps:
-            if step.at_s is not None and step.at_s >= workload.duration_s:
+            latest_s = max(step.moments_s, default=0.0)
+            if latest_s >= workload.duration_s:
                 raise PlanError(
-                    f"{plan.file}: the step {step.name!r} is at {step.at_s:g} s, when the workload "
+                    f"{plan.file}: the step {step.name!r} is at {latest_s:g} s, when the workload "
                     f"{workload.plan.name!r} of {workload.duration_s:.0f} s has ended.",
                     "Give the workload a longer duration (it is repeated) or the step an earlier moment.",
                 )

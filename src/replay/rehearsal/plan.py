@@ -2,9 +2,11 @@
 
 ::
 
-    [rehearsal]            name, seed, settle, drain, order, quiet, environment
-    [target]               url, allow, ready, ready_timeout, reset, reset_timeout, production, not_production
-    [workloads.NAME]       capture | locustfile, role, speed, scale, duration, identities, payloads, pacing, timeout
+    [rehearsal]            name, seed, settle, drain, order, quiet, controls, environment
+    [target]               url, allow, ready, ready_timeout, reset, reset_timeout, warm, production,
+                           not_production
+    [workloads.NAME]       capture | locustfile, role, speed, scale, duration, identities, payloads, pacing, timeout,
+                           leave_out, [[answers]]
     [pools.NAME]           csv, column | sql + dsn, parameters
     [[steps]]              name, kind, at | after, sql + dsn | run | http | wait | alembic | django, timeout, on_failure
     [probes.NAME]          kind = "postgres": dsn, replicas, interval;  kind = "log": path
@@ -34,6 +36,8 @@ from replay.rehearsal.queries import PoolPlan, Query, read_pool, read_query
 from replay.rehearsal.secrets import Scrubber, identity_words, passwords_in
 from replay.rehearsal.steps.plan import StepPlan, check_steps, read_environment, read_step, secrets_in
 from replay.rehearsal.table import Dsn, Surroundings, Table, Texts, suggest
+from replay.scenario.answers import GivenAnswer, read_answer
+from replay.scenario.policy import Policy
 from replay.scenario.pools import check_parameters
 from replay.target import Target, parse_target
 
@@ -41,13 +45,15 @@ ROLES = ("production", "pre-production")
 _TABLES = ("rehearsal", "target", "workloads", "pools", "steps", "probes", "abort", "criteria")
 _PRODUCTION = ("prod", "prod-*", "*-prod", "*-prod-*", "production", "production-*", "*-production", "*-production-*")
 NOT_PRODUCTION = "I have looked, and this is not production"
+_MOST_CONTROLS = 20
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 @dataclass(frozen=True, slots=True)
 class TargetPlan:
-    """Where load goes, and how Stage is put back. ``ready`` is a method and a path, or None: a connection is enough.
+    """Where load goes, and how Stage is put back.
 
+    ``ready`` is a method and a path, or None: a connection is enough. ``warm`` fills Stage's caches before an arm.
     ``production`` are patterns of production's names, which ``not_production`` overrides.
     """
 
@@ -57,6 +63,7 @@ class TargetPlan:
     ready_timeout_s: float
     reset: Program | None
     reset_timeout_s: float
+    warm: Program | None
     production: tuple[str, ...]
     not_production: bool
 
@@ -65,7 +72,8 @@ class TargetPlan:
 class WorkloadPlan:
     """A workload to play: from a capture, or a locustfile (whose capture may be named beside it, for its model).
 
-    Stage's credentials are in the file ``identities``, or ``credentials`` asks Stage's database for them.
+    Stage's credentials are in the file ``identities``, or ``credentials`` asks Stage's database for them. ``policy``
+    says what of the capture is not sent.
     """
 
     name: str
@@ -78,19 +86,15 @@ class WorkloadPlan:
     identities: Path | None
     credentials: Query | None
     payloads: Path | None
+    policy: Policy
     timeout_s: float | None
-
-    @property
-    def arms(self) -> tuple[str, str]:
-        """The names of its control arm and its arm with the steps."""
-        return f"{self.name}-control", f"{self.name}-steps"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A whole plan. ``resolved`` is what may be written down; ``environment`` the variables that it used.
 
-    ``given`` is what it gives to every command beyond them.
+    ``given`` is what it gives to every command beyond them; ``controls`` how many control arms a workload has.
     """
 
     file: Path
@@ -100,6 +104,7 @@ class Plan:
     drain_s: float
     shuffled: bool
     quiet: bool
+    controls: int
     target: TargetPlan
     workloads: tuple[WorkloadPlan, ...]
     pools: tuple[PoolPlan, ...]
@@ -163,6 +168,7 @@ def _plan(values: dict[str, Any], around: Surroundings) -> Plan:
     drain_s = general.duration_s("drain", "60s") or 0.0
     shuffled = general.text("order", "shuffled", ("shuffled", "listed")) == "shuffled"
     quiet = general.flag("quiet", default=False)
+    controls = _controls(general)
     given = read_environment(general)
     general.done()
 
@@ -174,7 +180,7 @@ def _plan(values: dict[str, Any], around: Surroundings) -> Plan:
     resolved["workloads"] = {}
     for key, table in _named("workloads", values, around):
         resolved["workloads"][key] = table.resolved
-        workloads.append(_workload(key, table))
+        workloads.append(_workload(key, table, _answers(key, values["workloads"][key], around)))
         if key == QUIET:
             raise around.error(f"A workload cannot be named {QUIET!r}: that is the arm without traffic.")
     if not workloads:
@@ -207,10 +213,7 @@ def _plan(values: dict[str, Any], around: Surroundings) -> Plan:
     resolved["abort"] = abort_table.resolved
     abort = read_abort(abort_table)
 
-    criteria = values.get("criteria", {})
-    if not isinstance(criteria, dict):
-        raise around.error("[criteria] must be a table.")
-    resolved["criteria"] = criteria
+    criteria = resolved["criteria"] = _criteria(values, around)
     dsns = [step.dsn for step in steps if step.dsn]
     dsns += [dsn for probe in probes for dsn in probe.dsns]
     queries = [*(pool.query for pool in pools), *(workload.credentials for workload in workloads)]
@@ -226,6 +229,7 @@ def _plan(values: dict[str, Any], around: Surroundings) -> Plan:
         drain_s=drain_s,
         shuffled=shuffled,
         quiet=quiet,
+        controls=controls,
         target=_with_environment(target, _command_environment(around.used, given)),
         workloads=tuple(sorted(workloads, key=lambda workload: workload.role == "production")),
         pools=tuple(pools),
@@ -239,15 +243,31 @@ def _plan(values: dict[str, Any], around: Surroundings) -> Plan:
     )
 
 
+def _criteria(values: dict[str, Any], around: Surroundings) -> dict[str, Any]:
+    criteria = values.get("criteria", {})
+    if not isinstance(criteria, dict):
+        raise around.error("[criteria] must be a table.")
+    return criteria
+
+
+def _controls(general: Table) -> int:
+    controls = general.whole("controls", 1)
+    if not 1 <= controls <= _MOST_CONTROLS:
+        raise general.error("controls", f"is {controls}, and must be from 1 to {_MOST_CONTROLS}")
+    return controls
+
+
 def _command_environment(used: Mapping[str, str], given: Texts) -> dict[str, str]:
     return {**usual_environment(), **used, **dict(given)}
 
 
 def _with_environment(target: TargetPlan, environment: Mapping[str, str]) -> TargetPlan:
-    """The target with the reset's environment, which is known only when the whole plan was read."""
-    if target.reset is None:
-        return target
-    return dataclasses.replace(target, reset=dataclasses.replace(target.reset, environment=environment))
+    """The target with its commands' environment, which is known only when the whole plan was read."""
+    reset, warm = (
+        None if program is None else dataclasses.replace(program, environment=environment)
+        for program in (target.reset, target.warm)
+    )
+    return dataclasses.replace(target, reset=reset, warm=warm)
 
 
 def _target(table: Table) -> TargetPlan:
@@ -257,7 +277,7 @@ def _target(table: Table) -> TargetPlan:
     method, _, path = (ready or "").partition(" ")
     if ready and (not path.startswith("/") or not method.isalpha() or " " in path):
         raise table.error("ready", f"is {ready!r}, and must be a method and a path", 'Write it like "GET /health".')
-    reset = table.command("reset")
+    reset, warm = table.command("reset"), table.command("warm")
     plan = TargetPlan(
         target=target,
         allow=allow,
@@ -265,6 +285,7 @@ def _target(table: Table) -> TargetPlan:
         ready_timeout_s=table.duration_s("ready_timeout", "30s") or 0.0,
         reset=None if reset is None else Program(reset.words, reset.written, {}),
         reset_timeout_s=table.duration_s("reset_timeout", "10m") or 0.0,
+        warm=None if warm is None else Program(warm.words, warm.written, {}),
         production=table.texts("production", _PRODUCTION),
         not_production=table.text("not_production", None, (NOT_PRODUCTION,)) is not None,
     )
@@ -272,7 +293,21 @@ def _target(table: Table) -> TargetPlan:
     return plan
 
 
-def _workload(name: str, table: Table) -> WorkloadPlan:
+def _answers(name: str, values: dict[str, Any], around: Surroundings) -> tuple[GivenAnswer, ...]:
+    """The answers of a workload, taken out of its ``values``: what is in them stays as it is written."""
+    tables = values.pop("answers", [])
+    if not isinstance(tables, list):
+        raise around.error(f"answers of [workloads.{name}] must be a list of tables.", f"[[workloads.{name}.answers]]")
+    try:
+        where = f"[[workloads.{name}.answers]] number"
+        return tuple(read_answer(table, f"{where} {number}") for number, table in enumerate(tables, 1))
+    except InputError as error:
+        raise around.error(error.message, error.hint) from error
+
+
+def _workload(name: str, table: Table, answers: tuple[GivenAnswer, ...]) -> WorkloadPlan:
+    table.texts("answers")  # a key like the others, though they were taken out
+    table.resolved["answers"] = [answer.to_json() for answer in answers]
     asked = table.table("identities")
     plan = WorkloadPlan(
         name=name,
@@ -285,6 +320,7 @@ def _workload(name: str, table: Table) -> WorkloadPlan:
         identities=None if asked else table.path("identities"),
         credentials=None if asked is None else read_query(asked),
         payloads=table.path("payloads"),
+        policy=Policy(table.texts("leave_out"), answers),
         timeout_s=table.duration_s("timeout"),
     )
     pacing = table.text("pacing", "visits", ("visits", "strict"))
@@ -299,6 +335,9 @@ def _workload(name: str, table: Table) -> WorkloadPlan:
         )
     if plan.capture is None and plan.locustfile is None:
         raise table.error("capture", "is missing", f"{table.name} needs a capture or a locustfile.")
+    if plan.locustfile is not None and plan.policy != Policy():
+        key, option = ("leave_out", "--leave-out PATTERN") if plan.policy.leave_out else ("answers", "--answers FILE")
+        raise table.error(key, "is for a capture", f"Build the locustfile anew with `replay build {option}`.")
     if plan.payloads is not None and plan.locustfile is not None:
         raise table.error("payloads", "is for a capture", "Give the locustfile's with `replay build --payloads`.")
     return plan

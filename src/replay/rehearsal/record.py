@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ from replay import __version__
 from replay.evidence.files import write_json
 from replay.rehearsal.outline import Outline
 from replay.rehearsal.resume import Earlier
+from replay.rehearsal.reuse import Reused
 from replay.rehearsal.stage import Fingerprint
 from replay.rehearsal.steps.sql_session import SqlWork
 
 _LONGEST_SQL = 200_000
+_BY_ARM = ("fingerprints", "rows", "schemas", "differences", "pools")
 
 
 class Record:
@@ -46,12 +49,14 @@ class Record:
             "criteria": plan.criteria,
             "seed": plan.seed,
             "captures": {workload.plan.name: workload.capture.to_json() for workload in outline.workloads},
+            "kept_back": {workload.plan.name: workload.kept_back.to_json() for workload in outline.workloads},
             "migrations": list(_migrations(outline)),
             "target": plan.target.target.url,
             "stage": self._stage,
             "order": [arm.name for arm in outline.arms],
             "reset": plan.target.reset is not None,
-            "warnings": list(outline.warnings),
+            "reused": {},
+            "warnings": [*outline.warnings, *(note for workload in outline.workloads for note in workload.notes)],
             "endpoint_roles": _roles(outline),
         }
 
@@ -66,25 +71,61 @@ class Record:
 
     def go_on(self, earlier: Earlier) -> None:
         """Take over what an earlier rehearsal noted of the arms that are whole, and say that it was interrupted."""
-        stage = earlier.values.get("stage")
-        for key in ("fingerprints", "rows", "schemas", "differences", "pools"):
-            had = stage.get(key) if isinstance(stage, dict) else None
-            if isinstance(had, dict) and (own := {arm: had[arm] for arm in earlier.whole if arm in had}):
-                self._stage[key] = own
+        self._adopt(earlier.values.get("stage"), earlier.whole)
+        self._values["reused"] = earlier.values.get("reused") or {}
         self._values["started_at"] = str(earlier.values.get("started_at") or self._values["started_at"])
         before = ", ".join(earlier.whole) or "any arm was whole"
         self._values["warnings"].append(f"The rehearsal was interrupted after {before}, and went on at {_now()}.")
-        for arm in self._order:
-            if arm.name in self._stage["schemas"]:
-                rows = self._stage["rows"].get(arm.name, {})
-                version = str(stage.get("database version", "")) if isinstance(stage, dict) else ""
-                self._first = Fingerprint(version, self._stage["schemas"][arm.name], rows)
-                self._stage["database version"] = version
-                break
+        self._write()
+
+    def reuse(self, reused: Reused) -> None:
+        """Take over what an earlier rehearsal noted of the controls that serve again, and say so."""
+        self._adopt(reused.values.get("stage"), reused.arms)
+        told = {"run": reused.source.name, "started_at": str(reused.values.get("started_at", ""))}
+        self._values["reused"] = dict.fromkeys(reused.arms, told)
+        self._values["warnings"].append(
+            f"{', '.join(reused.arms)} {'was' if len(reused.arms) == 1 else 'were'} not played again: the run "
+            f"{reused.source.name} of {reused.when} had the same workloads and plan, and the same Stage."
+        )
+        self._write()
+
+    @property
+    def strangers(self) -> tuple[str, ...]:
+        """The controls taken over that met another Stage than the arms that were played since."""
+        prints, reused = self._stage["fingerprints"], self._values["reused"]
+        played = {found for arm, found in prints.items() if arm not in reused}
+        return tuple(arm for arm in reused if played and prints.get(arm) not in played)
+
+    def forget(self, arms: Collection[str]) -> None:
+        """Controls taken over do not serve after all."""
+        for arm in arms:
+            for noted in (self._values["reused"], *(self._stage[key] for key in _BY_ARM if key in self._stage)):
+                noted.pop(arm, None)
+        self._values["warnings"].append(f"Stage's database is another now: {', '.join(arms)} had to be played again.")
+        self._stage["differences"] = {}
+        self._first = None
+        self._find_first()
+        self._write()
+
+    def _adopt(self, stage: Any, arms: Collection[str]) -> None:
+        stage = stage if isinstance(stage, dict) else {}
+        for key in _BY_ARM:
+            had = stage.get(key)
+            if isinstance(had, dict) and (own := {arm: had[arm] for arm in arms if arm in had}):
+                self._stage[key] = own
+        self._stage["database version"] = str(stage.get("database version", ""))
+        self._find_first()
         for arm in self._order:
             for pool, digest in self._stage.get("pools", {}).get(arm.name, {}).items():
                 self._pools.setdefault((arm.workload_name, pool), (arm.name, digest))
-        self._write()
+
+    def _find_first(self) -> None:
+        for arm in self._order:
+            if arm.name in self._stage["schemas"]:
+                rows = self._stage["rows"].get(arm.name, {})
+                version = self._stage["database version"]
+                self._first = Fingerprint(version, self._stage["schemas"][arm.name], rows)
+                return
 
     def fingerprint(self, arm: str, found: Fingerprint) -> None:
         """Note what Stage's database was like before an arm."""

@@ -39,7 +39,7 @@ def read_earlier(folder: Path, outline: Outline, values: dict[str, Any]) -> Earl
 
     Raises InputError where there is nothing to go on with, or it was another rehearsal.
     """
-    earlier = _read(folder / "rehearsal.json")
+    earlier = read_json(folder / "rehearsal.json")
     if not earlier:
         raise InputError(f"There is no rehearsal in {folder} to go on with.", "Leave --resume out to begin.")
     if earlier.get("state") == "complete":
@@ -54,10 +54,11 @@ def read_earlier(folder: Path, outline: Outline, values: dict[str, Any]) -> Earl
 
 
 def _state(arm: Path) -> str:
-    return str(_read(arm / "arm.json").get("state", ""))
+    return str(read_json(arm / "arm.json").get("state", ""))
 
 
-def _read(file: Path) -> dict[str, Any]:
+def read_json(file: Path) -> dict[str, Any]:
+    """The object in a file; empty where there is none that can be read."""
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -5,15 +5,16 @@ import http.client
 import json
 import socket
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 
 from replay.errors import StageError, first_line
-from replay.rehearsal.commands import OutputLog, RunningCommand
+from replay.rehearsal.commands import OutputLog, Program, RunningCommand
 from replay.rehearsal.plan import TargetPlan
+from replay.rehearsal.probes.plan import ProbePlan
 
 _POLL_S = 0.2
 _COUNT_LIMIT_S = 20.0
@@ -104,18 +105,44 @@ def reset_stage(
     hold: Callable[[RunningCommand], None],
 ) -> None:
     """Run the plan's reset, which ``hold`` gets to end it. Raises StageError where it fails."""
-    if target.reset is None:
-        return
+    if target.reset is not None:
+        _run(
+            target.reset, target.reset_timeout_s, name="reset", folder=folder, log_file=log_file, scrub=scrub, hold=hold
+        )
+
+
+def warm_stage(
+    target: TargetPlan,
+    folder: Path,
+    log_file: Path,
+    scrub: Callable[[str], str],
+    hold: Callable[[RunningCommand], None],
+) -> None:
+    """Run what fills Stage's caches, as ``reset_stage`` runs the reset. Raises StageError where it fails."""
+    if target.warm is not None:
+        _run(target.warm, target.reset_timeout_s, name="warm", folder=folder, log_file=log_file, scrub=scrub, hold=hold)
+
+
+def _run(
+    program: Program,
+    limit_s: float,
+    *,
+    name: str,
+    folder: Path,
+    log_file: Path,
+    scrub: Callable[[str], str],
+    hold: Callable[[RunningCommand], None],
+) -> None:
     log = OutputLog(log_file, scrub)
     try:
-        log.write(f"$ {target.reset.written}")
-        running = RunningCommand(target.reset, folder, log.write)
+        log.write(f"$ {program.written}")
+        running = RunningCommand(program, folder, log.write)
         hold(running)
-        result = running.wait(target.reset_timeout_s)
+        result = running.wait(limit_s)
     finally:
         log.close()
     if result.error:
-        raise StageError(f"Stage's reset failed: {scrub(result.error)}.", f"Its output is in {log_file}.")
+        raise StageError(f"Stage's {name} failed: {scrub(result.error)}.", f"Its output is in {log_file}.")
 
 
 def wait_until_ready(target: TargetPlan) -> None:
@@ -130,6 +157,18 @@ def wait_until_ready(target: TargetPlan) -> None:
             raise StageError(
                 f"{target.target.url} did not answer {asked} within {target.ready_timeout_s:g} s: {answer}.",
                 "See that Stage runs and that url and ready in [target] are right.",
+            )
+        time.sleep(_POLL_S)
+
+
+def wait_for_replicas(probes: Sequence[ProbePlan], limit_s: float) -> None:
+    """Wait until no replica is behind. Raises StageError where one still is after ``limit_s``."""
+    deadline = time.monotonic() + limit_s
+    while behind := next(filter(None, (probe.tell_behind() for probe in probes)), ""):
+        if time.monotonic() > deadline:
+            raise StageError(
+                f"Stage is not as it was: {behind}, {limit_s:g} s after it was put back.",
+                "See that replication runs; ready_timeout in [target] gives it longer.",
             )
         time.sleep(_POLL_S)
 

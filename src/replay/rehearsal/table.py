@@ -180,6 +180,18 @@ class Table:
             raise self.error(key, "must be longer than 0")
         return seconds
 
+    def durations_s(self, key: str, *, zero: bool = False) -> tuple[float, ...]:
+        """One duration, or a list of them, in seconds; empty where the key is not there."""
+        value = self._values.get(key)
+        if not isinstance(value, list):
+            found = self.duration_s(key, zero=zero)
+            return () if found is None else (found,)
+        self._get(key, None)
+        if not value:
+            raise self.error(key, "is an empty list", 'Write it like ["20s", "27s"].')
+        read = [Table(self.name, {key: one}, self._around).duration_s(key, zero=zero) for one in value]
+        return tuple(seconds for seconds in read if seconds is not None)
+
     def path(self, key: str) -> Path | None:
         """A path, relative to the plan's folder."""
         value = self.text(key)

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from replay.evidence.files import ArmFolder
+from replay.evidence.rollup import MERGED
 from replay.evidence.values import Outcome, expected_outcome
 from replay.parquet import read_parquet
 
@@ -66,25 +67,31 @@ class Sight:
 class Watch:
     """Watches one arm's folder. ``due`` are how many requests are due in each second of it.
 
-    ``window_s`` is how long requests are remembered at least, in ``recent``.
+    ``window_s`` is how long requests are remembered at least, in ``recent``. ``sent`` and ``failed`` count them.
     """
 
     def __init__(self, folder: ArmFolder, due: Iterable[int] = (), window_s: float = _RATE_S) -> None:
         self._folder = folder.path
         self._due = tuple(due)
         self._window_s = max(window_s, _RATE_S)
-        self._seen: set[Path] = set()
+        self._seen: dict[str, set[Path]] = {}
         self._red: dict[str, float | None] = {}
         self._lag: dict[str, tuple[float, float]] = {}  # by replica: when read, seconds behind
         self._lock: tuple[float, LockSight] | None = None
         self._last = Sight(-_LOOK_EVERY_S)
         self.recent: deque[Known] = deque()
+        self.sent = 0
+        self.failed = 0
 
     def look(self, now_s: float, *, anew: bool = False) -> Sight:
         """The arm at ``now_s``: a second old at most, as its evidence is; ``anew`` as it is just now."""
         if not anew and now_s - self._last.at_s < _LOOK_EVERY_S:
             return self._last
-        new = [_known(row) for row in self._new("observations", _OBSERVED)]
+        rows = self._new("observations", _OBSERVED)
+        new = [_known(row) for row in rows]
+        sent = [row["outcome"] != Outcome.UNSENT for row in rows]
+        self.sent += sum(sent)
+        self.failed += sum(one.failed for one, was_sent in zip(new, sent, strict=True) if was_sent)
         self.recent.extend(new)
         while self.recent and self.recent[0].at_s < now_s - self._window_s:
             self.recent.popleft()
@@ -131,9 +138,11 @@ class Watch:
     def _new(self, kind: str, columns: list[str]) -> list[dict[str, Any]]:
         """The rows of the segments that have come since the last look."""
         rows: list[dict[str, Any]] = []
-        for file in sorted((self._folder / kind).glob("*.parquet")):
-            if file not in self._seen:
-                self._seen.add(file)
+        files = [file for file in sorted((self._folder / kind).glob("*.parquet")) if not file.name.startswith(MERGED)]
+        # What was merged since need not be remembered: its rows were seen in its parts.
+        seen, self._seen[kind] = self._seen.get(kind, set()), set(files)
+        for file in files:
+            if file not in seen:
                 with contextlib.suppress(OSError, pa.ArrowException):
                     rows += read_parquet(file, columns).to_pylist()
         return rows

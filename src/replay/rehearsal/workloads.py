@@ -3,17 +3,18 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from replay.capture.store import open_capture
 from replay.errors import InputError
 from replay.rehearsal.plan import Plan, WorkloadPlan
+from replay.scenario.answers import Answers, count_sent
 from replay.scenario.identities import needed_credentials, rank_clients
 from replay.scenario.locustfile import read_scenario
 from replay.scenario.pace import pace
 from replay.scenario.payloads import PAYLOADS, check_payloads, check_pools, read_payloads
 from replay.scenario.planning import left_out, schedule_of
+from replay.scenario.policy import KeptBack, resolve, withhold
 from replay.scenario.pools import Binding, Pool, count_values, read_values
+from replay.scenario.repeats import only, per_second, round_of
 from replay.scenario.schedule import Schedule
 from replay.workload.model import Workload, read_workload
 
@@ -72,7 +73,8 @@ class WorkloadOutline:
     ``model`` is None where only a locustfile is known, not its capture; ``described`` is what is known of it then too.
     ``credentials`` are the clients and the columns of the identities that their requests need, ``ranked`` those clients
     by how many requests they send. ``pools`` are those of the plan, in its order; ``left_out`` counts the requests
-    whose bodies nobody knows, by endpoint. ``due`` are how many requests are due in each second.
+    whose bodies nobody knows, by endpoint; ``kept_back`` what the plan keeps from Stage. ``planned`` are the requests
+    that are sent, ``due`` how many of them are due in each second.
     """
 
     plan: WorkloadPlan
@@ -85,7 +87,13 @@ class WorkloadOutline:
     ranked: tuple[str, ...] = ()
     pools: tuple[PoolOutline, ...] = ()
     left_out: dict[str, int] = field(default_factory=dict)
+    kept_back: KeptBack = field(default_factory=KeptBack)
     due: tuple[int, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on what the plan keeps from Stage."""
+        return tuple(f"Workload {self.plan.name}: {sentence}" for sentence in self.kept_back.told())
 
 
 def outline_workload(workload: WorkloadPlan, plan: Plan) -> WorkloadOutline:
@@ -93,16 +101,19 @@ def outline_workload(workload: WorkloadPlan, plan: Plan) -> WorkloadOutline:
     model = None if workload.capture is None else read_workload(workload.capture)
     meta: dict[str, Any] = {}
     payloads = read_payloads(workload.payloads) if workload.payloads else {}
+    answers: Answers
     if workload.locustfile is not None:
         scenario = read_scenario(workload.locustfile)
-        schedule, meta = scenario.schedule, scenario.meta
+        schedule, meta, answers, kept_back = scenario.schedule, scenario.meta, scenario.answers, scenario.kept_back
         templates = scenario.data / PAYLOADS
         payloads = read_payloads(templates) if templates.exists() else {}
         missing = {str(endpoint): int(count) for endpoint, count in (meta.get("left_out") or {}).items()}
     else:
         assert model is not None  # noqa: S101 - a plan has one of the two
         check_payloads(payloads, map(str, model.endpoints))
-        schedule, missing = schedule_of(model, payloads), left_out(model, payloads)
+        withheld = resolve(workload.policy, map(str, model.endpoints), f"[workloads.{workload.name}]: ")
+        missing, answers = left_out(model, payloads, withheld.endpoints), withheld.answers
+        schedule, kept_back = withhold(schedule_of(model, payloads, withheld.endpoints), withheld)
     check_pools(payloads, {parameter for pool in plan.pools for parameter in pool.parameters})
     recorded = meta.get("capture") or {}
     if workload.capture is not None:
@@ -126,27 +137,30 @@ def outline_workload(workload: WorkloadPlan, plan: Plan) -> WorkloadOutline:
             tuple(recorded.get("hosts") or ()),
         )
     played = pace(schedule, speed=workload.speed, scale=workload.scale, duration_s=workload.duration_s)
-    if not played.requests:
-        raise InputError(f"The workload {workload.name!r} has no request to send.", "Its capture holds no exchanges.")
+    if not count_sent(played, answers):
+        why = " ".join(kept_back.told()) or "Its capture holds no exchanges."
+        raise InputError(f"The workload {workload.name!r} has no request to send.", why)
     if model is not None:
         described = model.to_json(name=workload.name, role=workload.role)
     else:
         known = ("duration_s", "clients", "visits", "endpoints", "correlations")
         described = {"name": workload.name, "role": workload.role, "environment": facts.environment}
         described |= {"exchanges": facts.exchanges, **{key: meta[key] for key in known if key in meta}}
-    clients = {played.copies.get(one.client, one.client) for one in played}  # a copy has its original's at least
+    once = round_of(played)
+    clients = {played.copies.get(one.client, one.client) for one in once}  # a copy has its original's at least
     return WorkloadOutline(
         workload,
         facts,
         model,
         described,
-        len(played),
+        count_sent(played, answers),
         played.duration_s,
         credentials=tuple(one for one in needed_credentials(schedule) if one[0] in clients),
         ranked=rank_clients(schedule),
         pools=_pools(plan, schedule),
         left_out=missing,
-        due=tuple(np.bincount([int(one.due_s) for one in played]).tolist()),
+        kept_back=kept_back,
+        due=per_second(only(played.requests, lambda one: one.endpoint not in answers)),
     )
 
 

@@ -45,6 +45,13 @@ def moment(value: float | None) -> str:
     return MISSING if value is None or math.isnan(value) else f"{value:.1f} s"
 
 
+def interval(from_s: float | None, to_s: float | None) -> str:
+    """What holds a moment of an arm: ``10.02 to 11.84 s``, ``before 11.84 s``."""
+    if to_s is None or math.isnan(to_s):
+        return MISSING
+    return f"before {to_s:.2f} s" if from_s is None else f"{from_s:.2f} to {to_s:.2f} s"
+
+
 def share(value: float | None) -> str:
     """A share: ``0%``, ``<0.1%``, ``1.4%``, ``38%``."""
     if value is None or math.isnan(value):

@@ -7,6 +7,7 @@ from replay.report.page import render_page
 from replay.report.panels import panels
 from replay.report.sections import (
     log_lines,
+    outages,
     provenance,
     quality,
     quiet_sentence,
@@ -29,6 +30,7 @@ def render(story: Story) -> str:
         table=compare(story),
         panels=panels(story),
         endpoints=story.endpoint_rows(story.main),
+        outages=outages(story),
         other_endpoints=story.endpoint_rows(story.before) if story.before else [],
         episodes=locks.episodes(main) if main else [],
         other_episodes=_episodes(story, story.before),

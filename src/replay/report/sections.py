@@ -32,6 +32,24 @@ class StatementRun:
 
 
 @dataclass(frozen=True, slots=True)
+class OutageRow:
+    """One outage of an endpoint: the interval that holds the moment when it broke, the one of its coming back."""
+
+    endpoint: str
+    broke: str
+    broke_in: str
+    back: str | None
+    back_in: str
+    failures: int
+    requests: int
+
+    @property
+    def share(self) -> float:
+        """The share of its requests that failed, from the first failure to the last."""
+        return self.failures / self.requests if self.requests else 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class LogRow:
     """One template of the error log: its lines in each arm, when the arm with the steps first had it, an example."""
 
@@ -94,6 +112,29 @@ def statements(story: Story) -> list[StatementRow]:
             waited = locks.statement_wait(arm, span.name, span.started_s, span.ended_s) if arm else None
             row.runs[column] = StatementRun(span, waited)
     return list(made.values())
+
+
+def outages(story: Story) -> list[OutageRow]:
+    """The outages of the main workload's endpoints, in the order in which they began, in the arm that is shown."""
+    arm = story.arm(story.main)
+    shown_arms = {None, arm.info.arm if arm else None}
+    made = []
+    for row in rows(story.verdict.get("endpoints")):
+        if row.get("workload") != story.main or row.get("arm") not in shown_arms:
+            continue
+        for one in rows(row.get("outages")):
+            first_bad_s, first_good_s = one.get("first_bad_s"), one.get("first_good_s")
+            shown = OutageRow(
+                endpoint=str(row.get("endpoint")),
+                broke=formats.interval(one.get("last_good_s"), first_bad_s),
+                broke_in=str(one.get("broke") or ""),
+                back=None if first_good_s is None else formats.interval(one.get("last_bad_s"), first_good_s),
+                back_in=str(one.get("came_back") or ""),
+                failures=int(one.get("failures") or 0),
+                requests=int(one.get("requests") or 0),
+            )
+            made.append((float("inf") if first_bad_s is None else float(first_bad_s), shown))
+    return [shown for _, shown in sorted(made, key=lambda pair: (pair[0], pair[1].endpoint))]
 
 
 def quiet_sentence(story: Story) -> str | None:
@@ -220,6 +261,13 @@ def quality(story: Story) -> list[ArmQuality]:
 def what_cannot_be_said(story: Story) -> list[str]:
     """The limits of this very rehearsal, in sentences."""
     said = [str(warning) for warning in story.rehearsal.get("warnings") or []]
+    for workload in story.workloads:
+        shown = story.arm(workload)
+        if shown is not None and (times := story.repetitions(workload)) > 1:
+            said.append(
+                f"{workload} met the steps {times} times, and the verdict rests on all of them. "
+                f"Where one arm is shown, it is {shown.info.arm}, that of its weightiest finding."
+            )
     if story.before is None:
         said.append(
             "No pre-production workload was rehearsed, so nothing is said about what QA's tests would have seen."

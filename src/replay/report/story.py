@@ -188,8 +188,14 @@ class Story:
         return max(lengths, default=0.0) or 1.0
 
     def arm(self, workload: str | None, steps: bool = True) -> ArmEvidence | None:
-        """The arm of a workload, with the steps or without, or None."""
-        return next((arm for arm in self.arms if arm.info.workload == workload and arm.info.steps == steps), None)
+        """The arm of a workload, with the steps or without, or None. Of several, the one of its weightiest finding."""
+        arms = [arm for arm in self.arms if arm.info.workload == workload and arm.info.steps == steps]
+        told = next((one.get("arm") for one in self.findings if one.get("workload") == workload), None)
+        return next((arm for arm in arms if arm.info.arm == told), arms[0] if arms else None)
+
+    def repetitions(self, workload: str | None) -> int:
+        """How often the steps were played under a workload."""
+        return sum(arm.info.workload == workload and arm.info.steps for arm in self.arms)
 
     def arm_facts(self, name: str) -> dict[str, Any]:
         """The judge's figures for one arm."""
@@ -210,12 +216,14 @@ class Story:
 
     def endpoint_rows(self, workload: str | None) -> list[EndpointRow]:
         """Every endpoint that the workload called: those that broke first, in the order they did."""
-        kinds = self.kinds.get(workload or "", {})
+        shown = self.arm(workload)
+        name_of_arm = shown.info.arm if shown else ""
+        kinds = self.kinds.get(name_of_arm, {})
         found = [one for one in self.findings if one.get("workload") == workload and one.get("endpoint")]
         roles = self.rehearsal.get("endpoint_roles")
         made = []
         for row in rows(self.verdict.get("endpoints")):
-            if row.get("workload") != workload:
+            if row.get("workload") != workload or row.get("arm", name_of_arm) != name_of_arm:
                 continue
             name = str(row.get("endpoint"))
             mine = [one for one in found if one.get("endpoint") == name]
@@ -244,7 +252,7 @@ def read_story(run: Path) -> Story:
         raise InputError(message, hint) from error
     if not isinstance(verdict, dict):
         raise InputError(message, hint)
-    kinds = {arm.info.workload: _kinds(arm) for arm in evidence.arms.values() if arm.info.steps}
+    kinds = {arm.info.arm: _kinds(arm) for arm in evidence.arms.values() if arm.info.steps}
     return Story(evidence, verdict, kinds)
 
 

@@ -4,6 +4,7 @@ import re
 
 from replay.report import formats
 from replay.report.differences import compare
+from replay.report.sections import outages
 from replay.report.story import ADVICE, WORDS, Story
 
 _SIGNS = {"GO": "✅", "NO_GO": "⛔", "INCONCLUSIVE": "⚠️"}
@@ -46,6 +47,20 @@ def summary(story: Story) -> str:
             lines.append(
                 f"| {plain(row.endpoint)}{only} | {failed} | {how} | {formats.moment(row.first_bad_s)} | {again} |"
             )
+        lines.append("")
+    gone = outages(story)
+    if gone:
+        lines += [
+            "When it broke, when it came back (each interval holds the moment):",
+            "",
+            "| Endpoint | Broke | Came back | Failed meanwhile |",
+            "|---|---|---|---|",
+        ]
+        for outage in gone:
+            broken = f"{outage.broke}, {plain(outage.broke_in)}"
+            back = "not seen to" if outage.back is None else f"{outage.back}, {plain(outage.back_in)}"
+            failed = f"{outage.failures:,} of {outage.requests:,} ({formats.share(outage.share)})"
+            lines.append(f"| {plain(outage.endpoint)} | {broken} | {back} | {failed} |")
         lines.append("")
     lines.append(f"The report: `{code(story.folder)}/report.html`; the verdict: `{code(story.folder)}/verdict.json`.")
     return "\n".join(lines) + "\n"

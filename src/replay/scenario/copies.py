@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from replay.scenario.identities import Identities, needed_credentials
+from replay.scenario.repeats import changed, round_of
 from replay.scenario.schedule import Inject, PlannedRequest, Schedule
 
 _NAMES = frozenset({"client_id", "username", "user", "user_name", "login", "email"})  # columns that say who it is
@@ -50,15 +51,16 @@ def lend(schedule: Schedule, identities: Identities) -> Lent:
     copy goes by that row's name too, wherever it named itself in a login (``client_id``, a user name), unless
     the row has a column for it.
     """
+    once = round_of(schedule)
     needed: dict[str, set[str]] = {}
-    for client, column in needed_credentials(schedule):
+    for client, column in needed_credentials(once):
         needed.setdefault(client, set()).add(column)
     copies = {copy: original for copy, original in schedule.copies.items() if copy in needed}
     if not copies:
         return Lent(schedule, identities)
-    occurring = {planned.client for planned in schedule} | set(schedule.copies.values())
+    occurring = {planned.client for planned in once} | set(schedule.copies.values())
     spare = {name: row for name, row in identities.items() if name not in occurring}
-    requests = Counter(planned.client for planned in schedule)
+    requests = Counter(planned.client for planned in once)
     lent: dict[str, dict[str, str]] = {name: dict(row) for name, row in identities.items()}
     sharing = 0
     for copy in sorted(copies, key=lambda copy: -requests[copy]):
@@ -71,7 +73,7 @@ def lend(schedule: Schedule, identities: Identities) -> Lent:
         else:
             lent[copy] = dict(identities.get(copies[copy], {}))
             sharing += 1
-    named = tuple(_by_its_name(planned, copies, lent) for planned in schedule)
+    named = changed(schedule.requests, lambda planned: _by_its_name(planned, copies, lent))
     return Lent(dataclasses.replace(schedule, requests=named), lent, len(copies), sharing)
 
 

@@ -1,7 +1,11 @@
 """Stage's credentials for the clients of a scenario, as a plan or a command names their table."""
 
+import contextlib
 import csv
+import logging
+import os
 import re
+import shlex
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import zip_longest
@@ -11,7 +15,9 @@ from replay.errors import InputError
 from replay.scenario.schedule import Schedule
 
 Identities = Mapping[str, Mapping[str, str]]
+_log = logging.getLogger(__name__)
 _CLIENT = "client"
+_FOR_OTHERS = 0o077
 _NOT_IN_A_CELL = re.compile(r"[\x00\r\n]")
 
 
@@ -21,11 +27,13 @@ def read_identities(
     """Stage's credentials by client and column. Spaces around a cell are no part of it.
 
     The table says in ``client`` whose a row is. Without that column the rows go to the clients of ``ranked`` in order,
-    so that who sends most gets the first; rows that are left are there as ``row 7``. Raises InputError where the file
-    is no table, has no row, a column twice, or two rows for one client, where neither says whose a row is, where a cell
-    holds what no credential does (NUL, the end of a line), and where it has no column of those that are ``needed``.
+    so that who sends most gets the first; rows that are left are there as ``row 7``. A file that others than its owner
+    could read is made private, and a warning logged. Raises InputError where that cannot be, the file is no table, has
+    no row, a column twice, or two rows for one client, where neither says whose a row is, where a cell holds what no
+    credential does (NUL, the end of a line), and where it has no column of those that are ``needed``.
     """
     try:
+        _keep_private(file)
         with file.open(encoding="utf-8-sig", newline="") as lines:
             read = csv.reader(lines, skipinitialspace=True, strict=True)
             columns, *table = [[cell.strip() for cell in row] for row in read if row] or [[]]
@@ -75,6 +83,17 @@ def tell_lack(needed: Iterable[tuple[str, str]], identities: Identities, where: 
     rows = f" and {len(identities):,} rows where {of_all:,} are needed" if len(identities) < of_all else ""
     has = f"{where} has no {column} for {client}, first of all{rows}" if where else "the plan names no identities"
     return f"{clients:,} of {of_all:,} clients ({has})"
+
+
+def _keep_private(file: Path) -> None:
+    if os.name != "posix" or not (mode := file.stat().st_mode & 0o777) & _FOR_OTHERS:
+        return
+    told = f"The identities file {file} holds credentials, and others than its owner could use it (mode {mode:o})"
+    with contextlib.suppress(OSError):  # another's file, or a file system that cannot be written to
+        file.chmod(mode & ~_FOR_OTHERS)
+    if file.stat().st_mode & _FOR_OTHERS:
+        raise InputError(f"{told}.", f"chmod 600 {shlex.quote(str(file))}, or keep it where that is possible.")
+    _log.warning("%s: it has mode %o now.", told, mode & ~_FOR_OTHERS)
 
 
 def _check_columns(columns: Sequence[str], file: Path, needed: Collection[str]) -> None:

@@ -7,10 +7,12 @@
     NAME.data/scenario.json            where they come from: capture, mix, the credentials that are needed; written last
     NAME.data/identities.example.csv   the credentials to fill in, where there are any
     NAME.data/payloads.toml            the templates of bodies that the capture lacks, where any were given
+    NAME.data/answers.json             the answers that the scenario gives itself, where any were asked for
 """
 
 import ast
 import csv
+import dataclasses
 import hashlib
 import json
 import keyword
@@ -19,17 +21,19 @@ import shutil
 import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from replay.capture.store import Capture, open_capture
 from replay.errors import InputError
+from replay.scenario.answers import Answers, count_sent, read_answers, write_answers
 from replay.scenario.data import FORMAT, META, REBUILD, SCHEDULE, alone, digest_of, read_data, whole
 from replay.scenario.identities import needed_credentials
 from replay.scenario.modelled.schedule import Ask, Modelled, model_schedule
 from replay.scenario.payloads import PAYLOADS, Payloads, check_payloads, needed_pools, read_payloads
 from replay.scenario.planning import left_out, schedule_of
+from replay.scenario.policy import KeptBack, Policy, resolve, withhold
 from replay.scenario.retries import find_retries, suggest
 from replay.scenario.schedule import PlannedRequest, Schedule, write_schedule
 from replay.scenario.words import many, quoted
@@ -43,12 +47,18 @@ _IMPORTED = frozenset({"PlannedRequest", "Replay", "Retry"})
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A workload that locust can run: the locustfile, the folder of its data, ``scenario.json`` and the schedule."""
+    """A workload that locust can run: the locustfile, the folder of its data, ``scenario.json`` and the schedule.
+
+    Requests to endpoints that have ``answers`` are in the schedule, and are not sent. ``kept_back`` counts these and
+    what was left out when it was built.
+    """
 
     path: Path
     data: Path
     meta: dict[str, Any]
     schedule: Schedule
+    answers: Answers = field(default_factory=dict)
+    kept_back: KeptBack = field(default_factory=KeptBack)
 
 
 def build_scenario(
@@ -57,15 +67,17 @@ def build_scenario(
     *,
     force: bool = False,
     payloads: Path | None = None,
+    policy: Policy | None = None,
     model: Ask | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Scenario:
     """Write the scenario that replays the capture in folder ``capture``: ``out`` (``NAME.py``) and its data.
 
-    ``payloads`` names a file of templates for bodies that the capture lacks. With ``model`` the schedule is drawn from
-    a model of the capture, as is asked there, instead of being the capture's own. ``say`` is told what is being done.
-    Raises InputError where the capture cannot be read or holds nothing to send, where what is asked of the model cannot
-    be, and where ``out`` is there and was edited by hand, or was not built by us, unless ``force``.
+    ``payloads`` names a file of templates for bodies that the capture lacks; ``policy`` says what is not to be sent.
+    With ``model`` the schedule is drawn from a model of the capture, as is asked there, instead of being the capture's
+    own. ``say`` is told what is being done. Raises InputError where the capture cannot be read or holds nothing to
+    send, where what is asked of the model or the policy cannot be, and where ``out`` is there and was edited by hand,
+    or was not built by us, unless ``force``.
     """
     _check_name(out)
     opened = open_capture(capture)
@@ -81,22 +93,30 @@ def build_scenario(
         )
     templates = read_payloads(payloads) if payloads else {}
     check_payloads(templates, map(str, workload.endpoints))
+    withheld = resolve(policy or Policy(), map(str, workload.endpoints))
     say("drawing a schedule from a model" if model else "planning the requests")
     modelled = model_schedule(workload, model, templates) if model else None
-    schedule = modelled.schedule if modelled else schedule_of(workload, templates)
-    if not schedule.requests:
+    whole_schedule = modelled.schedule if modelled else schedule_of(workload, templates, withheld.endpoints)
+    if not whole_schedule.requests:
         raise InputError(
             f"The capture {capture} has no request that can be sent: all are writes whose bodies it does not hold.",
             "Give their bodies with --payloads FILE.",
         )
+    schedule, kept_back = withhold(whole_schedule, withheld)
+    modelled = dataclasses.replace(modelled, schedule=schedule) if modelled else None
+    if not count_sent(schedule, withheld.answers):
+        raise InputError(f"Of the capture {capture} nothing is left to be sent.", " ".join(kept_back.told()))
     say(f"writing {many(len(schedule), 'request')}")
     needed = _needed_columns(schedule)
-    text = locustfile_text(workload, out.stem, templates, modelled, credentials=bool(needed))
+    missing = left_out(workload, templates, withheld.left_out if modelled else withheld.endpoints)
+    text = locustfile_text(
+        workload, out.stem, templates, modelled, missing=missing, kept_back=kept_back, credentials=bool(needed)
+    )
     meta = _meta(workload, opened, schedule, out.stem, text)
     meta["credentials"] = [{"client": client, "columns": list(own)} for client, own in needed.items()]
     if modelled:
         meta |= _modelled(modelled)
-    meta |= {"left_out": left_out(workload, templates), "pools": sorted(needed_pools(templates))}
+    meta |= {"left_out": missing, "kept_back": kept_back.to_json(), "pools": sorted(needed_pools(templates))}
     try:
         data.mkdir(parents=True, exist_ok=True)
         with alone(data):
@@ -109,12 +129,13 @@ def build_scenario(
             elif payloads.resolve() != (data / PAYLOADS).resolve():
                 with whole(data / PAYLOADS) as partial:
                     shutil.copyfile(payloads, partial)
+            write_answers(withheld.answers, data)
             _write(out, text)
             # Last: who is killed before leaves a schedule that is not the one it tells of, which is refused.
             _write(data / META, json.dumps(meta, indent=2, ensure_ascii=False) + "\n")
     except OSError as error:
         raise InputError(f"The scenario cannot be written to {out}: {error.strerror or error}.") from error
-    return Scenario(out, data, meta, schedule)
+    return Scenario(out, data, meta, schedule, read_answers(data, meta), kept_back)
 
 
 def read_scenario(locustfile: Path) -> Scenario:
@@ -136,7 +157,8 @@ def read_scenario(locustfile: Path) -> Scenario:
     if not data.is_dir():
         raise InputError(f"The locustfile {locustfile} lacks its data, {data}.", REBUILD)
     meta, schedule = read_data(data)
-    return Scenario(locustfile, data, meta, schedule)
+    kept_back = KeptBack.from_json(meta.get("kept_back"), len(schedule))
+    return Scenario(locustfile, data, meta, schedule, read_answers(data, meta), kept_back)
 
 
 def locustfile_text(
@@ -145,10 +167,13 @@ def locustfile_text(
     payloads: Payloads | None = None,
     modelled: Modelled | None = None,
     *,
+    missing: Mapping[str, int] | None = None,
+    kept_back: KeptBack | None = None,
     credentials: bool = False,
 ) -> str:
     """The locustfile of a workload, or of what was ``modelled`` after it; its file is ``name`` (without ``.py``).
 
+    ``missing`` are the requests without a body to send, by endpoint, ``kept_back`` what else is not sent.
     ``credentials`` says that it needs some of the target's own.
     """
     recorded = f", recorded {workload.start:%Y-%m-%d %H:%M} UTC" if workload.start else ""
@@ -168,11 +193,12 @@ def locustfile_text(
     if len(mix) > _ENDPOINTS_SHOWN:
         rest = sum(share.share for share in mix[_ENDPOINTS_SHOWN:])
         lines.append(f"    {rest:6.1%}  {many(len(mix) - _ENDPOINTS_SHOWN, 'endpoint')} more")
-    missing = left_out(workload, payloads)
     if missing:
         lines += ["", "Left out, as the capture lacks their bodies:", ""]
         share = sum(missing.values()) / len(workload.exchanges)
         lines += [f"    {share:6.1%}  {many(sum(missing.values()), 'request')}, the most of {next(iter(missing))}"]
+    for sentence in kept_back.told() if kept_back else ():
+        lines += ["", *textwrap.wrap(sentence, _WIDEST)]
     pools = "".join(f" --pool {pool}={pool}.csv" for pool in sorted(needed_pools(payloads or {})))
     lines += ["", "Run it:", "", f"    locust -f {name}.py --host http://127.0.0.1:8000{identities}{pools}"]
     if credentials:
@@ -283,12 +309,16 @@ def _needed_columns(schedule: Schedule) -> dict[str, list[str]]:
 
 
 def _write_identities(needed: Mapping[str, Sequence[str]], file: Path) -> None:
-    """One row for each client that needs credentials; a cell that the client does not need says so with a dash."""
+    """One row for each client that needs credentials; a cell that the client does not need says so with a dash.
+
+    Nobody else may read it, so that a copy that is filled in is as private.
+    """
     if not needed:
         file.unlink(missing_ok=True)
         return
     columns = sorted({column for own in needed.values() for column in own})
     with whole(file) as partial, partial.open("w", encoding="utf-8", newline="") as lines:
+        partial.chmod(0o600)
         rows = csv.writer(lines, lineterminator="\n")
         rows.writerow(["client", *columns])
         rows.writerows(

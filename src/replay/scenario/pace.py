@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from replay.errors import InputError
 from replay.scenario.chance import draw
+from replay.scenario.repeats import Repeats, earlier_of
 from replay.scenario.schedule import PlannedRequest, Schedule
 
 DEFAULT_SEED = 1
@@ -24,7 +25,8 @@ def pace(
     """The schedule as an arm plays it: the same for the same ``seed``.
 
     ``speed`` divides every due time. ``duration_s`` (after that) cuts the schedule, or repeats it until it is that
-    long. ``scale`` multiplies visits: whole copies of visits, chosen evenly; below 1 it keeps that share of visits.
+    long: then its requests are ``Repeats``, of which one round lies in memory. ``scale`` multiplies visits: whole
+    copies of visits, chosen evenly; below 1 it keeps that share of visits.
     Visits that hand values to each other are copied or left out together, and keep their distance. A copy's client is
     its own, ``NAME~2`` for the first copy of ``NAME``'s (``copies`` of the result says so), and its think times are
     those of its original. Requests are numbered anew in the order they are due, and ``after`` and ``origin`` follow.
@@ -48,17 +50,20 @@ def pace(
     repeated = length_s / span_s if span_s else 1.0
     if not span_s and schedule.requests and duration_s is not None:
         raise InputError("The schedule spans no time, so it cannot be repeated.", "Leave out the duration.")
-    if repeated * max(scale, 1.0) * len(schedule) > _MOST_REQUESTS:
+    if min(repeated, 1.0) * max(scale, 1.0) * len(schedule) > _MOST_REQUESTS:
         raise InputError(
             f"That makes more than {_MOST_REQUESTS:,} requests.", "Give a shorter duration, or a lower speed or scale."
+        )
+    if repeated * max(scale, 1.0) * len(schedule) > _MOST_IN_ALL:
+        raise InputError(
+            f"That makes more than {_MOST_IN_ALL:,} requests.", "Give a shorter duration, or a lower speed or scale."
         )
     times = math.ceil(repeated)
     groups = _groups(schedule)
     copies = _copies(groups, scale)
     lags = _lags(schedule, copies, seed)
     played = [
-        _Played((planned.due_s + lag_s) / speed + time * span_s, time, copy, planned)
-        for time in range(times)
+        _Played((planned.due_s + lag_s) / speed, copy, planned)
         for planned in schedule.requests
         for copy, lag_s in enumerate(lags[groups[planned.visit]])
     ]
@@ -66,8 +71,9 @@ def pace(
         played = [one for one in played if one.due_s < duration_s]
     played.sort(key=lambda one: one.due_s)  # stable: what is due together keeps its order
     names = _names({planned.client for planned in schedule}, max(copies.values(), default=1))
+    once = _renumbered(played, names)
     return Schedule(
-        _renumbered(played, names),
+        once if times == 1 or duration_s is None else Repeats(once, times, span_s, duration_s),
         max([length_s, *(one.due_s for one in played[-1:])]),
         {
             names[one.copy, one.planned.client]: schedule.copies.get(one.planned.client, one.planned.client)
@@ -77,7 +83,8 @@ def pace(
     )
 
 
-_MOST_REQUESTS = 5_000_000  # a schedule lies in memory
+_MOST_REQUESTS = 5_000_000  # one round of a schedule lies in memory
+_MOST_IN_ALL = 200_000_000
 _LEAST_LAG_S = 0.25  # longer than most answers take
 _MOST_LAG_S = 5.0
 _ROUNDING = 1e-9  # 100 * 0.29 is 28.999999999999996
@@ -85,10 +92,9 @@ _ROUNDING = 1e-9  # 100 * 0.29 is 28.999999999999996
 
 @dataclass(frozen=True, slots=True)
 class _Played:
-    """A request as one repetition (``time``) and one copy of its visit plays it."""
+    """A request as one copy of its visit plays it."""
 
     due_s: float
-    time: int
     copy: int
     planned: PlannedRequest
 
@@ -106,7 +112,7 @@ def _groups(schedule: Schedule) -> dict[int, int]:
 
     order = {visit: rank for rank, visit in enumerate(dict.fromkeys(visit_of.values()))}
     for planned in schedule:
-        for origin in _earlier(planned):
+        for origin in earlier_of(planned):
             one, other = sorted((group(planned.visit), group(visit_of[origin])), key=lambda visit: order[visit])
             group_of[other] = one
     return {visit: group(visit) for visit in order}
@@ -146,15 +152,6 @@ def _within_bounds(gap_s: float) -> float:
     return min(max(gap_s, _LEAST_LAG_S), _MOST_LAG_S)
 
 
-def _earlier(planned: PlannedRequest) -> Iterator[int]:
-    """The requests that one hangs on."""
-    if planned.after is not None:
-        yield planned.after
-    for inject in planned.injects:
-        if inject.origin is not None:
-            yield inject.origin
-
-
 def _names(clients: set[str], copies: int) -> dict[tuple[int, str], str]:
     """What each client is called in each copy; nobody is called like somebody else."""
     mark = "~"
@@ -166,17 +163,17 @@ def _names(clients: set[str], copies: int) -> dict[tuple[int, str], str]:
 
 
 def _renumbered(played: Sequence[_Played], names: Mapping[tuple[int, str], str]) -> tuple[PlannedRequest, ...]:
-    numbers = {(one.time, one.copy, one.planned.request): number for number, one in enumerate(played)}
-    visits: dict[tuple[int, int, int], int] = {}
+    numbers = {(one.copy, one.planned.request): number for number, one in enumerate(played)}
+    visits: dict[tuple[int, int], int] = {}
     result = []
     for number, one in enumerate(played):
         planned = one.planned
-        moved = {earlier: numbers[one.time, one.copy, earlier] for earlier in _earlier(planned)}
+        moved = {earlier: numbers[one.copy, earlier] for earlier in earlier_of(planned)}
         result.append(
             dataclasses.replace(
                 planned,
                 request=number,
-                visit=visits.setdefault((one.time, one.copy, planned.visit), len(visits)),
+                visit=visits.setdefault((one.copy, planned.visit), len(visits)),
                 client=names[one.copy, planned.client],
                 due_s=one.due_s,
                 after=None if planned.after is None else moved[planned.after],

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections import Counter, defaultdict
+from collections.abc import Collection, Sequence
 
 from replay.scenario.payloads import Payloads, lacks_body
 from replay.scenario.schedule import Extract, Inject, PlannedRequest, Schedule
@@ -17,13 +18,15 @@ _TRANSPORT = frozenset(
 )
 
 
-def schedule_of(workload: Workload, payloads: Payloads | None = None) -> Schedule:
+def schedule_of(
+    workload: Workload, payloads: Payloads | None = None, withheld: Collection[str] = frozenset()
+) -> Schedule:
     """The schedule of a workload: every exchange at its own time, counted from the first one's start.
 
     Requests keep their headers but for those of the connection; Accept-Encoding too, so that Stage compresses where
-    production did. Those whose body the capture lacks are planned without
-    one where ``payloads`` has a template for their endpoint, else they are ``left_out``. The schedule spans the
-    workload, a second at least.
+    production did. Those whose body the capture lacks are planned without one where ``payloads`` has a template for
+    their endpoint, else they are ``left_out``; those of the endpoints that are ``withheld`` need none, as they are not
+    sent. The schedule spans the workload, a second at least.
     """
     visit_of = {number: visit.number for visit in workload.visits for number in visit.exchanges}
     extracts: dict[int, dict[Extract, None]] = defaultdict(dict)
@@ -59,43 +62,31 @@ def schedule_of(workload: Workload, payloads: Payloads | None = None) -> Schedul
         )
         for number, exchange in enumerate(workload.exchanges)
     )
-    return Schedule(_sendable(planned, workload, payloads or {}), max(workload.duration_s, SHORTEST_S))
+    sendable = _sendable(planned, workload, payloads or {}, withheld)
+    return Schedule(sendable, max(workload.duration_s, SHORTEST_S))
 
 
-def left_out(workload: Workload, payloads: Payloads | None = None) -> dict[str, int]:
+def left_out(
+    workload: Workload, payloads: Payloads | None = None, withheld: Collection[str] = frozenset()
+) -> dict[str, int]:
     """How many requests of each endpoint are left out, as nobody knows the body they had; the most frequent first."""
-    return dict(
-        Counter(str(workload.endpoints[number]) for number in _lacking(workload, payloads or {})[1]).most_common()
-    )
+    unknown = _lacking(workload, payloads or {}, withheld)[1]
+    return dict(Counter(str(workload.endpoints[number]) for number in unknown).most_common())
 
 
-def _lacking(workload: Workload, payloads: Payloads) -> tuple[set[int], set[int]]:
-    """The exchanges that get their body from a template, and those that nothing has a body for."""
-    filled: set[int] = set()
-    unknown: set[int] = set()
-    for number, exchange in enumerate(workload.exchanges):
-        has_template = str(workload.endpoints[number]) in payloads
-        if lacks_body(exchange, expected=has_template):
-            (filled if has_template else unknown).add(number)
-    return filled, unknown
+def without(requests: Sequence[PlannedRequest], gone: Collection[int]) -> tuple[PlannedRequest, ...]:
+    """The requests but for those that are ``gone``, numbered anew.
 
-
-def _sendable(
-    planned: tuple[PlannedRequest, ...], workload: Workload, payloads: Payloads
-) -> tuple[PlannedRequest, ...]:
-    """The requests that can be sent, numbered anew; what followed one that is left out follows the one before it.
-
-    At an endpoint with a template no body is what a template fills, and an empty one what stays empty.
+    What followed one of these follows the one before it; a value that one of these hands out stays as it was captured.
     """
-    filled, unknown = _lacking(workload, payloads)
-    if not filled and not unknown:
-        return planned
-    kept = [one for one in planned if one.request not in unknown]
+    if not gone:
+        return tuple(requests)
+    kept = [one for one in requests if one.request not in gone]
     numbers = {one.request: number for number, one in enumerate(kept)}
 
     def earlier(number: int | None) -> int | None:
         while number is not None and number not in numbers:
-            number = planned[number].after
+            number = requests[number].after
         return None if number is None else numbers[number]
 
     return tuple(
@@ -103,7 +94,6 @@ def _sendable(
             one,
             request=numbers[one.request],
             after=earlier(one.after),
-            body=b"" if one.body is None and one.endpoint in payloads and one.request not in filled else one.body,
             injects=tuple(
                 inject if inject.origin is None else dataclasses.replace(inject, origin=numbers[inject.origin])
                 for inject in one.injects
@@ -112,6 +102,35 @@ def _sendable(
         )
         for one in kept
     )
+
+
+def _lacking(workload: Workload, payloads: Payloads, withheld: Collection[str]) -> tuple[set[int], set[int]]:
+    """The exchanges that get their body from a template, and those that nothing has a body for."""
+    filled: set[int] = set()
+    unknown: set[int] = set()
+    for number, exchange in enumerate(workload.exchanges):
+        if str(workload.endpoints[number]) in withheld:
+            continue
+        has_template = str(workload.endpoints[number]) in payloads
+        if lacks_body(exchange, expected=has_template):
+            (filled if has_template else unknown).add(number)
+    return filled, unknown
+
+
+def _sendable(
+    planned: Sequence[PlannedRequest], workload: Workload, payloads: Payloads, withheld: Collection[str]
+) -> tuple[PlannedRequest, ...]:
+    """The requests that can be sent. At an endpoint with a template no body is what it fills, an empty one stays so."""
+    filled, unknown = _lacking(workload, payloads, withheld)
+    if not filled and not unknown:
+        return tuple(planned)
+    told = [
+        dataclasses.replace(one, body=b"")
+        if one.body is None and one.endpoint in payloads and one.request not in filled
+        else one
+        for one in planned
+    ]
+    return without(told, unknown)
 
 
 def _kept(headers: Headers) -> Headers:

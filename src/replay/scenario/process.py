@@ -1,20 +1,82 @@
 """Starting locust as a process of its own. Never imports locust: doing so would patch the process that does."""
 
+import ipaddress
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 
-from replay.errors import ToolError
+from replay.errors import InputError, ToolError
 
 # Tells the runtime whose child it is: when that process is gone, nobody could stop the load any more.
 PARENT_VARIABLE = "REPLAY_PARENT_PID"
 _MOST_LINES = 100_000
 NOTE = "Note: "  # what a line of its output begins with that its user should see
+_LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Web:
+    """Where locust serves its web page while it replays. ``live`` tells the page what only the conductor knows."""
+
+    host: str
+    port: int
+    live: Path | None = None
+
+    @property
+    def told(self) -> str:
+        """Where to look, and who else can."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        others = "" if _is_loopback(self.host) else ", by whoever reaches that address"
+        return f"To be watched at http://{host}:{self.port}/?tab=replay{others}"
+
+    def is_free(self) -> bool:
+        """Whether the address can be listened on now."""
+        try:
+            _free_port(self.host, self.port)
+        except OSError:
+            return False
+        return True
+
+
+def parse_web(text: str) -> Web:
+    """``HOST:PORT``, or a port on this machine alone; port 0 takes a free one.
+
+    Raises InputError where it is none, ToolError where nobody can listen there.
+    """
+    try:
+        parts = urlsplit(f"//{_LOOPBACK}:{text}" if text.isdecimal() else f"//{text}")
+        host, port = parts.hostname or _LOOPBACK, parts.port
+    except ValueError:
+        host, port = "", None
+    if port is None or parts.path or parts.query or parts.username:
+        raise InputError(f"{text!r} is not an address for a web page.", "Give HOST:PORT, such as 127.0.0.1:8089.")
+    try:
+        return Web(host, _free_port(host, port))
+    except OSError as error:
+        raise ToolError(
+            f"No web page can be served at {text}: {error.strerror or error}.", "Choose another port."
+        ) from error
+
+
+def _free_port(host: str, port: int) -> int:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, port), family=family) as server:
+        return int(server.getsockname()[1])
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def locust_command(
@@ -30,14 +92,19 @@ def locust_command(
     allow: Sequence[str],
     timeout_s: float | None = None,
     pools: Sequence[str] = (),
+    web: Web | None = None,
 ) -> list[str]:
-    """The command line that replays a locustfile once, without a web page, and ends when the last visit has ended.
+    """The command line that replays a locustfile once, and ends when the last visit has ended.
 
     ``start_at`` is the arm's common start in seconds since the epoch; without it the replay starts as soon as locust
     has. The process exits with 0 whatever Stage answered, 2 where it refused or its input was wrong, 130 where it was
     interrupted.
     """
-    command = [sys.executable, "-m", "locust", "-f", str(locustfile), "--headless", "--users", "1"]
+    command = [sys.executable, "-m", "locust", "-f", str(locustfile), "--users", "1"]
+    if web is None:
+        command += ["--headless"]
+    else:
+        command += ["--autostart", "--web-host", web.host, "--web-port", str(web.port)]
     command += [
         "--host",
         target_url,
@@ -54,6 +121,7 @@ def locust_command(
         ("--duration", duration_s),
         ("--identities", identities),
         ("--timeout", timeout_s),
+        ("--live", None if web is None else web.live),
     ):
         if value is not None:
             command += [option, str(value)]

@@ -80,10 +80,12 @@ class PlannedRequest:
 class Schedule:
     """Planned requests in the order they are due (``request`` counts from 0 in that order), and how long they span.
 
+    ``requests`` is a tuple, or `replay.scenario.repeats.Repeats` where they are many rounds of the same.
+
     ``copies`` are the clients that pacing made, each with the client that it is a copy of.
     """
 
-    requests: tuple[PlannedRequest, ...]
+    requests: Sequence[PlannedRequest]
     duration_s: float
     copies: Mapping[str, str] = field(default_factory=dict)
 

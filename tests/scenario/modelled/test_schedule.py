@@ -297,6 +297,7 @@ def test_a_modelled_schedule_is_played(tmp_path: Path) -> None:
     assert read_scenario(scenario.path).schedule == scenario.schedule
     clients = sorted({client for client, _ in needed_credentials(scenario.schedule)})
     identities = tmp_path / "identities.csv"
+    identities.touch(mode=0o600)
     identities.write_text("client,client_secret\n" + "".join(f"{client},made-up\n" for client in clients))
     with stage(tmp_path) as (port, notes):
         command = locust_command(

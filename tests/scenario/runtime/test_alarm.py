@@ -26,7 +26,8 @@ def test_everybody_is_woken_in_order_and_nobody_early(waits: list[float]) -> Non
     alarm.close()
     assert sorted(acted) == sorted(waits)
     assert all(at >= start + wait_s for wait_s, at in woken)
-    later = [wait_s for wait_s in acted if wait_s > 0.01]  # the others may have been due before they asked
+    # The others may have been due before they asked; and what differs by less than the clock can tell is one moment.
+    later = [start + wait_s for wait_s in acted if wait_s > 0.01]
     assert later == sorted(later)
     assert alarm.left_s() == float("inf")
 

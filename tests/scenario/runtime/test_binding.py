@@ -129,6 +129,7 @@ def test_clients_get_rows_by_their_rank(stage: Any, room: Any, planned: Plan, tm
         ]
     )
     identities = tmp_path / "keys.csv"
+    identities.touch(mode=0o600)
     identities.write_text("x-api-key\nfirst-key\nsecond-key\n")
     run = room.play(stage.url, identities=identities)
     assert run.code == 0, run.said

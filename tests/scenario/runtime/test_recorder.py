@@ -88,6 +88,7 @@ def test_a_failure_is_followed_to_its_root(planned: Plan) -> None:
 
 def test_identities_are_read_by_client(tmp_path: Path) -> None:
     file = tmp_path / "clients.csv"
+    file.touch(mode=0o600)
     file.write_text("\ufeffclient,client_secret,bearer\nc1,s,\n", encoding="utf-8")
     assert read_identities(file) == {"c1": {"client_secret": "s"}}
 
@@ -95,6 +96,7 @@ def test_identities_are_read_by_client(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "name,secret\na,b\n", "client,x\nc,1\nc,2\n"])
 def test_an_identities_file_must_be_one(tmp_path: Path, text: str) -> None:
     file = tmp_path / "clients.csv"
+    file.touch(mode=0o600)
     file.write_text(text)
     with pytest.raises(InputError, match=r"clients\.csv"):
         read_identities(file)

@@ -105,6 +105,7 @@ def test_values_that_stage_hands_out_are_followed(stage: Any, room: Any, planned
         ]
     )
     identities = tmp_path / "clients.csv"
+    identities.touch(mode=0o600)
     identities.write_text("client,client_secret\nc1,s&cret/ü\n")
     run = room.play(stage.url, identities=identities)
     assert run.code == 0, run.said

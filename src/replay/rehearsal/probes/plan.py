@@ -62,6 +62,10 @@ class ProbePlan(ABC):
     def check(self) -> None:  # noqa: B027 - some kinds have nothing to check
         """Check what can be checked without touching Stage. Raises InputError."""
 
+    def tell_behind(self) -> str:
+        """Which replica does not have all of its primary yet, in words; empty where none is behind."""
+        return ""
+
     @abstractmethod
     def open(self, setting: Setting) -> Probe:
         """The probe of one arm."""

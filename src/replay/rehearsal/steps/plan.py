@@ -1,5 +1,6 @@
 """A step of a plan: one table of ``[[steps]]``, read into a frozen value."""
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ _SECRET_NAME = re.compile(r"(?i)passw|pwd|secret|token|key|auth|cookie|credentia
 class StepPlan:
     """Something done to Stage: at ``at_s`` of the arm, or ``after_s`` past the end of the step before.
 
+    ``moments_s`` are its moments in one repetition after the other; ``at_s`` is the first of them.
     ``on_failure``: the later steps are done all the same (``continue``), are not done (``end``), or the next step of
     the kind rollback is done at once (``rollback``). ``environment`` is the step's own, for commands.
     """
@@ -31,6 +33,13 @@ class StepPlan:
     timeout_s: float
     on_failure: str
     environment: Texts = field(default=(), repr=False)
+    moments_s: tuple[float, ...] = ()
+
+    def in_repetition(self, number: int) -> "StepPlan":
+        """The step as repetition ``number`` (from 0) does it."""
+        if len(self.moments_s) < 2:
+            return self
+        return dataclasses.replace(self, at_s=self.moments_s[number])
 
     @property
     def session_name(self) -> str:
@@ -73,15 +82,17 @@ def read_step(table: Table) -> StepPlan:
         kind = WAIT  # whatever it is called: it does nothing to Stage
     elif kind == WAIT:
         raise table.error("kind", f"is {WAIT!r}, and the step does something else")
+    moments_s = table.durations_s("at", zero=True)
     plan = StepPlan(
         name=table.required_text("name"),
         kind=kind,
-        at_s=table.duration_s("at", zero=True),
+        at_s=moments_s[0] if moments_s else None,
         after_s=table.duration_s("after", zero=True),
         action=action,
         timeout_s=table.duration_s("timeout", "10m") or 0.0,
         on_failure=table.text("on_failure", CONTINUE, (CONTINUE, END, ROLLBACK)) or CONTINUE,
         environment=read_environment(table),
+        moments_s=moments_s,
     )
     table.done()
     if (plan.at_s is None) == (plan.after_s is None):
@@ -100,12 +111,29 @@ def read_environment(table: Table) -> Texts:
     return texts
 
 
+def count_repetitions(steps: Sequence[StepPlan]) -> int:
+    """How often the steps are played: once, or as often as their lists of moments say."""
+    return max((len(step.moments_s) for step in steps), default=0) or 1
+
+
 def check_steps(steps: Sequence[StepPlan], shortest_s: float | None, around: Surroundings) -> None:
     """Check steps beside each other; ``shortest_s`` is the shortest workload's length, as far as it is known.
 
-    Raises PlanError where two have one name for the database, stand in another order than they are done, or want a
-    rollback that does not follow.
+    Raises PlanError where two have one name for the database, stand in another order than they are done, want a
+    rollback that does not follow, or have lists of moments of different lengths.
     """
+    repetitions = count_repetitions(steps)
+    for step in steps:
+        if len(step.moments_s) not in {0, 1, repetitions}:
+            raise around.error(
+                f"The step {step.name!r} has {len(step.moments_s)} moments, and another step has {repetitions}.",
+                "Each moment in a list is one repetition of all steps: give every list as many, or a single moment.",
+            )
+    for number in range(repetitions):
+        _check_order([step.in_repetition(number) for step in steps], shortest_s, around)
+
+
+def _check_order(steps: Sequence[StepPlan], shortest_s: float | None, around: Surroundings) -> None:
     names: dict[str, str] = {}
     latest = 0.0
     for number, step in enumerate(steps, 1):

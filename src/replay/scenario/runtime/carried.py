@@ -3,12 +3,15 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 
 from replay.scenario.identities import Identities
 from replay.scenario.runtime.clock import render
 from replay.scenario.runtime.places import extract
 from replay.scenario.schedule import Extract, Inject, PlannedRequest
 from replay.traffic import Response
+
+_MOST_SECRETS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +53,15 @@ class CarriedValues:
         self._identities = identities
         self._now = now
         self._renewals = renewals
-        self._values: dict[tuple[int, str], str] = {}
+        self._values: dict[int, dict[str, str]] = {}
         self._latest: dict[tuple[str, str, str], str] = {}
         self._lost: dict[int, Missing] = {}
         self._failed: dict[int, PlannedRequest] = {}
-        self._secrets: dict[str, set[str]] = {
-            client: {value for value in columns.values() if len(value) > 2} for client, columns in identities.items()
+        self._secrets: dict[str, dict[str, None]] = {
+            client: {value: None for value in columns.values() if len(value) > 2}
+            for client, columns in identities.items()
         }
+        self._given = {client: len(own) for client, own in self._secrets.items()}
 
     def answered(self, planned: PlannedRequest, response: Response) -> None:
         """Keep what a response hands out. A refusal that the capture did not have hands out nothing."""
@@ -70,9 +75,9 @@ class CarriedValues:
             if value is None:
                 absent = absent or wanted.place
             else:
-                self._values[planned.request, wanted.captured] = value
+                self._values.setdefault(planned.request, {})[wanted.captured] = value
                 if _secret(value):
-                    self._secrets.setdefault(planned.client, set()).add(value)
+                    self._hide(planned.client, value)
         if absent:
             self.failed(planned, f"its answer has no {absent}")
         for place in self._renewals.get(planned.endpoint, ()):
@@ -86,12 +91,27 @@ class CarriedValues:
             self._lost[planned.request] = Missing(f"no value from request {planned.request} ({why})", root)
             self._failed[planned.request] = planned
 
+    def forget(self, number: int) -> None:
+        """Nobody needs what a request handed out any more, or why it did not."""
+        self._values.pop(number, None)
+        self._lost.pop(number, None)
+        self._failed.pop(number, None)
+
+    def _hide(self, client: str, value: str) -> None:
+        """Remember a value that must not be shown: of a client the last few hundred, besides its own credentials."""
+        own = self._secrets.setdefault(client, {})
+        own[value] = None
+        if len(own) > _MOST_SECRETS + (given := self._given.get(client, 0)):
+            del own[next(islice(own, given, None))]
+
     def needed(self, planned: PlannedRequest) -> dict[Inject, str] | Missing:
         """The values that a request needs, or the first reason why it cannot have them."""
         values: dict[Inject, str] = {}
         for injection in planned.injects:
             if injection.origin is not None:
-                value = self._values.get((injection.origin, injection.captured)) or self._renewed(planned, injection)
+                value = self._values.get(injection.origin, {}).get(injection.captured) or self._renewed(
+                    planned, injection
+                )
                 if value is None:
                     never = Missing(f"no value from request {injection.origin} (it hands out none)", injection.origin)
                     return self._lost.get(injection.origin, never)

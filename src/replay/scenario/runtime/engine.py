@@ -2,17 +2,20 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import gevent
 import gevent.event
 import gevent.pool
 
 from replay.evidence.values import Observation, Outcome
+from replay.scenario.answers import Answers, GivenAnswer
+from replay.scenario.repeats import Coming
 from replay.scenario.runtime.alarm import Alarm
 from replay.scenario.runtime.backlog import Backlog
-from replay.scenario.runtime.carried import CarriedValues
+from replay.scenario.runtime.carried import CarriedValues, Missing
 from replay.scenario.runtime.garbage import Collector
 from replay.scenario.runtime.making import Made, Maker, NotReadyError
 from replay.scenario.runtime.pacing import moment, predecessors
@@ -48,7 +51,8 @@ class ArmClock:
 class Play:
     """How a schedule is played: ``pacing``, the client that sends, and the scenario's own ``prepare``.
 
-    Nothing is sent after ``last_s``: what still waits for a predecessor then stays unsent.
+    Nothing is sent after ``last_s``: what still waits for a predecessor then stays unsent. Nothing is ever sent to an
+    endpoint that has one of ``answers``; the recorder is not told of such requests.
     """
 
     pacing: str
@@ -60,26 +64,28 @@ class Play:
     observed: Callable[[PlannedRequest, Observation], None]
     policies: Policies
     seed: int
+    answers: Answers = field(default_factory=dict)
 
 
 class Engine:
     """Plays planned requests: one greenlet each from shortly before it is due, so that none can delay another."""
 
-    def __init__(self, requests: Sequence[PlannedRequest], clock: ArmClock, play: Play) -> None:
-        self._requests = requests
+    def __init__(self, coming: Coming, clock: ArmClock, play: Play) -> None:
+        """``coming`` are the requests in order, each with those that nobody needs any more once it is over."""
+        self._coming = coming
         self._clock = clock
         self._play = play
         self._greenlets = gevent.pool.Group()
         self._alarm = Alarm(clock)
         self._turns = Turns()
         self._backlog = Backlog(self._alarm, clock, self._break)
-        self._maker = Maker(play.values, play.prepare, play.client)
-        by_number = {planned.request: planned for planned in requests}
+        self._maker = Maker(play.values, play.prepare, play.client, play.answers.keys())
+        self._needed: dict[int, PlannedRequest] = {}
         retrying = Retrying(play.policies, play.seed, play.last_s)
-        self._retrier = Retrier(retrying, by_number, clock, self._maker, play.recorder)
-        self._answered: dict[int, gevent.event.AsyncResult] = {
-            number: gevent.event.AsyncResult() for planned in requests for number in predecessors(planned, play.pacing)
-        }
+        self._retrier = Retrier(retrying, self._needed, clock, self._maker, play.recorder)
+        self._answered: dict[int, gevent.event.AsyncResult] = {}
+        self._under_way: deque[tuple[int, tuple[int, ...]]] = deque()
+        self._over: set[int] = set()
         self._roots: dict[int, int] = {}
         self._broken: Exception | None = None
         self._stopped = False
@@ -88,10 +94,14 @@ class Engine:
         """Play to the end: returns when the last request is answered or given up. Raises what broke in the engine."""
         collector = Collector(self._alarm, self._clock)
         try:
-            for planned in self._requests:
+            for planned, ends in self._coming:
                 self._sleep_until(planned.due_s - _AHEAD_S)
                 if self._stopped or self._broken:
                     break
+                self._under_way.append((planned.request, ends))
+                if planned.request not in ends:
+                    self._needed[planned.request] = planned
+                    self._answered[planned.request] = gevent.event.AsyncResult()
                 self._greenlets.start(gevent.Greenlet(self._one, planned))
             self._greenlets.join()
         finally:
@@ -126,18 +136,35 @@ class Engine:
         finally:
             if answered := self._answered.get(planned.request):
                 answered.set(self._clock() if done_s is None else done_s)
+            self._forget(planned.request)
+
+    def _forget(self, over: int) -> None:
+        """Let go of what nobody needs any more now that request ``over`` is: a replay may go on for many hours."""
+        self._over.add(over)
+        while self._under_way and self._under_way[0][0] in self._over:
+            number, ends = self._under_way.popleft()
+            self._over.discard(number)
+            for end in ends:
+                self._needed.pop(end, None)
+                self._answered.pop(end, None)
+                self._roots.pop(end, None)
+                self._play.values.forget(end)
+                self._retrier.forget(end)
 
     def _wait_and_send(self, planned: PlannedRequest) -> float | None:
         """Play one request. When it was answered or given up; None where it was not sent."""
         answers = []
         for number in predecessors(planned, self._play.pacing):
             try:
-                answers.append(self._answered[number].get(timeout=max(0.0, self._play.last_s - self._clock())))
+                answered = self._answered.setdefault(number, gevent.event.AsyncResult())
+                answers.append(answered.get(timeout=max(0.0, self._play.last_s - self._clock())))
             except gevent.Timeout:
                 why = f"the replay ended while it waited for request {number}"
                 self._not_sent(planned, why, self._roots.get(number, number))
                 return None
         waited_s = moment(planned.due_s, answers).waited_s
+        if given := self._play.answers.get(planned.endpoint):
+            return self._answer(planned, given, planned.due_s + waited_s)
         turn = self._turns.take(planned.visit, planned.due_s + waited_s)
         try:
             reply = self._make_and_send(planned, turn, waited_s)
@@ -150,6 +177,17 @@ class Engine:
         last = self._retrier.follow(planned, reply)
         self._carry(planned, last)
         return last.done_s
+
+    def _answer(self, planned: PlannedRequest, given: GivenAnswer, at_s: float) -> float | None:
+        """Let a request have the scenario's own answer, as if it had come. It is not sent, and no evidence of Stage."""
+        needed = self._play.values.needed(planned)
+        if isinstance(needed, Missing):
+            self._not_sent(planned, needed.error, needed.caused_by)
+            return None
+        self._sleep_until(at_s + given.delay_s)
+        self._play.values.answered(planned, given.response(planned.request))
+        self._play.recorder.answered()
+        return self._clock()
 
     def _make_and_send(self, planned: PlannedRequest, turn: Turn, waited_s: float) -> Reply | None:
         self._alarm.await_quiet(_MAKING_S, planned.due_s - _AHEAD_S / 2)

@@ -1,6 +1,6 @@
 """From a planned request to its bytes: Stage's own values in their places, then the user's ``prepare``."""
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass
 from types import NoneType
 
@@ -28,14 +28,20 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class Maker:
-    """Makes requests, each time anew from the values that there are: ``prepare`` is called for every attempt."""
+    """Makes requests, each time anew from the values that there are: ``prepare`` is called for every attempt.
+
+    Those to the ``answered`` endpoints it never makes: whoever asks for one, it must not be sent.
+    """
 
     values: CarriedValues
     prepare: Callable[[PlannedRequest, str], PlannedRequest]
     client: HttpClient
+    answered: Collection[str] = frozenset()
 
     def make(self, planned: PlannedRequest) -> Made:
         """The request as it is sent. Raises NotReadyError."""
+        if planned.endpoint in self.answered:
+            raise NotReadyError("the scenario answers it")
         needed = self.values.needed(planned)
         if isinstance(needed, Missing):
             raise NotReadyError(needed.error, needed.caused_by)

@@ -31,6 +31,7 @@ class Options:
     allow: tuple[str, ...] = ()
     timeout_s: float = DEFAULT_TIMEOUT_S
     worker: str = ""
+    live: Path | None = None
 
 
 def register(parser: LocustArgumentParser) -> None:
@@ -51,6 +52,7 @@ def register(parser: LocustArgumentParser) -> None:
     add("--allow", default=[], action="append", metavar="HOST", help="refuse any --host but this; repeatable")
     add("--timeout", _positive, DEFAULT_TIMEOUT_S, metavar="SECONDS", help="give up an answer that takes longer")
     add("--worker-name", default="", metavar="NAME", help="name of this process in the evidence")
+    add("--live", metavar="FILE", help="what the tab of the replay shows beside what this process knows, as JSON")
 
 
 def read(parsed: argparse.Namespace) -> Options:
@@ -68,6 +70,7 @@ def read(parsed: argparse.Namespace) -> Options:
         allow=tuple(parsed.allow or ()),
         timeout_s=parsed.timeout,
         worker=parsed.worker_name,
+        live=Path(parsed.live) if parsed.live else None,
     )
 
 

@@ -1,9 +1,10 @@
 """When a planned request may be sent, and by which worker. Pure: nothing here looks at a clock."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from replay.errors import InputError
+from replay.scenario.repeats import only, round_of
 from replay.scenario.schedule import PlannedRequest, Schedule
 
 VISITS = "visits"
@@ -57,7 +58,7 @@ def check(schedule: Schedule, pacing: str) -> None:
         due_s = planned.due_s
 
 
-def part(schedule: Schedule, index: int, count: int) -> tuple[PlannedRequest, ...]:
+def part(schedule: Schedule, index: int, count: int) -> Sequence[PlannedRequest]:
     """The requests that worker ``index`` of ``count`` sends, in the order they are due.
 
     Visits that hand values to each other stay together; such groups go, largest first, to the worker that has the
@@ -66,13 +67,14 @@ def part(schedule: Schedule, index: int, count: int) -> tuple[PlannedRequest, ..
     if count == 1:
         return schedule.requests
     groups = _Groups()
-    visit_of = {planned.request: planned.visit for planned in schedule}
-    for planned in schedule:
+    once = round_of(schedule)
+    visit_of = {planned.request: planned.visit for planned in once}
+    for planned in once:
         groups.find(planned.visit)
         for number in predecessors(planned, VISITS):
             groups.join(planned.visit, visit_of[number])
     sizes: dict[int, int] = {}
-    for planned in schedule:
+    for planned in once:
         group = groups.find(planned.visit)
         sizes[group] = sizes.get(group, 0) + 1
     loads = [0] * count
@@ -81,7 +83,7 @@ def part(schedule: Schedule, index: int, count: int) -> tuple[PlannedRequest, ..
         worker = min(range(count), key=lambda worker: (loads[worker], worker))
         worker_of[group] = worker
         loads[worker] += sizes[group]
-    return tuple(planned for planned in schedule if worker_of[groups.find(planned.visit)] == index)
+    return only(schedule.requests, lambda planned: worker_of[groups.find(planned.visit)] == index)
 
 
 class _Groups:

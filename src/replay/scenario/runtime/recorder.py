@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 
 import gevent
 import gevent.threadpool
@@ -14,11 +15,13 @@ import pyarrow.parquet as pq
 
 from replay.evidence.files import OBSERVATION_SCHEMA, ArmFolder, write_json
 from replay.evidence.values import Attempt, Observation, Outcome, Sample
+from replay.scenario.runtime.lengths import Lengths
 from replay.scenario.schedule import PlannedRequest
 
 _SEGMENT_EVERY_S = 1.0
 _BODY_CHARACTERS = 2048
 _LOOKED_AT_CHARACTERS = 16384
+_MOST_UNSENT = 100_000
 _OK_SAMPLES = 1
 _OTHER_SAMPLES = 3
 _SECRET = "[secret]"  # noqa: S105 - what stands in a secret's place
@@ -46,11 +49,15 @@ class Recorder:
         self.worker = worker
         self._folder = folder
         self._planned = len(planned)
-        self._open = {request.request: request for request in planned}
+        self._coming = iter(planned)
+        self._next: PlannedRequest | None = next(self._coming, None)
+        self._open: dict[int, PlannedRequest] = {}
+        self._known = 0
         self._batch: list[Observation] = []
         self._retried: list[Attempt] = []
         self._retries = 0
-        self._lateness: list[float] = []
+        self._answered = 0
+        self._lateness = Lengths()
         self._sampled: dict[tuple[str, str], int] = {}
         self._on_failure = on_failure
         self._started_at: str | None = None
@@ -81,10 +88,14 @@ class Recorder:
 
     def record(self, observation: Observation) -> bool:
         """Take what became of a request. False, and nothing else, where that is known already."""
+        while self._next is not None and self._next.request <= observation.request:
+            self._open[self._next.request] = self._next
+            self._next = next(self._coming, None)
         if self._open.pop(observation.request, None) is None:
             return False
+        self._known += 1
         if observation.sent_s is not None:
-            self._lateness.append(observation.sent_s - observation.due_s - observation.waited_s)
+            self._lateness.add(observation.sent_s - observation.due_s - observation.waited_s)
         if self._folder:
             self._batch.append(observation)
         return True
@@ -94,6 +105,10 @@ class Recorder:
         self._retries += 1
         if self._folder:
             self._retried.append(attempt)
+
+    def answered(self) -> None:
+        """A request that is not among the planned ones got an answer of the scenario's own."""
+        self._answered += 1
 
     def sample(self, observation: Observation, body: bytes, secrets: frozenset[str]) -> None:
         """Keep a response to be shown, where there are too few of its kind yet."""
@@ -118,15 +133,20 @@ class Recorder:
     def close(self, reason: str = "") -> bool:
         """Record what is left as unsent, because of ``reason``, and write everything. Whether the replay is complete.
 
-        It is complete where nothing was left, so that as many requests were observed as planned.
+        It is complete where nothing was left, so that as many requests were observed as planned. Of what had not come
+        yet the first 100,000 are recorded: hours of it would take minutes to write, and say nothing.
         """
+        complete = self._known == self._planned
         if self._closed:
-            return not self._open
+            return complete
         self._closed = True
-        complete = not self._open and not reason
+        complete = complete and not reason
         if self._writer:
             self._writer.kill()
-        for planned in list(self._open.values()):
+        left = [*self._open.values(), *([] if self._next is None else [self._next])]
+        left += islice(self._coming, _MOST_UNSENT)
+        self._next, self._open = None, {planned.request: planned for planned in left}
+        for planned in left:
             self.record(unsent(planned, self.worker, reason or "the replay ended before it"))
         if self._folder:
             self._segments.write(self._batch)
@@ -137,17 +157,18 @@ class Recorder:
     def _write_summary(self, *, complete: bool, reason: str, ended: bool) -> None:
         if self._folder is None:
             return
-        late = sorted(self._lateness)
+        late = self._lateness
         wall_s = time.monotonic() - self._started
         summary = {
             "worker": self.worker,
             "planned": self._planned,
-            "observed": self._planned - len(self._open),
-            "sent": len(late),
+            "observed": self._known,
+            "sent": late.count,
             "retries": self._retries,
-            "lateness_p50_s": _quantile(late, 0.50),
-            "lateness_p99_s": _quantile(late, 0.99),
-            "lateness_max_s": late[-1] if late else None,
+            "answered": self._answered,
+            "lateness_p50_s": late.quantile(0.50),
+            "lateness_p99_s": late.quantile(0.99),
+            "lateness_max_s": late.longest,
             "cpu_share": round((time.process_time() - self._cpu_at_start) / wall_s, 4) if ended else None,
             "started_at": self._started_at,
             "ended_at": datetime.now(UTC).isoformat() if ended else None,
@@ -218,7 +239,3 @@ def scrubbed(text: str, secrets: frozenset[str]) -> str:
 def worker_name(index: int) -> str:
     """A writer's name that is unlike any other of the arm, also where workers run on several machines."""
     return f"{os.uname().nodename.partition('.')[0]}-{os.getpid()}-{index}"
-
-
-def _quantile(ordered: Sequence[float], share: float) -> float | None:
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None

@@ -70,6 +70,12 @@ class Retrier:
             reply = again
         return reply
 
+    def forget(self, number: int) -> None:
+        """Nobody needs what is known of a request any more."""
+        self._attempts.pop(number, None)
+        self._logged_in_s.pop(number, None)
+        self._locks.pop(number, None)
+
     def _wait(self, planned: PlannedRequest, retry: Retry, number: int, reply: Reply) -> bool:
         failure, response = _failure(reply), _response(reply)
         if failure is None:

@@ -20,6 +20,7 @@ from locust.runners import MasterRunner, WorkerRunner
 from replay.errors import ExitCode, InputError, ReplayError
 from replay.evidence.files import ArmFolder
 from replay.evidence.values import Observation, Outcome, expected_outcome
+from replay.scenario.answers import Answers, read_answers
 from replay.scenario.copies import lend
 from replay.scenario.data import read_data
 from replay.scenario.identities import Identities, needed_columns, rank_clients, read_identities
@@ -28,17 +29,22 @@ from replay.scenario.pace import pace
 from replay.scenario.payloads import PAYLOADS, read_payloads
 from replay.scenario.pools import bindings_of, parse_pools
 from replay.scenario.process import NOTE, PARENT_VARIABLE
+from replay.scenario.repeats import Coming, coming, only, per_second, round_of
 from replay.scenario.runtime import pacing as pacings
+from replay.scenario.runtime.answering import notes_on
 from replay.scenario.runtime.binding import bind
 from replay.scenario.runtime.carried import CarriedValues, find_renewals
 from replay.scenario.runtime.engine import ArmClock, Engine, Play
 from replay.scenario.runtime.filling import Filler
 from replay.scenario.runtime.options import Options, checked_target, read, register
+from replay.scenario.runtime.pruning import keep_small
 from replay.scenario.runtime.recorder import Recorder, worker_name
 from replay.scenario.runtime.retries import OnFailure, Policies
 from replay.scenario.runtime.start import await_start
 from replay.scenario.runtime.starting import watch_start
 from replay.scenario.runtime.transport import HttpClient
+from replay.scenario.runtime.web.tab import add_tab
+from replay.scenario.runtime.web.tally import Tally
 from replay.scenario.schedule import PlannedRequest, Schedule
 
 _EVENTS: Any = locust.events  # which have no types
@@ -98,6 +104,7 @@ class Loaded:
     filler: Filler
     pacing: str
     policies: Policies
+    answers: Answers
 
 
 class Session:
@@ -108,9 +115,14 @@ class Session:
         self._loaded = loaded
         self._recorder: Recorder | None = None
         self._engine: Engine | None = None
-        self._requests: tuple[PlannedRequest, ...] = ()
+        self._coming: Coming = iter(())
         self._plays = 0
         self.has_begun = False
+        self._tally: Tally | None = None
+        if environment.web_ui is not None:
+            sent = only(loaded.schedule.requests, lambda one: one.endpoint not in loaded.answers)
+            self._tally = Tally(per_second(sent), loaded.schedule.duration_s)
+            add_tab(environment, self._tally.look, live=loaded.options.live, only_to_watch=_is_conducted())
 
     def open(self) -> Recorder:
         """The recorder of this replay, from now on answerable for every planned request."""
@@ -121,8 +133,9 @@ class Session:
             if folder and self._plays:
                 raise InputError("This arm was played already.", "Start locust again with another --evidence folder.")
             requests = pacings.part(self._loaded.schedule, index, count)
-            self._recorder = Recorder(folder, options.worker or worker_name(index), requests, self._fail)
-            self._requests = requests
+            sent = only(requests, lambda planned: planned.endpoint not in self._loaded.answers)
+            self._recorder = Recorder(folder, options.worker or worker_name(index), sent, self._fail)
+            self._coming = coming(requests)
             self._plays += 1
         return self._recorder
 
@@ -133,23 +146,28 @@ class Session:
         target = checked_target(user.host or self._environment.host, options, self._loaded.scenario)
         recorder = self.open()
         clock = ArmClock(await_start(options.start_file) if options.start_file else options.start_at)
+        if self._tally:
+            self._tally.clock = clock
         client = HttpClient(target, timeout_s=options.timeout_s, clock=clock)
         play = Play(
             pacing=self._loaded.pacing,
             last_s=self._loaded.schedule.duration_s + options.timeout_s,
             client=client,
-            values=CarriedValues(self._loaded.identities, find_renewals(self._requests)),
+            values=CarriedValues(self._loaded.identities, find_renewals(round_of(self._loaded.schedule).requests)),
             recorder=recorder,
             prepare=self._loaded.filler.before(user.prepare),
             observed=self._observed,
             policies=self._loaded.policies,
             seed=options.seed,
+            answers=self._loaded.answers,
         )
-        self._engine = Engine(self._requests, clock, play)
+        self._engine = Engine(self._coming, clock, play)
         recorder.start(clock.start_at)
+        pruning = gevent.spawn(keep_small, self._environment.stats)
         try:
             self._engine.run()
         finally:
+            pruning.kill()
             client.close()
         self.close()
 
@@ -180,12 +198,22 @@ class Session:
             self.close("interrupted")
 
     def leave(self, code: int) -> None:
-        """End the run, and without a web page the process too, whose exit code is the first that is not 0."""
+        """End the run, and the process too, whose exit code is the first that is not 0.
+
+        A process that somebody started by hand to have a web page stays.
+        """
         self._environment.process_exit_code = self._environment.process_exit_code or int(code)
         runner = self._environment.runner
         if runner is not None:
             # Not from within: the runner waits for the user that would be calling.
-            gevent.spawn(runner.stop if self._environment.web_ui else runner.quit)
+            gevent.spawn(runner.stop if self._environment.web_ui and not _is_conducted() else self._quit)
+
+    def _quit(self) -> None:
+        runner, web_ui = self._environment.runner, self._environment.web_ui
+        if runner is not None:
+            runner.quit()
+        if web_ui is not None and web_ui.server is not None:
+            web_ui.server.stop(timeout=0)  # which locust waits for; a browser's open connection is not waited for
 
     def _fail(self, reason: str) -> None:
         sys.stderr.write(f"Error: {reason}\n")
@@ -199,6 +227,8 @@ class Session:
             self.leave(ExitCode.BROKEN)
 
     def _observed(self, planned: PlannedRequest, observation: Observation) -> None:
+        if self._tally:
+            self._tally.observed(observation)
         sent_s, done_s = observation.sent_s, observation.done_s
         expected = expected_outcome(planned.expected_status, planned.expected_shape)
         request_event: Any = self._environment.events.request
@@ -229,6 +259,9 @@ def load(user_class: type[Replay], options: Options) -> Loaded:
     """Read a scenario's data and pace it. Raises InputError where it cannot be played."""
     folder = data_folder(user_class)
     scenario, schedule = read_data(folder)
+    answers = read_answers(folder, scenario)
+    for note in notes_on(answers, schedule):
+        sys.stderr.write(f"{NOTE}{note}\n")
     policies = Policies(user_class.on_failure, schedule.copies)
     for key in policies.unmatched(schedule):
         sys.stderr.write(f"{NOTE}on_failure has {key!r}, which is no endpoint and no client of the scenario.\n")
@@ -242,15 +275,16 @@ def load(user_class: type[Replay], options: Options) -> Loaded:
     schedule = pace(
         schedule, speed=options.speed, scale=options.scale, duration_s=options.duration_s, seed=options.seed
     )
-    pacings.check(schedule, user_class.pacing)
-    needed = needed_columns(schedule)
+    once = round_of(schedule)
+    pacings.check(once, user_class.pacing)
+    needed = needed_columns(once)
     identities = read_identities(options.identities, ranked, needed) if options.identities else {}
     lent = lend(schedule, identities)
     policies = Policies(user_class.on_failure, schedule.copies)  # which now has more copies
-    lack = tell_lacking(schedule, identities, options.identities)
+    lack = tell_lacking(once, identities, options.identities)
     for note in (lent.note if identities else "", *([lack, tell_example(folder)] if lack else [])):
         sys.stderr.write(f"{note}\n" if note else "")
-    return Loaded(options, scenario, lent.schedule, lent.identities, filler, user_class.pacing, policies)
+    return Loaded(options, scenario, lent.schedule, lent.identities, filler, user_class.pacing, policies, answers)
 
 
 def data_folder(user_class: type[Replay]) -> Path:
@@ -266,6 +300,11 @@ _SESSIONS: dict[int, Session] = {}
 
 def _session(environment: Environment) -> Session:
     return _SESSIONS[id(environment)]
+
+
+def _is_conducted() -> bool:
+    """Whether a process of ours started this one, and waits for its end."""
+    return PARENT_VARIABLE in os.environ
 
 
 def _place(environment: Environment) -> tuple[int, int]:
@@ -306,7 +345,7 @@ def _prepare_session(environment: Environment) -> None:
     parsed = environment.parsed_options
     if parsed is None:
         return
-    if PARENT_VARIABLE in os.environ and len(environment.user_classes) > len(classes):
+    if _is_conducted() and len(environment.user_classes) > len(classes):
         others = ", ".join(cls.__name__ for cls in environment.user_classes if cls not in classes)
         raise InputError(
             f"The locustfile has users that are no Replay, whose load nobody would check: {others}.",
@@ -334,7 +373,7 @@ def _prepare_session(environment: Environment) -> None:
         sys.stderr.write(f"One user sends for all clients: --users {parsed.num_users} counts as 1, see --scale.\n")
     loaded = load(classes[0], options)
     host = environment.host or classes[0].host
-    alone = environment.web_ui is None and not distributed
+    alone = (environment.web_ui is None or _is_conducted()) and not distributed
     if host or alone:
         checked_target(host, options, loaded.scenario)
     session = Session(environment, loaded)

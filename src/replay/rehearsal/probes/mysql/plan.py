@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from replay.rehearsal.probes.mysql.behind import tell_behind
 from replay.rehearsal.probes.mysql.replica import Replica
 from replay.rehearsal.probes.mysql.sessions import Sessions
 from replay.rehearsal.probes.mysql.source import Address, Source, parse_address
@@ -31,6 +32,10 @@ class MysqlProbePlan(ProbePlan):
         """The passwords, as they are and as they are written."""
         found = [word for one in (self.primary, *self.replicas) for word in (one.password, one.written)]
         return tuple(dict.fromkeys(word for word in found if word))
+
+    def tell_behind(self) -> str:
+        """Which replica is behind."""
+        return next(filter(None, map(tell_behind, self.replicas)), "")
 
     def open(self, setting: Setting) -> Probe:
         """The probe of one arm."""

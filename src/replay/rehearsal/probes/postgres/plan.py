@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from replay.rehearsal.probes.plan import Probe, ProbePlan, Setting, read_interval_s
+from replay.rehearsal.probes.postgres.behind import tell_behind
 from replay.rehearsal.probes.postgres.replica import Replica
 from replay.rehearsal.probes.postgres.server import Server
 from replay.rehearsal.probes.postgres.sessions import Sessions
@@ -25,6 +26,10 @@ class PostgresProbePlan(ProbePlan):
     def dsns(self) -> tuple[Dsn, ...]:
         """The primary, and its replicas."""
         return (self.dsn, *self.replicas)
+
+    def tell_behind(self) -> str:
+        """Which replica is behind."""
+        return next(filter(None, (tell_behind(self.dsn, replica) for replica in self.replicas)), "")
 
     def open(self, setting: Setting) -> Probe:
         """The probe of one arm."""

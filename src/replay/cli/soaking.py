@@ -1,0 +1,160 @@
+"""``replay run --criteria``: what the file says, the probes beside the load, and the verdict."""
+
+import time
+import tomllib
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from replay.cli.text import plain
+from replay.errors import ExitCode, PlanError, ToolError
+from replay.evidence.files import ArmFolder
+from replay.judge.limits import parse_soak_criteria
+from replay.rehearsal.clock import ArmClock
+from replay.rehearsal.outline import check_database
+from replay.rehearsal.probes.kinds import read_probe
+from replay.rehearsal.probes.plan import ProbePlan, Setting
+from replay.rehearsal.secrets import Scrubber, passwords_in
+from replay.rehearsal.table import Surroundings, Table, suggest
+from replay.scenario.process import LocustProcess
+from replay.target import check_allowed
+
+_TABLES = ("criteria", "probes")
+_EXIT_CODES = {"GO": ExitCode.GO, "NO_GO": ExitCode.NO_GO, "INCONCLUSIVE": ExitCode.INCONCLUSIVE}
+_LEAD_S = 1.0  # for the probes to connect, and the load to hear when it starts
+_BOOT_LIMIT_S = 600.0
+_LOOK_EVERY_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class SoakFile:
+    """What a file of criteria says. ``resolved`` are its probes as they may be written down."""
+
+    criteria: dict[str, Any]
+    probes: tuple[ProbePlan, ...]
+    resolved: dict[str, Any]
+    scrub: Scrubber
+
+
+def read_soak_file(file: Path, allow: Sequence[str]) -> SoakFile:
+    """Read the file of ``--criteria``: ``[criteria]`` and ``[probes.NAME]``.
+
+    Raises PlanError or InputError for whatever is wrong with it, and Refused where a probe would go to a host that is
+    not in ``allow``.
+    """
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise PlanError(f"{file} cannot be read as TOML: {error}.") from error
+    around = Surroundings(file.absolute())
+    for key in values:
+        if key not in _TABLES:
+            raise around.error(f"Unknown table [{key}].", suggest(key, _TABLES))
+    criteria = values.get("criteria", {})
+    parse_soak_criteria(criteria)
+    given = values.get("probes", {})
+    if not isinstance(given, dict):
+        raise around.error("probes must hold named tables.", "Write [probes.NAME].")
+    tables = {name: Table(f"[probes.{name}]", table, around) for name, table in given.items()}
+    probes = tuple(read_probe(name, table) for name, table in tables.items())
+    for probe in probes:
+        for dsn in probe.dsns:
+            check_database(f"The probe {probe.name!r}", dsn, allow)
+        for host in probe.hosts:
+            check_allowed(host, allow, f"The probe {probe.name!r}", by_option=True)
+        probe.check()
+    words = [word for probe in probes for dsn in probe.dsns for word in passwords_in(dsn.value)]
+    words += [word for probe in probes for word in probe.secrets]
+    written = [word for probe in probes for dsn in probe.dsns for word in passwords_in(dsn.written)]
+    hide = Scrubber({}, [*written, *(word for probe in probes for word in probe.secrets)])
+    resolved = {name: _hidden(table.resolved, hide) for name, table in tables.items()}
+    return SoakFile(_without_inf(criteria), probes, resolved, Scrubber(around.used, words))
+
+
+def _without_inf(value: Any) -> Any:
+    """The criteria as JSON can have them."""
+    if isinstance(value, dict):
+        return {key: _without_inf(item) for key, item in value.items()}
+    return "inf" if value == float("inf") else value
+
+
+def _hidden(value: Any, hide: Scrubber) -> Any:
+    if isinstance(value, dict):
+        return {key: _hidden(item, hide) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_hidden(item, hide) for item in value]
+    return hide(value) if isinstance(value, str) else value
+
+
+@contextmanager
+def probing(soak: SoakFile, folder: ArmFolder, process: LocustProcess, start: Path) -> Iterator[None]:
+    """Read the probes while the load runs, both by one clock: the load waits for its start in the file ``start``.
+
+    Raises ToolError where the load is never ready; one that ended before is for the caller to see.
+    """
+    ready = start.with_name(f"{start.name}.ready")
+    until = time.monotonic() + _BOOT_LIMIT_S
+    while not ready.exists():
+        if process.wait(_LOOK_EVERY_S) is not None:
+            yield
+            return
+        if time.monotonic() > until:
+            raise ToolError(f"The load was not ready after {_BOOT_LIMIT_S:g} s.")
+    clock = ArmClock(time.time() + _LEAD_S)
+    setting = Setting(clock, readings=folder.readings, log=folder.log, scrub=soak.scrub)
+    with ExitStack() as stack:
+        for plan in soak.probes:
+            probe = plan.open(setting)
+            stack.callback(probe.stop)
+            probe.start()
+        partial = start.with_name(f".{start.name}.part")
+        partial.write_text(repr(clock.start_at), encoding="utf-8")
+        partial.replace(start)
+        yield
+    for file in (start, ready):
+        file.unlink(missing_ok=True)
+
+
+def judge(run: Path, summary: dict[str, Any]) -> dict[str, Any]:
+    """Judge a run, write its summary.md, and say the verdict: its ``verdict``, ``reasons`` and ``findings``."""
+    from replay.judge.verdict import judge_run  # noqa: PLC0415 - heavy, and not wanted while the load runs
+
+    document = judge_run(run).to_json()
+    (run / "summary.md").write_text(_markdown(document, summary), encoding="utf-8", errors="replace")
+    return {key: document[key] for key in ("verdict", "reasons", "findings", "criteria")}
+
+
+def exit_code(verdict: str) -> ExitCode:
+    """What a pipeline gets."""
+    return _EXIT_CODES[verdict]
+
+
+def show_verdict(judged: dict[str, Any] | None) -> None:
+    """Print a verdict and its reasons, where there is one."""
+    if judged is None:
+        return
+    colour = {"GO": "green", "NO_GO": "red"}.get(judged["verdict"], "yellow")
+    click.secho(judged["verdict"], fg=colour, bold=True)
+    for reason in judged["reasons"]:
+        click.echo(f"  - {plain(reason)}")
+
+
+def _markdown(document: dict[str, Any], summary: dict[str, Any]) -> str:
+    from replay.report.summary import plain as marked  # noqa: PLC0415 - heavy too
+
+    signs = {"GO": "✅", "NO_GO": "⛔", "INCONCLUSIVE": "⚠️"}
+    lines = [f"## {signs[document['verdict']]} {document['verdict']}: {marked(document['name'])}", ""]
+    lines += [*(f"- {marked(reason)}" for reason in document["reasons"]), ""]
+    notes = [one["explanation"] for one in document["findings"] if one["severity"] == "note"]
+    if notes:
+        lines += ["Seen besides:", "", *(f"- {marked(note)}" for note in notes), ""]
+    lines += ["| Endpoint | Requests | Outcomes | p50 ms | p95 ms | p99 ms |", "|---|---|---|---|---|---|"]
+    for row in summary["endpoints"]:
+        outcomes = ", ".join(f"{count:,} {name}" for name, count in row["outcomes"].items())
+        times = ["-" if row[key] is None else f"{row[key] * 1000:,.1f}" for key in ("p50_s", "p95_s", "p99_s")]
+        lines.append(f"| {marked(row['endpoint'])} | {row['requests']:,} | {outcomes} | {' | '.join(times)} |")
+    return "\n".join(lines) + "\n"

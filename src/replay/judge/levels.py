@@ -1,0 +1,92 @@
+"""What the probes read, as one level for each block of time, counted while it is read."""
+
+import json
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+Values = npt.NDArray[np.float64]
+# What happens now and then, counts on since a server's start, or has its own place in the verdict.
+NO_SERIES = frozenset(
+    {
+        "probe_failed",
+        "lock_wait_s",
+        "long_transaction_s",
+        "statement_s",
+        "process_restarted",
+        "invalid_indexes",
+        "wal_bytes",
+        "deadlocks",
+        "temp_bytes",
+        "checkpoints",
+        "sqlite_write_locked_s",
+        "sqlite_read_locked_s",
+        "log_lines",
+    }
+)
+_COUNTERS = ("_total", "_created", "_bucket", "_sum", "_count")  # as Prometheus names them
+_MOST_NAMES = 50
+
+
+class Levels:
+    """Takes readings table by table, and keeps the mean of each block of each series."""
+
+    def __init__(self, block_s: float) -> None:
+        self._block_s = block_s
+        self._sums: dict[tuple[str, str, str], dict[int, tuple[float, int]]] = {}
+        self._left_out: Counter[tuple[str, str]] = Counter()
+        self.read: Counter[str] = Counter()  # by probe
+        self.failed: dict[str, str] = {}  # by probe, why it could not read the last time
+
+    def add(self, rows: pd.DataFrame) -> None:
+        """Take some more; the columns are Reading's."""
+        failures = rows["metric"] == "probe_failed"
+        self.read.update(map(str, rows["probe"][~failures]))
+        for probe, detail in zip(rows["probe"][failures], rows["detail"][failures], strict=True):
+            self.failed[str(probe)] = words_of(str(detail), "error")
+        rows = rows[~rows["metric"].isin(NO_SERIES) & ~rows["metric"].str.endswith(_COUNTERS)]
+        if not len(rows):
+            return
+        names = {detail: words_of(str(detail)) for detail in rows["detail"].unique()}
+        grouped = (
+            rows.assign(name=rows["detail"].map(names), block=(rows["at_s"] // self._block_s).astype("int64"))
+            .groupby(["probe", "metric", "name", "block"], sort=True)["value"]
+            .agg(["sum", "count"])
+        )
+        for (probe, metric, name, block), total, count in grouped.itertuples():
+            own = self._sums.setdefault((str(probe), str(metric), str(name)), {})
+            had, n = own.get(int(block), (0.0, 0))
+            own[int(block)] = (had + float(total), n + int(count))
+
+    def series(self, blocks: int) -> dict[tuple[str, str, str], Values]:
+        """For each (probe, metric, name) the mean in each of so many blocks, nan where nothing was read.
+
+        ``name`` is what the detail's words say: a replica, a series' labels. Metrics of more than fifty names are of
+        events, and no series.
+        """
+        names = Counter((probe, metric) for probe, metric, _ in self._sums)
+        found = {}
+        for (probe, metric, name), own in sorted(self._sums.items()):
+            if names[probe, metric] > _MOST_NAMES:
+                continue
+            values = np.full(blocks, np.nan)
+            for block, (total, count) in own.items():
+                if 0 <= block < blocks:
+                    values[block] = total / count
+            found[probe, metric, name] = values
+        return found
+
+
+def words_of(detail: str, only: str = "") -> str:
+    """The texts of a reading's detail, which tell one series from another; ``only`` that of one key."""
+    try:
+        values: Any = json.loads(detail)
+    except (ValueError, RecursionError):
+        return ""
+    if not isinstance(values, dict):
+        return ""
+    texts = {key: value for key, value in values.items() if isinstance(value, str)}
+    return texts.get(only, "") if only else " ".join(f"{key}={value}" for key, value in sorted(texts.items()))

@@ -1,0 +1,83 @@
+"""A workload's arms, and the findings of its repetitions as one.
+
+A rehearsal may play the steps several times, at other moments of the same traffic. What one repetition only suspects
+and another one finds again, at the same endpoint and of the same kind, is confirmed: two independent pairs of arms saw
+it. What a single repetition proves stands by itself: when the steps came may be what made the difference.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from replay.evidence.run import ArmEvidence, Evidence
+from replay.evidence.values import QUIET
+from replay.judge.findings import BLOCKING, NOTE, SUSPECT, Finding
+
+_RANK = {BLOCKING: 0, SUSPECT: 1, NOTE: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """The arms of one workload: those without the steps, and one with them for each repetition."""
+
+    workload: str
+    controls: tuple[ArmEvidence, ...]
+    steps: tuple[ArmEvidence, ...]
+
+    def controls_for(self, number: int) -> tuple[ArmEvidence, ...]:
+        """The controls as repetition ``number`` (from 0) takes them: the first is the one that it is paired with."""
+        if not self.controls:
+            return ()
+        first = number % len(self.controls)
+        return (self.controls[first], *self.controls[:first], *self.controls[first + 1 :])
+
+
+def trials_of(evidence: Evidence) -> list[Trial]:
+    """Every workload's arms, production first."""
+    arms = sorted(
+        (arm for arm in evidence.arms.values() if arm.info.role != QUIET),
+        key=lambda arm: (arm.info.role != "production", arm.info.workload, _number(arm.info.arm), arm.info.arm),
+    )
+    return [
+        Trial(
+            name,
+            tuple(arm for arm in arms if arm.info.workload == name and not arm.info.steps),
+            tuple(arm for arm in arms if arm.info.workload == name and arm.info.steps),
+        )
+        for name in dict.fromkeys(arm.info.workload for arm in arms)
+    ]
+
+
+def _number(arm: str) -> int:
+    number = arm.rpartition("-")[2]
+    return int(number) if number.isdecimal() else 1
+
+
+def gather(findings: Sequence[Finding], repetitions: int) -> list[Finding]:
+    """The findings of a workload's ``repetitions``, those of one kind at one place as one: the weightiest.
+
+    It says in ``evidence["repetitions"]`` in which arms it was seen, of how many.
+    """
+    if repetitions < 2:
+        return list(findings)
+    alike: dict[tuple[str | None, ...], list[Finding]] = {}
+    for finding in findings:
+        alike.setdefault((*finding.key, finding.outcome, finding.probe, finding.phase), []).append(finding)
+    severities: dict[tuple[str, str], set[str]] = {}
+    for finding in findings:
+        if finding.severity != NOTE:
+            severities.setdefault(finding.key, set()).add(finding.arm)
+    return [_as_one(same, len(severities.get(same[0].key, ())), repetitions) for same in alike.values()]
+
+
+def _as_one(same: Sequence[Finding], seen: int, repetitions: int) -> Finding:
+    first = min(same, key=lambda one: (_RANK[one.severity], not one.proven, -abs(one.effect or 0.0), one.arm))
+    arms = sorted({one.arm for one in same})
+    severity = BLOCKING if first.severity == SUSPECT and seen > 1 else first.severity
+    told = first.explanation.rstrip(".")
+    return dataclasses.replace(
+        first,
+        severity=severity,
+        explanation=f"{told} (in {len(arms)} of {repetitions} repetitions).",
+        evidence={**first.evidence, "repetitions": {"arms": arms, "of": repetitions}},
+    )

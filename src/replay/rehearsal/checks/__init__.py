@@ -1,0 +1,1 @@
+"""What Stage is asked before anything is rehearsed on it."""

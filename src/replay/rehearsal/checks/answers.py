@@ -1,0 +1,68 @@
+"""What Stage's answers say of an identity, beside those that the capture had."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from replay.evidence.values import Outcome, expected_outcome
+from replay.rehearsal.checks.check import PLAN, STAGE, Check, failed, not_asked, passed
+from replay.scenario.schedule import PlannedRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of a request: its status, None where none came; and the outcome, as evidence has it."""
+
+    status: int | None
+    outcome: str
+
+
+def judge_visit(name: str, requests: Sequence[PlannedRequest], answers: Mapping[int, Answer]) -> Check:
+    """Whether Stage takes a client for who it is: the requests of its visit, and the answers by their numbers.
+
+    Refused is one that got 401 or 403, or, where it carries a credential itself, any status of 4xx, where the capture
+    had a success.
+    """
+    had = [(planned, answers[planned.request]) for planned in requests if planned.request in answers]
+    sent = [(planned, answer) for planned, answer in had if answer.outcome != Outcome.UNSENT]
+    alike = sum(answer.outcome == _expected(planned) for planned, answer in sent)
+    figures = {"requests": len(requests), "sent": len(sent), "as in the capture": alike}
+    if not sent:
+        return not_asked(name, "None of its requests could be sent.")
+    refused = [(planned, answer) for planned, answer in sent if _refused(planned, answer)]
+    if refused:
+        planned, answer = refused[0]
+        return failed(
+            name,
+            f"Refused with {answer.status} at {planned.endpoint}, where the capture had {planned.expected_status}"
+            + (f", and at {len(refused) - 1} more of its requests." if len(refused) > 1 else "."),
+            "Are these the credentials that Stage knows it by? They are in the workload's identities.",
+            fault=PLAN,
+            figures={"refused": len(refused), "status": answer.status, "endpoint": planned.endpoint, **figures},
+        )
+    others = [(planned, answer) for planned, answer in sent if answer.outcome != _expected(planned)]
+    told = f"{_first(others)}" if others else ""
+    if not any(answer.status is not None and answer.status < 500 for _, answer in sent):
+        return failed(
+            name, f"None of its {len(sent)} requests was answered well: {told}.", fault=STAGE, figures=figures
+        )
+    requests_told = "1 request" if len(sent) == 1 else f"{len(sent)} requests"
+    note = f"Not as in the capture: {told}." if others else ""
+    return passed(name, f"Accepted: {alike} of {requests_told} as in the capture.", note, figures=figures)
+
+
+def _expected(planned: PlannedRequest) -> Outcome:
+    return expected_outcome(planned.expected_status, planned.expected_shape)
+
+
+def _refused(planned: PlannedRequest, answer: Answer) -> bool:
+    if not 200 <= (planned.expected_status or 0) < 400 or answer.status is None:
+        return False
+    carries = any(inject.credential for inject in planned.injects)
+    return answer.status in {401, 403} or (carries and 400 <= answer.status < 500)
+
+
+def _first(others: Sequence[tuple[PlannedRequest, Answer]]) -> str:
+    planned, answer = others[0]
+    got = f"{answer.status} ({answer.outcome})" if answer.status else answer.outcome
+    more = f", first of {len(others)}" if len(others) > 1 else ""
+    return f"{planned.endpoint} got {got} instead of {planned.expected_status or 'nothing'}{more}"

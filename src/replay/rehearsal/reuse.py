@@ -1,0 +1,77 @@
+"""Control arms of an earlier rehearsal that serve again: same workloads, same plan but for its steps, same Stage."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from replay.errors import InputError
+from replay.rehearsal.outline import Outline
+from replay.rehearsal.resume import read_json
+
+# What of a plan does not touch a control.
+_OF_THE_STEPS = ("steps", "criteria")
+_OF_THE_REHEARSAL = ("name", "quiet", "order", "controls")
+_ANEW = "Leave --controls-of out to play them anew."
+
+
+@dataclass(frozen=True, slots=True)
+class Reused:
+    """Control arms that lie in the run ``source``; ``values`` are its ``rehearsal.json``."""
+
+    source: Path
+    values: dict[str, Any]
+    arms: tuple[str, ...]
+
+    @property
+    def when(self) -> str:
+        """The day and the minute at which that rehearsal began."""
+        return str(self.values.get("started_at", ""))[:16].replace("T", " ")
+
+
+def find_controls(source: Path, outline: Outline, values: dict[str, Any]) -> Reused:
+    """The controls of ``outline`` that are whole in the run ``source``; ``values`` are what ours would say.
+
+    Raises InputError where that run was played with other workloads, another plan or another version, and where
+    nothing says what Stage was like.
+    """
+    earlier = read_json(source / "rehearsal.json")
+    if not earlier:
+        raise InputError(f"There is no rehearsal in {source} to take controls of.", _ANEW)
+    for same, sentence in (
+        (earlier.get("replay_version") == values["replay_version"], "it was played by another version of replay"),
+        (earlier.get("captures") == values["captures"], "its captures are others"),
+        (_without_steps(earlier) == _without_steps(values), "its plan differs in more than the steps"),
+    ):
+        if not same:
+            raise InputError(f"The controls in {source} cannot serve again: {sentence}.", _ANEW)
+    stage = earlier.get("stage")
+    prints = stage.get("fingerprints") if isinstance(stage, dict) else None
+    if not isinstance(prints, dict) or not prints or not outline.plan.dsns or not outline.plan.target.reset:
+        raise InputError(
+            f"The controls in {source} cannot serve again: nothing tells whether Stage is the same.",
+            f"It takes a reset, and a probe or a step with a dsn, in both rehearsals. {_ANEW}",
+        )
+    whole = tuple(
+        arm.name
+        for arm in outline.arms
+        if not arm.steps
+        and arm.name in prints
+        and read_json(source / "arms" / arm.name / "arm.json").get("state") == "complete"
+    )
+    if not whole:
+        raise InputError(f"There is no whole control in {source}.", _ANEW)
+    return Reused(source, earlier, whole)
+
+
+def take_over(reused: Reused, out: Path) -> None:
+    """Copy the control arms into the run ``out``."""
+    for arm in reused.arms:
+        shutil.copytree(reused.source / "arms" / arm, out / "arms" / arm)
+
+
+def _without_steps(values: dict[str, Any]) -> str:
+    plan = {key: value for key, value in values["plan"].items() if key not in _OF_THE_STEPS}
+    plan["rehearsal"] = {key: value for key, value in plan.get("rehearsal", {}).items() if key not in _OF_THE_REHEARSAL}
+    return json.dumps(plan, sort_keys=True)

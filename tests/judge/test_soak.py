@@ -1,0 +1,218 @@
+"""The verdict on a soak: its evidence first, then its limits, then drift."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from replay.errors import InputError
+from replay.evidence.files import ArmFolder, write_json
+from replay.evidence.heartbeat import Heartbeat, beat
+from replay.evidence.rollup import tidy
+from replay.evidence.values import ArmInfo, Observation, Reading
+from replay.judge.limits import LIMITS, OF_AN_ENDPOINT, SoakCriteria, parse_soak_criteria
+from replay.judge.verdict import judge_run
+
+LASTS_S, RATE = 600.0, 4
+COUNT = int(LASTS_S * RATE)
+
+
+def observed(number: int, latency_s: float = 0.01, **more: Any) -> Observation:
+    due_s = number / RATE
+    values = {
+        "request": number, "visit": number, "client": "c", "endpoint": f"GET /{number % 3}", "due_s": due_s,
+        "waited_s": 0.0, "sent_s": due_s + 0.001, "first_byte_s": due_s + latency_s,
+        "done_s": due_s + latency_s + 0.001, "status": 200, "size_bytes": 2, "digest": "0" * 16, "shape": "{}",
+        "expected_status": 200,
+        "expected_shape": "{}", "outcome": "ok", "error": None, "caused_by": None, "worker": "w",
+    }  # fmt: skip
+    return Observation(**(values | more))
+
+
+def failed(number: int) -> Observation:
+    return observed(number, status=500, outcome="server error")
+
+
+def soak(run: Path, rows: list[Observation], planned: int = COUNT, lasts_s: float = LASTS_S, **said: Any) -> Path:
+    """A run's folder with a soak of these observations; ``said`` goes to rehearsal.json."""
+    folder = ArmFolder(run / "arms" / "w-control")
+    folder.create()
+    state = said.get("state", "complete")
+    folder.write_info(
+        ArmInfo("w-control", "w", "production", False, "2026-11-22T10:00:00+00:00", lasts_s, planned, state)
+    )
+    for start in range(0, len(rows), 500):
+        folder.observations(f"w{start}").write(rows[start : start + 500])
+    usual = {"format": 1, "kind": "soak", "name": "night", "state": "complete", "order": ["w-control"], "criteria": {}}
+    write_json(run / "rehearsal.json", usual | said)
+    return run
+
+
+def steady(seed: int = 1) -> list[Observation]:
+    chance = np.random.default_rng(seed)
+    return [observed(number, float(latency_s)) for number, latency_s in enumerate(chance.lognormal(-4, 0.3, COUNT))]
+
+
+def names(document: dict[str, Any]) -> set[str]:
+    return {check["name"] for check in document["criteria"] if not check["passed"]}
+
+
+def test_a_steady_soak_goes(tmp_path: Path) -> None:
+    verdict = judge_run(soak(tmp_path, steady()))
+    assert verdict.verdict == "GO", verdict.reasons
+    document = verdict.to_json()
+    assert document["findings"] == []
+    assert document["arms"][0]["observed"] == COUNT
+    assert document["workload_verdicts"] == {"w": "GO"}
+    assert "2,400 requests failed" in verdict.reasons[0]
+    assert (tmp_path / "verdict.json").exists()
+
+
+def test_the_same_whether_it_was_rolled_up_or_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = soak(tmp_path, steady())
+    before = judge_run(run).to_json()
+    monkeypatch.setattr("replay.evidence.rollup._MOST_ROWS", 700)
+    assert tidy(run / "arms" / "w-control", whole=True)
+    assert judge_run(run).to_json() == before
+
+
+@pytest.mark.parametrize(
+    ("rows", "criteria", "metric"),
+    [
+        ([failed(n) if n % 20 == 0 else one for n, one in enumerate(steady())], {}, "failure_share"),
+        (steady(), {"p95_s": 0.01}, "latency_p95_s"),
+        (steady(), {"endpoints": {"GET /1": {"p99_s": 0.01}}}, "latency_p99_s"),
+        ([observed(n, 0.01 * (1 + n / COUNT)) for n in range(COUNT)], {}, "drift_p50_s"),
+    ],
+)
+def test_a_broken_limit_is_no_go(
+    tmp_path: Path, rows: list[Observation], criteria: dict[str, Any], metric: str
+) -> None:
+    verdict = judge_run(soak(tmp_path, rows, criteria=criteria))
+    assert verdict.verdict == "NO_GO"
+    assert metric in {finding.metric for finding in verdict.findings if finding.severity == "blocking"}
+    if "endpoints" in criteria:
+        assert {finding.endpoint for finding in verdict.findings} == {"GET /1"}
+
+
+def test_one_failure_is_always_allowed(tmp_path: Path) -> None:
+    rows = steady()
+    rows[7] = failed(7)
+    assert judge_run(soak(tmp_path, rows, criteria={"failure_share": 0})).verdict == "GO"
+
+
+def test_what_the_capture_had_is_no_failure(tmp_path: Path) -> None:
+    rows = [dataclasses.replace(failed(n), expected_status=500) for n in range(COUNT)]
+    assert judge_run(soak(tmp_path, rows)).verdict == "GO"
+
+
+late = [dataclasses.replace(one, sent_s=one.due_s + 1.0, done_s=one.due_s + 1.01) for one in steady()]
+
+
+@pytest.mark.parametrize(
+    ("rows", "said", "check"),
+    [
+        (late, {}, "engine_lateness"),
+        (steady()[:-1], {}, "arm_complete"),
+        ([*steady(), steady()[0]], {}, "arm_complete"),
+        (steady(), {"state": "interrupted"}, "run_complete"),
+        (steady()[:50], {}, "min_requests"),
+        ([], {}, "min_requests"),
+        (steady(), {"plan": {"probes": {"api": {"kind": "process"}}}}, "probe_read"),
+        (steady(), {"criteria": {"endpoints": {"GET /none": {"p95_s": 1.0}}}}, "criteria_endpoints"),
+        (
+            [dataclasses.replace(one, sent_s=None, done_s=None, status=None, outcome="unsent") for one in steady()],
+            {},
+            "unsent_share",
+        ),
+    ],
+)
+def test_evidence_that_does_not_carry_a_verdict(
+    tmp_path: Path, rows: list[Observation], said: dict[str, Any], check: str
+) -> None:
+    verdict = judge_run(soak(tmp_path, rows, **said))
+    assert verdict.verdict == "INCONCLUSIVE"
+    assert check in names(verdict.to_json())
+
+
+def test_a_late_generator_says_nothing_against_the_target(tmp_path: Path) -> None:
+    rows = [dataclasses.replace(failed(n), sent_s=n / RATE + 1, done_s=n / RATE + 9) for n in range(COUNT)]
+    verdict = judge_run(soak(tmp_path, rows, criteria={"p95_s": 0.1}))
+    assert verdict.verdict == "INCONCLUSIVE"
+    assert {finding.severity for finding in verdict.findings} == {"note"}
+
+
+def test_what_broke_a_limit_before_the_end_is_no_go(tmp_path: Path) -> None:
+    run = soak(tmp_path, [failed(n) for n in range(COUNT // 2)], state="aborted", reason="the disk has 1 MB left")
+    verdict = judge_run(run)
+    assert verdict.verdict == "NO_GO"
+    assert {"run_complete", "arm_complete"} <= names(verdict.to_json())
+
+
+def test_too_short_for_drift_says_so_unless_it_is_not_asked_for(tmp_path: Path) -> None:
+    rows = steady()[:400]
+    verdict = judge_run(soak(tmp_path / "a", rows, 400, 100.0))
+    assert verdict.verdict == "INCONCLUSIVE"
+    assert names(verdict.to_json()) == {"drift_seen"}
+    assert judge_run(soak(tmp_path / "b", rows, 400, 100.0, criteria={"drift_p_value": 0})).verdict == "GO"
+
+
+def test_a_run_that_nobody_ended_says_when_it_was_heard_of_last(tmp_path: Path) -> None:
+    run = soak(tmp_path, steady()[:1000], state="running")
+    beat(run, Heartbeat("2026-11-22T10:03:05+00:00", "w-control", 185.0, COUNT, 740, 0, 10, 10**9, 1, 2))
+    verdict = judge_run(run)
+    assert verdict.verdict == "INCONCLUSIVE"
+    assert any("its last sign of life is of 2026-11-22T10:03:05+00:00, 185.0 s after" in one for one in verdict.reasons)
+
+
+def test_a_leak_that_a_probe_saw(tmp_path: Path) -> None:
+    run = soak(tmp_path, steady(), plan={"probes": {"api": {"kind": "process"}}})
+    readings = [Reading(n / 2, "api", "process_memory_bytes", 1e8 + n * 1e5, {"names": ["api"]}) for n in range(1200)]
+    ArmFolder(run / "arms" / "w-control").readings("api").write(readings)
+    verdict = judge_run(run)
+    assert verdict.verdict == "NO_GO"
+    assert verdict.reasons[0].startswith("process_memory_bytes of the probe 'api' rose all through")
+
+
+def test_damaged_segments_are_named(tmp_path: Path) -> None:
+    run = soak(tmp_path, steady())
+    (run / "arms" / "w-control" / "observations" / "w0-000001.parquet").write_bytes(b"nothing")
+    verdict = judge_run(run)
+    assert verdict.verdict == "INCONCLUSIVE"
+    assert any("damaged: observations/w0-000001.parquet" in reason for reason in verdict.reasons)
+
+
+def test_every_limit_can_be_set() -> None:
+    for name in LIMITS:
+        assert getattr(parse_soak_criteria({name: 0.5}), name) == 0.5
+    for name in OF_AN_ENDPOINT:
+        own = parse_soak_criteria({"endpoints": {"GET /x": {name: 0.5}}}).of("GET /x")
+        assert getattr(own, name) == 0.5
+    assert parse_soak_criteria({"p95_s": 2, "endpoints": {"GET /x": {}}}).of("GET /x").p95_s == 2
+    assert parse_soak_criteria({"drift_per_hour": {"connections": 1}}).drift.per_hour == (("connections", 1.0),)
+    for written in (float("inf"), "inf"):
+        assert parse_soak_criteria({"failure_share": written}).failure_share == float("inf")
+    assert parse_soak_criteria({}) == SoakCriteria()
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ({"p95": 1}, "unknown key 'p95'"),
+        ({"p95_s": "fast"}, "not a number"),
+        ({"p95_s": -1}, "not a number"),
+        ({"p95_s": float("nan")}, "not a number"),
+        ({"failure_share": 2}, "a share"),
+        ({"endpoints": 1}, "not a table"),
+        ({"endpoints": {"GET /x": 1}}, "not a table"),
+        ({"endpoints": {"GET /x": {"lateness_s": 1}}}, "unknown key 'lateness_s'"),
+        ({"drift_per_hour": 1}, "not a table"),
+        ({"drift_per_hour": {"x": "y"}}, "not a number"),
+        ([], "not a table"),
+    ],
+)
+def test_wrong_criteria_are_named(table: Any, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        parse_soak_criteria(table)
