@@ -1,5 +1,7 @@
 """Whether a replica has all that its primary has, at one moment."""
 
+from typing import Any
+
 import psycopg
 
 from replay.errors import first_line
@@ -7,30 +9,37 @@ from replay.rehearsal.probes.lag import lsn_number
 from replay.rehearsal.probes.postgres.source import Source, place_of
 from replay.rehearsal.table import Dsn
 
-_WRITTEN = "SELECT pg_current_wal_lsn()::text AS position"
+# Without synchronous commits, what was done last is inserted into the log and not yet written.
+_WRITTEN = """
+SELECT (CASE WHEN itself THEN pg_last_wal_receive_lsn() ELSE pg_current_wal_lsn() END)::text AS position,
+       (CASE WHEN itself THEN pg_last_wal_receive_lsn() ELSE pg_current_wal_insert_lsn() END)::text AS inserted
+FROM pg_is_in_recovery() AS itself
+"""
 _REPLAYED = "SELECT pg_last_wal_replay_lsn()::text AS position"
+_PAGE_HEADER_BYTES = 64  # where a page is full, the place of insertion lies behind the header of the next
 
 
 def tell_behind(primary: Dsn, replica: Dsn) -> str:
     """What the replica lacks, in words; empty where it lacks nothing."""
     asked = primary
     try:
-        written = _position(primary, _WRITTEN)
+        at = _row(primary, _WRITTEN)
         asked = replica
-        replayed = _position(replica, _REPLAYED)
+        replayed = _row(replica, _REPLAYED)["position"]
     except psycopg.Error as error:
         return f"{place_of(asked.value)} cannot be read: {first_line(error)}"
     place = place_of(replica.value)
-    if written is None or replayed is None:
+    if replayed is None or at["position"] is None:
         return f"{place} is not a replica"
-    return f"the replica {place} is {written - replayed:,} bytes behind" if written > replayed else ""
+    wanted = max(lsn_number(str(at["position"])), lsn_number(str(at["inserted"])) - _PAGE_HEADER_BYTES)
+    lacking = wanted - lsn_number(str(replayed))
+    return f"the replica {place} is {lacking:,} bytes behind" if lacking > 0 else ""
 
 
-def _position(dsn: Dsn, query: str) -> int | None:
+def _row(dsn: Dsn, query: str) -> dict[str, Any]:
     source = Source(dsn.value, "before an arm")
     try:
         source.connect()
-        position = source.rows(query)[0]["position"]
+        return source.rows(query)[0]
     finally:
         source.close()
-    return None if position is None else lsn_number(str(position))
