@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,8 +16,10 @@ from threading import Thread
 import pytest
 
 from replay.cli.main import run as run_here
+from replay.cli.soaking import DRIFTING
 from replay.evidence.heartbeat import last_sign
 from replay.evidence.run import read_run
+from replay.judge.levels import NO_SERIES
 from replay.scenario.schedule import PlannedRequest, Schedule, write_schedule
 
 LOCUSTFILE = """
@@ -125,6 +128,52 @@ def test_a_soak_too_short_to_tell_is_inconclusive(api: str, locustfile: Path, tm
     assert "Only 22 requests were sent" in ended.stdout
 
 
+def test_what_will_make_it_inconclusive_is_said_before(
+    locustfile: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    closed = "http://127.0.0.1:9"
+    endpoint = '[criteria.endpoints."GET /broken"]\np95_s = 1\n'
+    probes = "".join(
+        f'[probes.{name}]\nkind = "process"\n{what}\n'
+        for name, what in (
+            ("here", f'pids = ["{os.getpid()}"]'),
+            ("gone", 'match = "no such program at all"'),
+            ("host", ""),
+        )
+    )
+    file = criteria(tmp_path, "[criteria]\n" + endpoint + probes)
+    assert (
+        run_here(command(locustfile, closed, "--criteria", file, "--duration", "2s", "--out", tmp_path / "run")[3:])
+        == 4
+    )
+    said = capsys.readouterr().err
+    for one in (
+        "2 s are too short to see drift, which needs 200 s",
+        "only 22 requests are planned, of 100",
+        "GET /broken is asked 2 times, of 20",
+        "the probe 'gone' finds nothing yet, there is no process whose command line has",
+    ):
+        assert f"The soak will be INCONCLUSIVE as it stands: {one}" in said
+    assert "'here'" not in said
+    assert "'host'" not in said
+    file.write_text("[criteria]\nmin_requests = 20\n" + endpoint)
+    assert (
+        run_here(command(locustfile, closed, "--criteria", file, "--duration", "240s", "--out", tmp_path / "run")[3:])
+        == 4
+    )
+    assert "INCONCLUSIVE" not in capsys.readouterr().err
+
+
+def test_the_metrics_that_can_drift_are_those_of_the_docs() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "files.md").read_text(encoding="utf-8")
+    table = text.split("### Readings")[1].split("A lock wait's")[0]
+    documented = {
+        name for first in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in first.split("`")[1::2]
+    }
+    documented -= {"at_s", "probe", "metric", "value", "detail", "table_bytes", "index_bytes"}  # the last at the ends
+    assert {metric for kind in DRIFTING.values() for metric in kind} == documented - NO_SERIES
+
+
 def test_its_probes_read_by_the_clock_of_the_load(api: str, locustfile: Path, tmp_path: Path) -> None:
     probes = f'\n[probes.me]\nkind = "process"\npids = ["{os.getpid()}"]\ninterval = "200ms"\n'
     file = criteria(tmp_path, UNHURRIED + "failure_share = 1" + _OF_BROKEN + probes)
@@ -150,7 +199,14 @@ def test_its_probes_read_by_the_clock_of_the_load(api: str, locustfile: Path, tm
         ("[criterion]\n", "Unknown table [criterion]"),
         ("criteria = ", "cannot be read as TOML"),
         ('[probes.db]\nkind = "postgres"\ndsn = "host=db.elsewhere.test"\n', "db.elsewhere.test"),
+        ('[probes.db]\nkind = "postgres"\ndsn = "host=db.elsewhere.test"\n', "--allow db.elsewhere.test"),
         ('[probes.x]\nkind = "proces"\n', "proces"),
+        ('[criteria.endpoints."GET /brokn"]\nfailure_share = 1', 'Did you mean "GET /broken"'),
+        ("[criteria]\ndrift_per_hour = { connections = 1 }", "none of its probes reads"),
+        (
+            '[criteria]\ndrift_per_hour = { proces_threads = 1 }\n[probes.x]\nkind = "process"\n',
+            "Did you mean process_threads",
+        ),
     ],
 )
 def test_wrong_files_are_refused_before_anything_is_sent(

@@ -19,8 +19,9 @@ def observed(number: int, latency_s: float) -> Observation:
     due_s = number / RATE
     return Observation(
         request=number, visit=number, client="c", endpoint="GET /x", due_s=due_s, waited_s=0.0, sent_s=due_s,
-        first_byte_s=due_s + latency_s, done_s=due_s + latency_s, status=200, size_bytes=2, digest="0" * 16, shape="{}",
-        expected_status=200, expected_shape="{}", outcome="ok", error=None, caused_by=None, worker="w",
+        first_byte_s=due_s + latency_s, done_s=due_s + latency_s, status=200, size_bytes=2, digest="0" * 16,
+        shape="{id:number}",
+        expected_status=200, expected_shape="{id:number}", outcome="ok", error=None, caused_by=None, worker="w",
     )  # fmt: skip
 
 

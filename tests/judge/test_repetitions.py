@@ -63,6 +63,23 @@ def test_a_suspect_seen_again_is_confirmed() -> None:
     assert finding["evidence"]["repetitions"]["arms"] == ["production-steps", "production-steps-2"]
 
 
+@pytest.mark.parametrize("spoiled", ["stage", "late"])
+def test_unsound_evidence_confirms_nothing(spoiled: str) -> None:
+    found = repeated(20, 20)
+    for one in found:
+        one.fail(EVENTS, 20, 58, 0.3, "server error", seed=one.repetition)
+    assert judge(simulate.evidence(*found, qa())).verdict == "NO_GO"
+    stage = {}
+    if spoiled == "late":
+        for one in found:
+            one.steps[["sent_s", "first_byte_s", "done_s"]] += 2.0
+    else:
+        names = [name for one in found for name in one.arms()]
+        stage = {"stage": {"fingerprints": {name: name for name in names}}}
+    verdict = judge(simulate.evidence(*found, qa(), **stage))
+    assert verdict.verdict == "INCONCLUSIVE", verdict.reasons
+
+
 def test_more_controls_are_more_reference() -> None:
     first = production()
     more = simulate.again(first, 1, 2, PRODUCTION)

@@ -122,6 +122,7 @@ late = [dataclasses.replace(one, sent_s=one.due_s + 1.0, done_s=one.due_s + 1.01
         ([], {}, "min_requests"),
         (steady(), {"plan": {"probes": {"api": {"kind": "process"}}}}, "probe_read"),
         (steady(), {"criteria": {"endpoints": {"GET /none": {"p95_s": 1.0}}}}, "criteria_endpoints"),
+        (steady(), {"criteria": {"drift_per_hour": {"process_memory_byte": 1.0}}}, "drift_read"),
         (
             [dataclasses.replace(one, sent_s=None, done_s=None, status=None, outcome="unsent") for one in steady()],
             {},
@@ -174,6 +175,64 @@ def test_a_leak_that_a_probe_saw(tmp_path: Path) -> None:
     verdict = judge_run(run)
     assert verdict.verdict == "NO_GO"
     assert verdict.reasons[0].startswith("process_memory_bytes of the probe 'api' rose all through")
+
+
+@pytest.mark.parametrize("until", [1, 540])
+def test_a_probe_that_failed_last_of_all_saw_no_end(tmp_path: Path, until: int) -> None:
+    run = soak(tmp_path, steady(), plan={"probes": {"api": {"kind": "process"}}})
+    readings = [Reading(n / 2, "api", "process_memory_bytes", 1e8 + n * 1e6, {"names": ["api"]}) for n in range(until)]
+    readings.append(Reading(until / 2, "api", "probe_failed", 1.0, {"error": "no such process"}))
+    ArmFolder(run / "arms" / "w-control").readings("api").write(readings)
+    verdict = judge_run(run)
+    assert verdict.verdict == "INCONCLUSIVE"
+    assert any("'api' read nothing from" in one and "no such process" in one for one in verdict.reasons)
+
+
+def test_a_metric_with_a_limit_is_one_that_was_read_all_through(tmp_path: Path) -> None:
+    probes = {"plan": {"probes": {"api": {"kind": "process"}}}}
+    for name, many, limits, failed_checks in (
+        ("read", 1200, {"process_threads": 5}, set()),
+        ("once", 2, {"process_threads": 5}, {"drift_read"}),
+        ("counter", 1200, {"wal_bytes": 5}, {"drift_read"}),
+        ("no limit", 1200, {"connections": "inf"}, set()),
+    ):
+        run = soak(tmp_path / name, steady(), criteria={"drift_per_hour": limits}, **probes)
+        rows = [
+            Reading(n / 2, "api", metric, 7.0, {}) for n in range(many) for metric in ("process_threads", "wal_bytes")
+        ]
+        ArmFolder(run / "arms" / "w-control").readings("api").write(rows)
+        verdict = judge_run(run)
+        assert names(verdict.to_json()) == failed_checks, name
+        if failed_checks:
+            assert any(f"no probe read {next(iter(limits))}" in reason for reason in verdict.reasons)
+
+
+def test_endpoints_with_too_few_answers_for_a_limit_on_times_are_named(tmp_path: Path) -> None:
+    rows = steady()
+    for number in range(0, 15, 3):
+        rows[number] = dataclasses.replace(rows[number], endpoint="GET /rare", done_s=rows[number].due_s + 5)
+    said = "1 endpoint had fewer than 20 answers and is not judged for time: GET /rare."
+    verdict = judge_run(soak(tmp_path / "limit", rows, criteria={"p95_s": 1.0}))
+    (sentence,) = (one["sentence"] for one in verdict.to_json()["criteria"] if one["name"] == "latency")
+    assert verdict.verdict == "GO"
+    assert sentence == f"No answer took too long. {said}"
+    assert said in verdict.reasons
+    free = judge_run(soak(tmp_path / "free", rows)).to_json()
+    assert "GET /rare" not in str(free["criteria"])
+
+
+def test_an_endpoint_asked_too_rarely_says_how_often_it_was(tmp_path: Path) -> None:
+    rows = steady()
+    for number in range(3):
+        rows[number] = dataclasses.replace(rows[number], endpoint="GET /rare")
+    own = {"GET /rare": {"p95_s": 1.0}, "GET /none": {"failure_share": 0.5}}
+    verdict = judge_run(soak(tmp_path, rows, criteria={"endpoints": own}))
+    assert "GET /none (0 of 1 requests), GET /rare (3 of 20 requests)" in verdict.reasons[0]
+
+
+def test_how_long_drift_takes_to_see_is_that_of_its_blocks(tmp_path: Path) -> None:
+    verdict = judge_run(soak(tmp_path, steady()[:1000], 1000, 250.0, cycle_s=9.0))
+    assert "of 360 s that are needed" in verdict.reasons[0]
 
 
 def test_damaged_segments_are_named(tmp_path: Path) -> None:

@@ -157,3 +157,30 @@ def test_a_replica_that_is_gone_in_the_end_is_no_evidence(failed_s, counts):
     assert verdict.verdict == ("INCONCLUSIVE" if counts else "GO")
     said = "The replica reporting could not be read in the end of production-steps: it is gone."
     assert any(said in reason for reason in verdict.reasons) == counts
+
+
+@pytest.mark.parametrize(("until_s", "passes"), [(60.0, True), (57.0, False), (20.5, False)])
+def test_a_probe_that_goes_blind_while_the_steps_run(until_s: float, passes: bool) -> None:
+    planted = production()
+    planted.readings["steps"] = [
+        Reading(at_s, "database", "waiting_backends", 0.0, {}) for at_s in np.arange(0.0, until_s, 0.2).tolist()
+    ] + [Reading(min(until_s, 59.9), "database", "probe_failed", 1.0, {"error": "password authentication failed"})]
+    plan = {"probes": {"database": {"kind": "postgres"}}}
+    verdict = judge(simulate.evidence(planted, plan=plan))
+    (check,) = [one for one in verdict.checks if one.name == "probe_read"]
+    assert check.passed == passes
+    assert verdict.verdict == ("GO" if passes else "INCONCLUSIVE"), verdict.reasons
+    if not passes:
+        assert check.sentence.startswith(f"Probe 'database' read nothing from {until_s // 1:.0f}".replace("57", "56"))
+        assert "to 60.0 s during production-steps: password authentication failed." in check.sentence
+
+
+def test_a_probe_that_failed_last_of_all() -> None:
+    planted = production()
+    planted.readings["steps"] = [
+        Reading(10.0, "host", "process_memory_bytes", 1.0, {}),
+        Reading(30.0, "host", "probe_failed", 1.0, {"error": "no such process"}),
+    ]
+    verdict = judge(simulate.evidence(planted, plan={"probes": {"host": {"kind": "process"}}}))
+    assert verdict.verdict == "INCONCLUSIVE"
+    assert any("read nothing from 10.0 s on" in reason for reason in verdict.reasons)

@@ -141,6 +141,10 @@ def test_what_is_kept_back_is_told_beforehand(
         "Workload production: Left out as was asked: 20 requests of 80 (25.0%), all of POST /mail/send.",
         "Workload production: Answered without being sent: 20 requests of 80 (25.0%), all of POST /v2/payments.",
         "Workload production: The answer to POST /v2/payments must have json:/id, which later requests send back.",
+        (
+            "Workload production: What the answer to POST /v2/payments hands out goes to Stage with GET "
+            "/tokens/{token_id}: unless Stage takes any, give these an answer too, or leave them out."
+        ),
     )
     assert workload.notes == told
     for name, value in selling.environment.items():
@@ -184,7 +188,7 @@ def test_nothing_that_is_kept_back_reaches_stage(playable, api, monkeypatch: pyt
     assert evidence.rehearsal["state"] == "complete"
     kept_back = evidence.rehearsal["kept_back"]["production"]
     assert (kept_back["left_out"], kept_back["answered"]) == ({"POST /mail/send": 20}, {"POST /v2/payments": 20})
-    assert len(evidence.rehearsal["warnings"]) == 3
+    assert len(evidence.rehearsal["warnings"]) == 4
     assert "Answered without being sent: 20 requests of 80 (25.0%)" in report
     for arm in evidence.arms.values():
         assert set(arm.observations["endpoint"]) == {"GET /tokens/{token_id}"}

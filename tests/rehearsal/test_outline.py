@@ -83,6 +83,14 @@ def test_a_moment_after_the_end_in_one_repetition(setting) -> None:
     refusal(setting, PlanError, "is at 5 s")
 
 
+def test_repetitions_need_a_reset(setting) -> None:
+    setting.values["steps"][0]["at"] = ["1s", "2s"]
+    del setting.values["target"]["reset"]
+    refusal(setting, PlanError, "the steps are to be repeated, and nothing puts Stage back")
+    setting.values["steps"][0]["at"] = "1s"
+    assert any("played 2 times, and meet what they have done" in warning for warning in check(setting).warnings)
+
+
 def test_a_quiet_arm_does_its_steps_at_once(setting) -> None:
     setting.values["rehearsal"]["quiet"] = True
     setting.values["steps"] += [
@@ -96,6 +104,25 @@ def test_a_quiet_arm_does_its_steps_at_once(setting) -> None:
     outline = check(setting)
     assert [arm.name for arm in outline.arms] == ["qa-control", "production-control"]
     assert "There is no quiet arm: the plan has no steps." in outline.warnings
+
+
+def test_criteria_for_an_endpoint_that_no_workload_has(setting) -> None:
+    (endpoint,) = {str(one) for workload in check(setting).workloads for one in workload.model.endpoints}
+    setting.values[f'criteria.endpoints."{endpoint}"'] = {"outage_s": 1.0}
+    assert check(setting).arms
+    setting.values[f'criteria.endpoints."{endpoint.replace("tokens", "tokns")}"'] = {"outage_s": 1.0}
+    with pytest.raises(PlanError, match="no workload has") as refused:
+        check(setting)
+    assert endpoint in str(refused.value.hint)
+    refusal(setting, PlanError, "no workload has")
+    for name in ("qa", "production"):  # a locustfile alone has them too
+        assert run(["build", str(setting.folder / name), "--out", str(setting.folder / f"{name}.py")]) == 0
+        workload = setting.values[f"workloads.{name}"]
+        del workload["capture"]
+        workload["locustfile"] = f"{name}.py"
+    refusal(setting, PlanError, "no workload has")
+    del setting.values[f'criteria.endpoints."{endpoint.replace("tokens", "tokns")}"']
+    assert check(setting).arms
 
 
 def test_a_workload_is_not_named_quiet(setting) -> None:

@@ -63,7 +63,7 @@ def test_a_pattern_is_a_method_and_a_path(patterns: list[str], fitting: set[str]
         ("!POST /v2/payment", "which fits no endpoint of the capture", "Near it: POST /v2/payments"),
         ("GET /[v]2/payments/*", "which fits no endpoint", "GET /v2/payments/{payment_id}"),
         ("* /x", "which fits no endpoint", "replay inspect"),
-        ("GET /V2/payments/*", "which fits no endpoint", ""),
+        ("GET /v3/payments/*", "which fits no endpoint", ""),
         ("/v2/payments", "not a method and a path", "POST /v2/payments"),
         ("*", "not a method and a path", ""),
         ("", "not a method and a path", ""),
@@ -147,9 +147,15 @@ def test_what_is_answered_stays_and_needs_no_credential() -> None:
     assert schedule.requests[0].injects == sold().requests[0].injects
     assert kept_back.answered == {"POST /pay": 1}
     assert kept_back.places == {"POST /pay": ("json:/id",)}
+    assert kept_back.users == {"POST /pay": ("GET /pay", "POST /refund")}
+    assert KeptBack.from_json(kept_back.to_json(), 6) == kept_back
     assert kept_back.told() == [
         "Answered without being sent: 1 request of 6 (16.7%), all of POST /pay.",
         "The answer to POST /pay must have json:/id, which later requests send back.",
+        (
+            "What the answer to POST /pay hands out goes to Stage with GET /pay, POST /refund: unless Stage takes any, "
+            "give these an answer too, or leave them out."
+        ),
     ]
 
 
@@ -224,3 +230,17 @@ def test_what_is_left_hangs_together(
     file: Path = tmp_path_factory.mktemp("schedule") / "schedule.parquet"
     write_schedule(left, file)
     assert read_schedule(file) == left
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/mail/send", "//mail/send", "/Mail/send", "/%6dail/send", "/./mail/send", "/x/../mail/send", "/mail;x=1/send"],
+)
+def test_whatever_a_server_reads_as_a_path_is_it(path: str) -> None:
+    withheld = resolve(Policy(leave_out=("* /mail/*",)), [f"POST {path}", "GET /mails"])
+    assert withheld.left_out == {f"POST {path}"}
+
+
+def test_many_stars_are_one() -> None:
+    with pytest.raises(InputError, match="fits no endpoint"):
+        resolve(Policy(leave_out=(f"* /{'*' * 200}x",)), ["GET /" + "a" * 2000])

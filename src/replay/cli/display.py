@@ -58,7 +58,7 @@ class Display(Follower):
         for warning in outline.warnings:
             self._say(f"Note: {warning}")
         if self.web is not None:
-            self._say(self.web.told)
+            self._say(f"{self.web.told}, from the first arm on")
 
     def doing(self, arm: ArmOutline, what: str) -> None:
         """See Observer."""

@@ -112,7 +112,7 @@ def _show_checks(checks: Sequence[Check]) -> None:
 def _conclusion(outline: Outline, checks: Sequence[Check] | None) -> str:
     if checks is None:
         order = "Apart from the notes, everything" if outline.warnings else "Everything"
-        return f"{order} that can be checked beforehand is in order; nothing was sent."
+        return f"{order} that can be checked without asking Stage is in order; nothing was sent."
     counts = {state: sum(check.state == state for check in checks) for state in _COLOURS}
     failed, left = counts[FAILED], counts[NOT_ASKED]
     told = f"{counts[PASSED]} checks passed"

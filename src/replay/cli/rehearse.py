@@ -14,7 +14,7 @@ from replay.cli.outlining import dry
 from replay.cli.text import plain, print_json
 from replay.errors import ExitCode
 from replay.judge.criteria import parse_criteria
-from replay.rehearsal.conductor import conduct
+from replay.rehearsal.conductor import check_earlier, conduct
 from replay.rehearsal.live import LIVE
 from replay.rehearsal.outline import Outline, check_plan
 from replay.rehearsal.plan import read_plan
@@ -64,6 +64,10 @@ def rehearse(
     """
     # The conductor leaves evidence on disk; the judge reads nothing else, and the report nothing but both.
     display = Display(console, None if web is None else dataclasses.replace(web, live=out.absolute() / LIVE))
+    if controls_of is not None and not resume:
+        console.print(
+            f"The controls of {controls_of} are taken over, and not played again as long as Stage is the same."
+        )
     with display.shown():
         conduct(outline, out, display, resume=resume, controls_of=controls_of)
     # Both are heavy to load, and not wanted while the load runs.
@@ -89,7 +93,8 @@ def rehearse(
     "--controls-of",
     type=click.Path(path_type=Path),
     metavar="RUN",
-    help="An earlier run whose controls serve again, where captures, plan (but for its steps) and Stage are the same.",
+    help="An earlier run whose controls serve again, where captures, plan (but for its steps and criteria) and Stage "
+    "are the same.",
 )
 @click.option(
     "--dry-run",
@@ -133,6 +138,7 @@ def command(
     folder = out or Path("runs") / plan.stem
     outline = outline_of(plan, folder, resume=resume)
     if dry_run:
+        check_earlier(outline, folder, resume=resume, controls_of=controls_of)
         for note in (note for workload in outline.workloads for note in workload.notes):
             click.secho(f"Note: {plain(note)}", fg="yellow", err=True)  # before anything is sent
         return dry(outline, folder, offline=offline, as_json=as_json)

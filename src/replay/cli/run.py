@@ -17,13 +17,14 @@ from rich.console import Console
 from replay import __version__
 from replay.cli.ending import ended_badly, never_began
 from replay.cli.playing import watch
-from replay.cli.soaking import SoakFile, exit_code, judge, probing, read_soak_file, show_verdict
+from replay.cli.soaking import SoakFile, exit_code, foretell, judge, probing, read_soak_file, show_verdict
 from replay.cli.summing import show, summarise, tell_unsent
 from replay.cli.text import plain, print_json
 from replay.errors import ExitCode, InputError, Interrupted, StageError, ToolError
 from replay.evidence.files import ArmFolder, write_json
 from replay.evidence.values import ArmInfo, Mark, Outcome
 from replay.judge.limits import SOAK
+from replay.rehearsal.outline import check_endpoints
 from replay.scenario.answers import count_sent
 from replay.scenario.copies import lend
 from replay.scenario.identities import needed_columns, rank_clients, read_identities
@@ -32,8 +33,8 @@ from replay.scenario.locustfile import Scenario, read_scenario
 from replay.scenario.pace import pace
 from replay.scenario.payloads import PAYLOADS, check_pools, read_payloads
 from replay.scenario.pools import bindings_of, parse_pools
-from replay.scenario.process import LocustProcess, locust_command, parse_web
-from replay.scenario.repeats import round_of
+from replay.scenario.process import LocustProcess, Web, locust_command, parse_web
+from replay.scenario.repeats import only, round_of
 from replay.scenario.schedule import Schedule
 from replay.target import PRODUCTION, Target, check_allowed, check_not_production, parse_environment, parse_target
 
@@ -137,6 +138,10 @@ def command(
     schedule = pace(scenario.schedule, speed=speed, scale=scale, duration_s=duration_s)
     planned, lasts_s = count_sent(schedule, scenario.answers), schedule.duration_s
     notes = _notes(scenario, schedule, identities, pools)
+    judging = _judged(soak, scenario.schedule.duration_s / speed, lasts_s)
+    if soak is not None:
+        counts = _count_asked(soak, scenario, schedule)
+        notes += foretell(soak, planned, counts, (lasts_s, judging["cycle_s"]))
     del schedule  # which may be large; locust paces one of its own
     for note in notes:
         click.echo(f"Note: {plain(note)}", err=True)
@@ -145,7 +150,6 @@ def command(
         click.echo(f"Note: {told}", err=True)
     _check_answers(target)
     address = None if web is None else parse_web(web)
-    judging = _judged(soak, scenario.schedule.duration_s / speed, lasts_s)
     arm = _create(run, scenario, (planned, lasts_s), target.url, judging)
     asked = locust_command(
         locustfile,
@@ -161,14 +165,12 @@ def command(
         pools=pools,
         web=address,
     )
-    if address is not None:
-        click.echo(address.told, err=True)
     start = arm.folder.path.absolute() / "start"
     if soak and soak.probes:
         asked += ["--start-file", str(start)]
     process = LocustProcess(asked, run / "locust.log")
     try:
-        _play(process, arm, locustfile, soak, start)
+        _play(process, arm, locustfile, soak, start, web=address)
     except _DiskFullError as error:
         arm.end("aborted", str(error))
         click.echo(f"Note: the replay was stopped: {error}.", err=True)
@@ -233,6 +235,17 @@ def _notes(scenario: Scenario, paced: Schedule, identities: Path | None, pools: 
     if given and (sharing := lend(paced, given).note):
         notes += [sharing]
     return notes
+
+
+def _count_asked(soak: SoakFile, scenario: Scenario, paced: Schedule) -> dict[str, int]:
+    """How often each endpoint that the criteria name will be asked. Raises PlanError for one that is not there."""
+    named = [name for name, _ in soak.limits.endpoints]
+    check_endpoints(named, {one.endpoint for one in scenario.schedule}, "the scenario lacks")
+
+    def count(name: str) -> int:
+        return 0 if name in scenario.answers else len(only(paced.requests, lambda one: one.endpoint == name))
+
+    return {name: count(name) for name in named}
 
 
 def _checked_target(url: str, allow: Sequence[str], scenario: Scenario) -> Target:
@@ -329,12 +342,17 @@ class _DiskFullError(Exception):
     """The disk is nearly full, so that the replay was stopped. Its evidence counts as far as it goes."""
 
 
-def _play(process: LocustProcess, arm: _Arm, locustfile: Path, soak: SoakFile | None, start: Path) -> None:
+def _play(
+    process: LocustProcess, arm: _Arm, locustfile: Path, soak: SoakFile | None, start: Path, *, web: Web | None
+) -> None:
     """Run locust to its end. Raises the ReplayError that its exit code stands for, or that the disk is full."""
-    stopped = ""
+    stopped, silent = "", web
 
     def tick() -> None:
-        nonlocal stopped
+        nonlocal stopped, silent
+        if silent is not None and silent.answers():
+            click.echo(silent.told, err=True)
+            silent = None
         free = shutil.disk_usage(arm.run).free
         if free < _LEAST_FREE and not stopped:
             stopped = f"the disk has {free / 1e6:,.0f} MB left"

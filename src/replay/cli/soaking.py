@@ -1,8 +1,9 @@
 """``replay run --criteria``: what the file says, the probes beside the load, and the verdict."""
 
+import difflib
 import time
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,14 @@ import click
 
 from replay.cli.text import plain
 from replay.errors import ExitCode, PlanError, ToolError
-from replay.evidence.files import ArmFolder
-from replay.judge.limits import parse_soak_criteria
+from replay.evidence.files import READING_SCHEMA, ArmFolder, Segments
+from replay.evidence.values import Attempt, LogEvent, Observation, Reading
+from replay.judge.limits import SoakCriteria, parse_soak_criteria
 from replay.rehearsal.clock import ArmClock
 from replay.rehearsal.outline import check_database
 from replay.rehearsal.probes.kinds import read_probe
 from replay.rehearsal.probes.plan import ProbePlan, Setting
+from replay.rehearsal.probes.process import ProcessProbePlan
 from replay.rehearsal.secrets import Scrubber, passwords_in
 from replay.rehearsal.table import Surroundings, Table, suggest
 from replay.scenario.process import LocustProcess
@@ -25,6 +28,24 @@ from replay.target import check_allowed
 
 _TABLES = ("criteria", "probes")
 _EXIT_CODES = {"GO": ExitCode.GO, "NO_GO": ExitCode.NO_GO, "INCONCLUSIVE": ExitCode.INCONCLUSIVE}
+# What the kinds of probes read all through, and what can drift; counters, events and what is read at the ends cannot.
+DRIFTING: dict[str, tuple[str, ...]] = {
+    "postgres": (
+        *("waiting_backends", "connections", "connections_limit", "replica_lag_s", "replica_lag_bytes"),
+        *("replica_replay_lag_s", "slot_retained_bytes", "autovacuum_workers"),
+    ),
+    "mysql": (
+        *("waiting_backends", "connections", "connections_limit", "threads_running", "history_list_length"),
+        "replica_lag_s",
+    ),
+    "sqlite": ("sqlite_wal_bytes",),
+    "log": (),
+    "process": (
+        *("process_cpu_cores", "process_memory_bytes", "process_open_files", "process_threads", "processes"),
+        *("host_cpu_share", "host_memory_available_bytes", "host_swap_used_bytes", "host_load_1m"),
+        "host_disk_free_bytes",
+    ),
+}
 _LEAD_S = 1.0  # for the probes to connect, and the load to hear when it starts
 _BOOT_LIMIT_S = 600.0
 _LOOK_EVERY_S = 0.05
@@ -32,9 +53,10 @@ _LOOK_EVERY_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class SoakFile:
-    """What a file of criteria says. ``resolved`` are its probes as they may be written down."""
+    """What a file of criteria says, read as ``limits``. ``resolved`` are its probes as they may be written down."""
 
     criteria: dict[str, Any]
+    limits: SoakCriteria
     probes: tuple[ProbePlan, ...]
     resolved: dict[str, Any]
     scrub: Scrubber
@@ -55,7 +77,7 @@ def read_soak_file(file: Path, allow: Sequence[str]) -> SoakFile:
         if key not in _TABLES:
             raise around.error(f"Unknown table [{key}].", suggest(key, _TABLES))
     criteria = values.get("criteria", {})
-    parse_soak_criteria(criteria)
+    limits = parse_soak_criteria(criteria)
     given = values.get("probes", {})
     if not isinstance(given, dict):
         raise around.error("probes must hold named tables.", "Write [probes.NAME].")
@@ -63,16 +85,84 @@ def read_soak_file(file: Path, allow: Sequence[str]) -> SoakFile:
     probes = tuple(read_probe(name, table) for name, table in tables.items())
     for probe in probes:
         for dsn in probe.dsns:
-            check_database(f"The probe {probe.name!r}", dsn, allow)
+            check_database(f"The probe {probe.name!r}", dsn, allow, by_option=True)
         for host in probe.hosts:
             check_allowed(host, allow, f"The probe {probe.name!r}", by_option=True)
         probe.check()
+    _check_metrics(file, limits, {str(table.resolved["kind"]) for table in tables.values()})
     words = [word for probe in probes for dsn in probe.dsns for word in passwords_in(dsn.value)]
     words += [word for probe in probes for word in probe.secrets]
     written = [word for probe in probes for dsn in probe.dsns for word in passwords_in(dsn.written)]
     hide = Scrubber({}, [*written, *(word for probe in probes for word in probe.secrets)])
     resolved = {name: _hidden(table.resolved, hide) for name, table in tables.items()}
-    return SoakFile(_without_inf(criteria), probes, resolved, Scrubber(around.used, words))
+    return SoakFile(_without_inf(criteria), limits, probes, resolved, Scrubber(around.used, words))
+
+
+def _check_metrics(file: Path, limits: SoakCriteria, kinds: set[str]) -> None:
+    """Raise PlanError for a limit of drift on what no probe of the file can read, where that can be known."""
+    if not kinds <= DRIFTING.keys():
+        return  # a series of Prometheus, or of another package's probe, has any name
+    known = sorted({metric for kind in kinds for metric in DRIFTING[kind]})
+    for metric, _ in limits.drift_per_hour:
+        if metric not in known:
+            near = " or ".join(difflib.get_close_matches(metric, known, 3))
+            told = f"Did you mean {near}?" if near else f"They read: {', '.join(known)}."
+            raise PlanError(
+                f"{file}: drift_per_hour has a limit for {metric!r}, which none of its probes reads as a level.",
+                told if known else "Give the file a probe that reads it: [probes.NAME].",
+            )
+
+
+def foretell(soak: SoakFile, planned: int, asked: Mapping[str, int], length_s: tuple[float, float | None]) -> list[str]:
+    """Sentences on what will make the soak INCONCLUSIVE, as far as it is known before its start.
+
+    ``asked`` are the requests planned for the endpoints that the criteria name; ``length_s`` is how long it lasts, and
+    its schedule before that repeats.
+    """
+    from replay.judge.drift import layout  # noqa: PLC0415 - heavy
+    from replay.judge.trend import FEWEST  # noqa: PLC0415
+
+    limits, notes = soak.limits, list[str]()
+    lay = layout(*length_s)
+    if limits.drift_p_value and not lay.enough:
+        notes.append(
+            f"{length_s[0]:,.0f} s are too short to see drift, which needs {lay.block_s * FEWEST:,.0f} s: play longer, "
+            "or set drift_p_value = 0."
+        )
+    if planned < limits.min_requests:
+        notes.append(f"only {planned:,} requests are planned, of {limits.min_requests:,.0f} that are needed.")
+    notes += [
+        f"{name} is asked {times:,} times, of {limits.needed(name)} that its limits need."
+        for name, times in asked.items()
+        if times < limits.needed(name)
+    ]
+    notes += [soak.scrub(told) for probe in soak.probes if (told := _unmatched(probe))]
+    return [f"The soak will be INCONCLUSIVE as it stands: {note}" for note in notes]
+
+
+class _Seen(Segments):
+    """Readings that are looked at once, and not kept."""
+
+    def __init__(self) -> None:
+        super().__init__(Path(), "", READING_SCHEMA)
+        self.rows: list[Reading] = []
+
+    def write(self, rows: Iterable[Observation | Attempt | Reading | LogEvent]) -> None:
+        """Keep them for a look."""
+        self.rows += [row for row in rows if isinstance(row, Reading)]
+
+
+def _unmatched(plan: ProbePlan) -> str:
+    """A sentence where a probe of processes finds none now."""
+    if not isinstance(plan, ProcessProbePlan) or not plan.what:
+        return ""
+    seen = _Seen()
+    probe = plan.open(Setting(ArmClock.started_now(), lambda _: seen, lambda _: seen, Scrubber({}, ())))
+    probe.start()
+    probe.stop()
+    if not seen.rows or any(row.metric != "probe_failed" for row in seen.rows):
+        return ""
+    return f"the probe {plan.name!r} finds nothing yet, {seen.rows[0].detail['error']}."
 
 
 def _without_inf(value: Any) -> Any:

@@ -40,11 +40,16 @@ class Levels:
         self._left_out: Counter[tuple[str, str]] = Counter()
         self.read: Counter[str] = Counter()  # by probe
         self.failed: dict[str, str] = {}  # by probe, why it could not read the last time
+        self._last: dict[tuple[str, bool], float] = {}  # when a probe was read last, and when it failed last
 
     def add(self, rows: pd.DataFrame) -> None:
         """Take some more; the columns are Reading's."""
         failures = rows["metric"] == "probe_failed"
         self.read.update(map(str, rows["probe"][~failures]))
+        for has_failed, some in ((False, rows[~failures]), (True, rows[failures])):
+            for probe, at_s in some.groupby("probe")["at_s"].max().items():
+                last_s = self._last.get((str(probe), has_failed), -np.inf)
+                self._last[str(probe), has_failed] = max(float(at_s), last_s)
         for probe, detail in zip(rows["probe"][failures], rows["detail"][failures], strict=True):
             self.failed[str(probe)] = words_of(str(detail), "error")
         rows = rows[~rows["metric"].isin(NO_SERIES) & ~rows["metric"].str.endswith(_COUNTERS)]
@@ -60,6 +65,11 @@ class Levels:
             own = self._sums.setdefault((str(probe), str(metric), str(name)), {})
             had, n = own.get(int(block), (0.0, 0))
             own[int(block)] = (had + float(total), n + int(count))
+
+    def blind_from(self, probe: str) -> float | None:
+        """When a probe was read last, where all that came after that is failures; None where it was read to the end."""
+        read_s, failed_s = (self._last.get((probe, has_failed), -np.inf) for has_failed in (False, True))
+        return read_s if failed_s > read_s > -np.inf else None
 
     def series(self, blocks: int) -> dict[tuple[str, str, str], Values]:
         """For each (probe, metric, name) the mean in each of so many blocks, nan where nothing was read.

@@ -7,6 +7,8 @@ from typing import Any
 from replay.errors import InputError
 
 SOAK = "soak"  # what rehearsal.json says under "kind"
+FEWEST_ANSWERS = 20  # that a p95 is told of
+PERCENTILES = ("p50_s", "p95_s", "p99_s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,12 @@ class SoakCriteria:
     def of(self, endpoint: str) -> "SoakCriteria":
         """The limits of one endpoint."""
         return dict(self.endpoints).get(endpoint, self)
+
+    def needed(self, endpoint: str) -> int:
+        """How many requests an endpoint's own limits need to be told: some more where they are of its times."""
+        own = self.of(endpoint)
+        times = any(getattr(own, name) != getattr(self, name) for name in PERCENTILES)
+        return FEWEST_ANSWERS if times else 1
 
     @property
     def drift(self) -> DriftLimits:

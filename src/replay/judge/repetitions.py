@@ -53,10 +53,11 @@ def _number(arm: str) -> int:
     return int(number) if number.isdecimal() else 1
 
 
-def gather(findings: Sequence[Finding], repetitions: int) -> list[Finding]:
+def gather(findings: Sequence[Finding], repetitions: int, *, sound: bool = True) -> list[Finding]:
     """The findings of a workload's ``repetitions``, those of one kind at one place as one: the weightiest.
 
-    It says in ``evidence["repetitions"]`` in which arms it was seen, of how many.
+    Where the evidence is not ``sound``, nothing is confirmed: what spoils one repetition may spoil another. A finding
+    says in ``evidence["repetitions"]`` in which arms it was seen, of how many.
     """
     if repetitions < 2:
         return list(findings)
@@ -67,7 +68,8 @@ def gather(findings: Sequence[Finding], repetitions: int) -> list[Finding]:
     for finding in findings:
         if finding.severity != NOTE:
             severities.setdefault(finding.key, set()).add(finding.arm)
-    return [_as_one(same, len(severities.get(same[0].key, ())), repetitions) for same in alike.values()]
+    seen = {key: len(arms) if sound else 0 for key, arms in severities.items()}
+    return [_as_one(same, seen.get(same[0].key, 0), repetitions) for same in alike.values()]
 
 
 def _as_one(same: Sequence[Finding], seen: int, repetitions: int) -> Finding:

@@ -21,12 +21,13 @@ from replay.judge.digest import COLUMNS, Digest, Histogram
 from replay.judge.drift import Drift, Layout, drift_findings, drifts, layout, seasons, series_of
 from replay.judge.findings import BLOCKING, NOTE, Check, Finding, percent, plain, seconds
 from replay.judge.levels import Levels
-from replay.judge.limits import OF_AN_ENDPOINT, SoakCriteria, parse_soak_criteria
+from replay.judge.limits import FEWEST_ANSWERS, OF_AN_ENDPOINT, PERCENTILES, SoakCriteria, parse_soak_criteria
+from replay.judge.trend import FEWEST
 
 ALL = "*"
 _MOST_REASONS = 6
-_FEWEST_ANSWERS = 20  # that a p95 is told of
-_QUANTILES = {"p50_s": 0.5, "p95_s": 0.95, "p99_s": 0.99}
+_MOST_NAMES = 5
+_QUANTILES = dict(zip(PERCENTILES, (0.5, 0.95, 0.99), strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,9 @@ def judge_soak(soak: Soak) -> SoakVerdict:
         findings = [replace(finding, severity=NOTE, proven=False) for finding in findings]
     findings.sort(key=lambda one: (one.severity != BLOCKING, one.endpoint or "~", one.probe or "", one.metric or ""))
     checks = [*evidence, *_changes(soak, criteria, findings, len(found))]
+    well = [_unjudged(soak, criteria)]
+    if found:
+        well.append(f"None of {len(found)} series of latencies, failures and readings drifts further than it may.")
     verdict = "GO"
     if any(finding.severity == BLOCKING for finding in findings):
         verdict = "NO_GO"
@@ -114,7 +118,7 @@ def judge_soak(soak: Soak) -> SoakVerdict:
         verdict = "INCONCLUSIVE"
     return SoakVerdict(
         verdict,
-        tuple(_reasons(verdict, soak, findings, evidence, len(found))),
+        tuple(_reasons(verdict, soak, findings, evidence, well)),
         tuple(findings),
         tuple(checks),
         _facts(soak, criteria),
@@ -183,7 +187,7 @@ def _slow(soak: Soak, criteria: SoakCriteria) -> Iterator[Finding]:
         answers = int(times.counts.sum())
         for metric, q in _QUANTILES.items():
             limit, observed = getattr(criteria.of(name), metric), times.quantile(q)
-            if answers >= _FEWEST_ANSWERS and observed is not None and observed > limit:
+            if answers >= FEWEST_ANSWERS and observed is not None and observed > limit:
                 what = "all answers" if name == ALL else name
                 yield _finding(
                     soak,
@@ -194,6 +198,24 @@ def _slow(soak: Soak, criteria: SoakCriteria) -> Iterator[Finding]:
                     requests=answers,
                     explanation=f"The {metric[:3]} of {what} was {seconds(observed)} (limit {seconds(limit)}).",
                 )
+
+
+def _unjudged(soak: Soak, criteria: SoakCriteria) -> str:
+    """A sentence on the endpoints that have a limit on times and too few answers for it; empty where there are none."""
+    few = [
+        name
+        for name in _names(soak.digest)
+        if name != ALL
+        and any(getattr(criteria.of(name), metric) < float("inf") for metric in PERCENTILES)
+        and int(_latency(soak.digest, name).counts.sum()) < FEWEST_ANSWERS
+    ]
+    if not few:
+        return ""
+    more = f" and {len(few) - _MOST_NAMES:,} more" if len(few) > _MOST_NAMES else ""
+    what = "1 endpoint" if len(few) == 1 else f"{len(few):,} endpoints"
+    be = "is" if len(few) == 1 else "are"
+    names = ", ".join(few[:_MOST_NAMES])
+    return f"{what} had fewer than {FEWEST_ANSWERS} answers and {be} not judged for time: {names}{more}."
 
 
 def _latency(digest: Digest, endpoint: str) -> Histogram:
@@ -273,42 +295,57 @@ def _evidence(soak: Soak, criteria: SoakCriteria) -> Iterator[Check]:
     probes = plan.get("probes") if isinstance(plan, dict) else None
     for probe in sorted(probes) if isinstance(probes, dict) else []:
         read, error = soak.levels.read[probe], soak.levels.failed.get(probe, "")
+        blind_s = soak.levels.blind_from(probe)
+        when = "" if blind_s is None else f" from {seconds(blind_s)} on"
         yield _check(
             soak,
             "probe_read",
             limits=(None, float(read)),
-            passed=read > 0,
+            passed=read > 0 and blind_s is None,
             well=f"Probe {probe!r} was read {read:,} times.",
-            wrong=f"Probe {probe!r} read nothing{f': {error}' if error else ''}.",
+            wrong=f"Probe {probe!r} read nothing{when}{f': {error}' if error else ''}.",
             hint="See that the probe reaches what it reads.",
         )
-    unknown = [name for name, own in criteria.endpoints if _sent(digest, name) < _needed(criteria, own)]
-    if unknown:
+    rare = {name: _sent(digest, name) for name, _ in criteria.endpoints if _sent(digest, name) < criteria.needed(name)}
+    if rare:
+        counts = (f"{name} ({times:,} of {criteria.needed(name)} requests)" for name, times in rare.items())
         yield _check(
             soak,
             "criteria_endpoints",
-            limits=("", ", ".join(unknown)),
+            limits=("", ", ".join(rare)),
             passed=False,
             well="",
-            wrong=f"The criteria name endpoints that were not asked, or too rarely: {', '.join(unknown)}.",
-            hint='Write them as `replay inspect` shows them, such as "GET /v2/events/{event_id}".',
+            wrong=f"The criteria name endpoints that were not asked, or too rarely: {', '.join(counts)}.",
+            hint=f"Play longer, or more; limits on times need {FEWEST_ANSWERS} requests, others one.",
         )
     if criteria.drift_p_value:
         yield _check(
             soak,
             "drift_seen",
-            limits=(soak.layout.block_s * 20, info.duration_s),
+            limits=(soak.layout.block_s * FEWEST, info.duration_s),
             passed=soak.layout.enough,
             well=f"It lasted long enough to see drift: {soak.layout.blocks} blocks of {seconds(soak.layout.block_s)}.",
-            wrong=f"It is too short to see drift: {seconds(info.duration_s)}, of 200 s that are needed.",
+            wrong=f"It is too short to see drift: {seconds(info.duration_s)}, of "
+            f"{soak.layout.block_s * FEWEST:,.0f} s that are needed.",
             hint="Play longer, or set drift_p_value = 0 to leave drift unasked.",
         )
+        if soak.layout.enough and (lost := _lost(soak, criteria)):
+            yield _check(
+                soak,
+                "drift_read",
+                limits=("", ", ".join(lost)),
+                passed=False,
+                well="",
+                wrong=f"drift_per_hour has limits, but no probe read {', '.join(lost)}, or too rarely to tell.",
+                hint="Name a metric as the readings have it, and see that a probe reads it all through.",
+            )
 
 
-def _needed(criteria: SoakCriteria, own: SoakCriteria) -> int:
-    """How many requests the limits of an endpoint need to be told: some more where they are of its times."""
-    times = any(getattr(own, name) != getattr(criteria, name) for name in _QUANTILES)
-    return _FEWEST_ANSWERS if times else 1
+def _lost(soak: Soak, criteria: SoakCriteria) -> list[str]:
+    """The metrics with a limit of drift that nothing can be told of."""
+    blocks = soak.layout.blocks
+    told = {one.metric for one in series_of({}, soak.levels.series(blocks), blocks)}
+    return [metric for metric, limit in criteria.drift_per_hour if limit < float("inf") and metric not in told]
 
 
 def _check(
@@ -337,14 +374,19 @@ def _changes(soak: Soak, criteria: SoakCriteria, findings: list[Finding], looked
     ]
     if criteria.drift_p_value:
         asked.append(("drift", "drift_", criteria.drift_p_value, None, drifting))
+    unjudged = _unjudged(soak, criteria)
     for name, metric, limit, observed, well in asked:
         against = [one for one in findings if (one.metric or "").startswith(metric) and one.severity == BLOCKING]
         more = f" ({len(against) - 1} more)" if len(against) > 1 else ""
         sentence = against[0].explanation + more if against else well
+        if name == "latency" and unjudged:
+            sentence = f"{sentence} {unjudged}"
         yield Check(name, "change", limit, observed, not against, soak.info.workload, sentence)
 
 
-def _reasons(verdict: str, soak: Soak, findings: list[Finding], evidence: list[Check], looked_at: int) -> Iterator[str]:
+def _reasons(
+    verdict: str, soak: Soak, findings: list[Finding], evidence: list[Check], well: list[str]
+) -> Iterator[str]:
     told = [finding.explanation for finding in findings if finding.severity == BLOCKING]
     yield from told[:_MOST_REASONS]
     if len(told) > _MOST_REASONS:
@@ -355,8 +397,7 @@ def _reasons(verdict: str, soak: Soak, findings: list[Finding], evidence: list[C
     if verdict == "GO":
         failed, sent = soak.digest.failed.total(), _sent(soak.digest, ALL)
         yield f"{failed:,} of {sent:,} requests failed ({percent(failed / max(1, sent))})."
-        if looked_at:
-            yield f"None of {looked_at} series of latencies, failures and readings drifts further than it may."
+        yield from filter(None, well)
 
 
 def _facts(soak: Soak, criteria: SoakCriteria) -> dict[str, Any]:

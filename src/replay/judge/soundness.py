@@ -12,10 +12,12 @@ from replay.judge.criteria import Criteria
 from replay.judge.differences import expected_outcomes
 from replay.judge.findings import Check, percent, seconds
 from replay.judge.locks import detail_of
+from replay.judge.noise import Times
 from replay.judge.phases import Span, step_spans
 from replay.judge.probes import replica_lag
 from replay.judge.repetitions import Trial
 
+_BLIND_S = 2.0
 _SEE_LOCKS = ("postgres", "mysql")
 REQUESTS = "requests"
 UNPROVEN = "unproven"
@@ -163,24 +165,47 @@ def _probes(evidence: Evidence) -> dict[str, str]:
 def _check_probe(arm: ArmEvidence, probe: str, kind: str) -> Check:
     """A probe that read nothing while the steps ran: what it would have seen is unknown, and unknown is not well.
 
-    One of a database must have seen who waits: its other figures do not tell.
+    One of a database must have seen who waits, and all the time from the first step on: its other figures do not tell.
+    Another one must not have failed last of all.
     """
     mine = arm.readings[arm.readings["probe"] == probe]
     failed = mine[mine["metric"] == "probe_failed"]
-    waits = mine["metric"] == "waiting_backends"
-    read = int(waits.sum()) if kind in _SEE_LOCKS else len(mine) - len(failed)
+    told = mine[mine["metric"] == "waiting_backends"] if kind in _SEE_LOCKS else mine.drop(failed.index)
+    read = len(told)
+    blind = _blind(
+        arm, told["at_s"].to_numpy(np.float64), failed["at_s"].to_numpy(np.float64), steady=kind in _SEE_LOCKS
+    )
     error = str(detail_of(failed["detail"].iloc[-1]).get("error") or "") if len(failed) else ""
     return _check(
         "probe_read",
-        passed=read > 0,
+        passed=read > 0 and not blind,
         workload=arm.info.workload,
         limit=None,
         observed=float(read),
         well=f"Probe {probe!r} was read {read} times during {arm.info.arm}.",
-        wrong=f"Probe {probe!r} read nothing during {arm.info.arm}{f': {error}' if error else ''}.",
+        wrong=f"Probe {probe!r} read nothing {blind or 'at all'} during {arm.info.arm}{f': {error}' if error else ''}.",
         hint="See that the probe reaches what it reads, then rehearse again.",
         voids="",
     )
+
+
+def _blind(arm: ArmEvidence, read_s: Times, failed_s: Times, *, steady: bool) -> str:
+    """When a probe saw nothing from the first step's start to the arm's end, in words; empty where it did all along.
+
+    One that reads ``steady`` must have read every two seconds, or at five times its own interval where that is longer.
+    """
+    spans = step_spans(arm.marks)
+    end_s = max((mark.at_s for mark in arm.marks), default=arm.info.duration_s)
+    start_s = min((span.started_s for span in spans), default=end_s)
+    if not steady:
+        last_s = float(read_s.max(initial=-np.inf))
+        return f"from {seconds(last_s)} on" if len(read_s) and (failed_s > max(last_s, start_s)).any() else ""
+    edges = np.concatenate(([start_s], np.sort(read_s[(read_s > start_s) & (read_s < end_s)]), [end_s]))
+    usual_s = float(np.median(np.diff(np.sort(read_s)))) if len(read_s) > 1 else 0.0
+    longest = int(np.argmax(np.diff(edges)))
+    if edges[longest + 1] - edges[longest] <= max(_BLIND_S, 5 * usual_s):
+        return ""
+    return f"from {seconds(float(edges[longest]))} to {seconds(float(edges[longest + 1]))}"
 
 
 def _check_replicas(arm: ArmEvidence, probe: str) -> list[Check]:

@@ -153,10 +153,12 @@ def judge(evidence: Evidence) -> Verdict:
             cases.append(case)
             effects[case.arm] = failures(case)
             found += [dataclasses.replace(finding, role=case.role) for finding in _findings(case, effects[case.arm])]
-        findings += gather([_weighed(finding, voids) for finding in found], len(trial.steps))
+        sound = not voids & {REQUESTS, UNPROVEN}
+        findings += gather([_weighed(finding, voids) for finding in found], len(trial.steps), sound=sound)
     untrusted = {workload for workload, voids in voided.items() if REQUESTS in voids}
     findings = with_only_in_production(findings, cases, untrusted)
-    findings = _in_order([*findings, *_quiet_findings(evidence, criteria), *long_arm_findings(evidence, criteria)])
+    drifting = [_weighed(one, voided.get(one.workload, set())) for one in long_arm_findings(evidence, criteria)]
+    findings = _in_order([*findings, *_quiet_findings(evidence, criteria), *drifting])
     checks += change_checks(cases, findings)
     alone = {
         workload: _decide(

@@ -39,22 +39,29 @@ def conduct(
     ``rehearsal.json`` says how it ended.
     """
     observer = observer or Observer()
+    record = Record(out, outline)
+    reused = None if resume or controls_of is None else find_controls(controls_of, outline, record.values)
     out.mkdir(parents=True, exist_ok=True)
     with alone_in(out):
-        record = Record(out, outline)
         earlier = read_earlier(out, outline, record.values) if resume else None
-        reused = None
-        if controls_of is not None and earlier is None:
-            reused = find_controls(controls_of, outline, record.values)
         if earlier is not None:
             record.go_on(earlier)
         else:
             record.begin()
         if reused is not None:
+            record.reuse(reused)  # first: what is copied without being known to be another's would be taken for ours
             take_over(reused, out)
-            record.reuse(reused)
         there = (*(earlier.whole if earlier else ()), *(reused.arms if reused else ()))
         _conduct(outline, out, observer, record, there)
+
+
+def check_earlier(outline: Outline, out: Path, *, resume: bool, controls_of: Path | None) -> None:
+    """Whether what is there of an earlier rehearsal can be taken. Touches nothing. Raises InputError as ``conduct``."""
+    values = Record(out, outline).values
+    if resume:
+        read_earlier(out, outline, values)
+    elif controls_of is not None:
+        find_controls(controls_of, outline, values)
 
 
 def _conduct(outline: Outline, out: Path, observer: Observer, record: Record, whole: Collection[str]) -> None:

@@ -1,8 +1,9 @@
 """What a plan comes to: its arms in order, what they will send, how long it takes. Checked before anything runs."""
 
+import difflib
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +15,13 @@ from replay.errors import InputError, PlanError, Refused
 from replay.rehearsal.arms import ArmOutline, arms_of
 from replay.rehearsal.plan import Plan
 from replay.rehearsal.production import check_names
+from replay.rehearsal.steps.plan import count_repetitions
 from replay.rehearsal.steps.prepare import prepare_steps
 from replay.rehearsal.steps.runner import Step
 from replay.rehearsal.table import Command, Dsn
 from replay.rehearsal.workloads import WorkloadOutline, outline_workload
 from replay.scenario.identities import read_identities, tell_lack
+from replay.scenario.locustfile import read_scenario
 from replay.target import PRODUCTION, check_allowed, check_not_production, parse_environment
 
 # For the estimates alone: how long a reset takes as a rule, or else locust's boot, and what evidence weighs.
@@ -82,6 +85,7 @@ def check_plan(plan: Plan, out: Path, *, resume: bool = False) -> Outline:
     for workload in workloads:
         if parse_environment(workload.capture.environment) == PRODUCTION:
             check_not_production(target.target, workload.capture.hosts)
+    _check_criteria(plan, workloads)
     _check_files(plan)
     steps = prepare_steps(
         plan.steps,
@@ -91,14 +95,36 @@ def check_plan(plan: Plan, out: Path, *, resume: bool = False) -> Outline:
         database=plan.dsns[0][1] if plan.dsns else None,
     )
     _check_moments(plan, workloads)
+    if plan.target.reset is None and count_repetitions(plan.steps) > 1:
+        raise PlanError(
+            f"{plan.file}: the steps are to be repeated, and nothing puts Stage back before they are.",
+            "Give [target] a reset, or the steps one moment.",
+        )
     arms = arms_of(plan, workloads, steps)
     outline = Outline(plan, workloads, arms, steps, tuple(_warnings(plan, workloads)))
     _check_out(out, outline.estimate_bytes, resume=resume)
     return outline
 
 
-def check_database(user: str, dsn: Dsn, allow: Iterable[str]) -> None:
-    """Raise Refused where a database lies where ``allow`` does not let ``user`` go; PlanError for what is no dsn."""
+def check_endpoints(named: Iterable[str], known: Collection[str], lack: str) -> None:
+    """Raise PlanError where criteria are for an endpoint that is none of the ``known``, with the nearest of these.
+
+    ``lack`` says who has none such, in words.
+    """
+    for name in named:
+        if name not in known:
+            near = " or ".join(f'"{one}"' for one in difflib.get_close_matches(name, sorted(known), 3))
+            raise PlanError(
+                f'[criteria.endpoints."{name}"] is for an endpoint that {lack}.',
+                f"Did you mean {near}?" if near else "Write it as `replay inspect` shows it.",
+            )
+
+
+def check_database(user: str, dsn: Dsn, allow: Iterable[str], *, by_option: bool = False) -> None:
+    """Raise Refused where a database lies where ``allow`` does not let ``user`` go; PlanError for what is no dsn.
+
+    ``by_option`` says that ``allow`` was given with ``--allow`` and not in a plan.
+    """
     try:
         values = conninfo_to_dict(dsn.value)
     except ProgrammingError as error:
@@ -116,12 +142,29 @@ def check_database(user: str, dsn: Dsn, allow: Iterable[str]) -> None:
     for host in sorted(hosts or {""}):
         # No host, or a path: a socket, whose database is on this very machine.
         if host and not host.startswith(("/", "@")):
-            check_allowed(host, tuple(allow), user)
+            check_allowed(host, tuple(allow), user, by_option=by_option)
         elif not here:
             raise Refused(
-                f"{user} would go to a database on this machine, which the plan does not allow.",
-                'Add "localhost" to allow in [target] if that is Stage\'s.',
+                f"{user} would go to a database on this machine, which "
+                f"{'is not allowed' if by_option else 'the plan does not allow'}.",
+                "Give --allow localhost if that is Stage's."
+                if by_option
+                else 'Add "localhost" to allow in [target] if that is Stage\'s.',
             )
+
+
+def _check_criteria(plan: Plan, workloads: Iterable[WorkloadOutline]) -> None:
+    """The endpoints that the criteria are for must be some workload's."""
+    named = plan.criteria.get("endpoints")
+    if not named or not isinstance(named, dict):
+        return
+    known: set[str] = set()
+    for workload in workloads:
+        if workload.plan.locustfile is not None:
+            known |= {one.endpoint for one in read_scenario(workload.plan.locustfile).schedule}
+        elif workload.model is not None:
+            known |= set(map(str, workload.model.endpoints))
+    check_endpoints(named, known, "no workload has")
 
 
 def _check_files(plan: Plan) -> None:
@@ -183,6 +226,8 @@ def _warnings(plan: Plan, workloads: Iterable[WorkloadOutline]) -> Iterable[str]
         yield "The plan has no steps: only controls are played."
     if plan.target.reset is None and plan.steps:
         yield "Nothing puts Stage back before each arm (no reset): the evidence is weaker."
+        if len(plan.workloads) > 1:
+            yield f"The steps are played {len(plan.workloads)} times, and meet what they have done to Stage before."
     if not any(workload.plan.role == "production" for workload in workloads):
         yield "No workload has the role production: nothing will be known about the release."
     for workload in workloads:

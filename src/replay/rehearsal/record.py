@@ -72,7 +72,9 @@ class Record:
     def go_on(self, earlier: Earlier) -> None:
         """Take over what an earlier rehearsal noted of the arms that are whole, and say that it was interrupted."""
         self._adopt(earlier.values.get("stage"), earlier.whole)
-        self._values["reused"] = earlier.values.get("reused") or {}
+        reused = earlier.values.get("reused")
+        if isinstance(reused, dict):
+            self._values["reused"] = {arm: told for arm, told in reused.items() if arm in earlier.whole}
         self._values["started_at"] = str(earlier.values.get("started_at") or self._values["started_at"])
         before = ", ".join(earlier.whole) or "any arm was whole"
         self._values["warnings"].append(f"The rehearsal was interrupted after {before}, and went on at {_now()}.")

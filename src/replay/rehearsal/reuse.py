@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,7 +44,7 @@ def find_controls(source: Path, outline: Outline, values: dict[str, Any]) -> Reu
     for same, sentence in (
         (earlier.get("replay_version") == values["replay_version"], "it was played by another version of replay"),
         (earlier.get("captures") == values["captures"], "its captures are others"),
-        (_without_steps(earlier) == _without_steps(values), "its plan differs in more than the steps"),
+        (not (other := _difference(earlier, values)), f"its plan has another {other}"),
     ):
         if not same:
             raise InputError(f"The controls in {source} cannot serve again: {sentence}.", _ANEW)
@@ -66,12 +68,31 @@ def find_controls(source: Path, outline: Outline, values: dict[str, Any]) -> Reu
 
 
 def take_over(reused: Reused, out: Path) -> None:
-    """Copy the control arms into the run ``out``."""
-    for arm in reused.arms:
-        shutil.copytree(reused.source / "arms" / arm, out / "arms" / arm)
+    """Copy the control arms into the run ``out``, each whole or not at all."""
+    (out / "arms").mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".taken-over-", dir=out) as partial:
+        for arm in reused.arms:
+            copied = shutil.copytree(reused.source / "arms" / arm, Path(partial) / arm)
+            copied.rename(out / "arms" / arm)
 
 
-def _without_steps(values: dict[str, Any]) -> str:
-    plan = {key: value for key, value in values["plan"].items() if key not in _OF_THE_STEPS}
-    plan["rehearsal"] = {key: value for key, value in plan.get("rehearsal", {}).items() if key not in _OF_THE_REHEARSAL}
-    return json.dumps(plan, sort_keys=True)
+def _difference(earlier: dict[str, Any], values: dict[str, Any]) -> str:
+    """Where two plans differ, apart from their steps: ``workloads.production.duration``; empty where they do not."""
+    had, have = (dict(_leaves(_without_steps(one))) for one in (earlier, values))
+    return next((key for key in sorted({*had, *have}) if had.get(key) != have.get(key)), "")
+
+
+def _without_steps(values: dict[str, Any]) -> dict[str, Any]:
+    read = values.get("plan")
+    plan = {key: value for key, value in read.items() if key not in _OF_THE_STEPS} if isinstance(read, dict) else {}
+    general = plan.get("rehearsal")
+    kept = general.items() if isinstance(general, dict) else ()
+    return {**plan, "rehearsal": {key: value for key, value in kept if key not in _OF_THE_REHEARSAL}}
+
+
+def _leaves(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{place}.{key}".lstrip("."))
+    else:
+        yield place, json.dumps(value, sort_keys=True)

@@ -1,5 +1,7 @@
 """A plan's workloads as their arms play them: what is sent, how often, and what is known of it beforehand."""
 
+import dataclasses
+import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +23,10 @@ from replay.workload.model import Workload, read_workload
 
 @dataclass(frozen=True, slots=True)
 class CaptureFacts:
-    """Where a workload was recorded, for ``rehearsal.json``; ``hosts`` tell whether it was the target itself."""
+    """Where a workload was recorded, for ``rehearsal.json``; ``hosts`` tell whether it was the target itself.
+
+    ``played`` is a digest over the files that say what is sent: locustfile and data, payloads, identities, pools.
+    """
 
     path: str
     name: str
@@ -29,6 +34,7 @@ class CaptureFacts:
     digest: str
     exchanges: int
     hosts: tuple[str, ...]
+    played: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As ``rehearsal.json`` has it."""
@@ -38,6 +44,7 @@ class CaptureFacts:
             "environment": self.environment,
             "digest": self.digest,
             "exchanges": self.exchanges,
+            "played": self.played,
         }
 
 
@@ -136,6 +143,7 @@ def outline_workload(workload: WorkloadPlan, plan: Plan) -> WorkloadOutline:
             int(recorded.get("exchanges") or len(schedule)),
             tuple(recorded.get("hosts") or ()),
         )
+    facts = dataclasses.replace(facts, played=_digest_of_files(workload, plan))
     played = pace(schedule, speed=workload.speed, scale=workload.scale, duration_s=workload.duration_s)
     if not count_sent(played, answers):
         why = " ".join(kept_back.told()) or "Its capture holds no exchanges."
@@ -162,6 +170,17 @@ def outline_workload(workload: WorkloadPlan, plan: Plan) -> WorkloadOutline:
         kept_back=kept_back,
         due=per_second(only(played.requests, lambda one: one.endpoint not in answers)),
     )
+
+
+def _digest_of_files(workload: WorkloadPlan, plan: Plan) -> str:
+    files = [workload.payloads, workload.identities, *(pool.csv for pool in plan.pools)]
+    if workload.locustfile is not None:
+        data = workload.locustfile.with_suffix(".data")
+        files += [workload.locustfile, *sorted(file for file in data.glob("*") if file.is_file())]
+    digest = hashlib.blake2b(digest_size=16)
+    for file in files:
+        digest.update(b"\0" if file is None or not file.is_file() else hashlib.blake2b(file.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def _pools(plan: Plan, schedule: Schedule) -> tuple[PoolOutline, ...]:

@@ -1,17 +1,19 @@
 """What of a schedule must not reach the target: requests that are left out, and those that are answered without it.
 
 A *pattern* is a method and a path as endpoints have it, ``POST /v2/payments``. ``*`` stands for any text and ``?`` for
-one character; ``WRITES`` for every method but GET, HEAD and OPTIONS. A method's case does not count. Where a pattern
+one character; ``WRITES`` for every method but GET, HEAD and OPTIONS. Case does not count. Where a pattern
 begins with ``!``, what it fits is sent although one before it leaves it out.
 """
 
 import dataclasses
 import difflib
+import posixpath
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
+from urllib.parse import unquote
 
 from replay.errors import InputError
 from replay.scenario.answers import Answers, GivenAnswer
@@ -24,6 +26,7 @@ _WRITES = "WRITES"
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _KEPT = "!"
 _NEAR = 3
+_LISTS = ("places", "users")
 _COUNTS = ("left_out", "needing", "givers", "answered")
 
 
@@ -53,7 +56,8 @@ class KeptBack:
     """How many requests of a schedule's ``planned`` are not sent, by endpoint, the most frequent first.
 
     ``needing`` are left out since they need what a left out one hands out, and ``givers`` are these, by how many they
-    keep back. ``places`` says where in an answer of ours later requests look for a value.
+    keep back. ``places`` says where in an answer of ours later requests look for a value, and ``users`` to which
+    endpoints of the target they send it.
     """
 
     planned: int = 0
@@ -62,11 +66,12 @@ class KeptBack:
     givers: Mapping[str, int] = field(default_factory=dict)
     answered: Mapping[str, int] = field(default_factory=dict)
     places: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    users: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As ``scenario.json`` and ``rehearsal.json`` have it."""
-        places = {endpoint: list(found) for endpoint, found in self.places.items()}
-        return {"planned": self.planned, **{name: dict(getattr(self, name)) for name in _COUNTS}, "places": places}
+        listed = {name: {endpoint: list(found) for endpoint, found in getattr(self, name).items()} for name in _LISTS}
+        return {"planned": self.planned, **{name: dict(getattr(self, name)) for name in _COUNTS}, **listed}
 
     @classmethod
     def from_json(cls, found: object, planned: int) -> Self:
@@ -75,8 +80,11 @@ class KeptBack:
             return cls(planned)
         try:
             counts = {name: {str(one): int(count) for one, count in found[name].items()} for name in _COUNTS}
-            places = {str(endpoint): tuple(map(str, own)) for endpoint, own in found["places"].items()}
-            return cls(int(found["planned"]), **counts, places=places)
+            places, users = (
+                {str(endpoint): tuple(map(str, own)) for endpoint, own in found.get(name, {}).items()}
+                for name in _LISTS
+            )
+            return cls(int(found["planned"]), **counts, places=places, users=users)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"A scenario does not say what it keeps back: {error!r}.", REBUILD) from error
 
@@ -96,6 +104,11 @@ class KeptBack:
             sentences.append(f"Answered without being sent: {self._share(self.answered)}, {_most(self.answered)}.")
         for endpoint, places in self.places.items():
             sentences.append(f"The answer to {endpoint} must have {', '.join(places)}, which later requests send back.")
+        for endpoint, users in self.users.items():
+            sentences.append(
+                f"What the answer to {endpoint} hands out goes to Stage with {', '.join(users)}: unless Stage takes "
+                "any, give these an answer too, or leave them out."
+            )
         return sentences
 
     def _share(self, counts: Mapping[str, int]) -> str:
@@ -150,6 +163,7 @@ def withhold(schedule: Schedule, withheld: Withheld) -> tuple[Schedule, KeptBack
         _counted(needing.values()),
         dict(sorted(answered.items(), key=lambda item: -item[1])),
         _places(requests, withheld.answers),
+        _users(requests, withheld.answers),
     )
     return dataclasses.replace(schedule, requests=requests), counts
 
@@ -165,7 +179,7 @@ def _fitting(pattern: str, known: Sequence[str], where: str) -> set[str]:
         endpoint
         for endpoint in known
         if _fits_method(method.upper(), endpoint.partition(" ")[0].upper())
-        and _regular(path.strip()).fullmatch(endpoint.partition(" ")[2])
+        and any(_regular(path.strip()).fullmatch(form) for form in _forms(endpoint.partition(" ")[2]))
     }
     if not fitting:
         near = difflib.get_close_matches(pattern, known, _NEAR, cutoff=0.5)
@@ -174,12 +188,22 @@ def _fitting(pattern: str, known: Sequence[str], where: str) -> set[str]:
     return fitting
 
 
+def _forms(path: str) -> set[str]:
+    """A path as it is written, and as a server may read it: ``//mail/%73end`` and ``/x/../mail/send`` are one to it."""
+    read = re.sub(r";[^/]*", "", unquote(path))
+    plain = posixpath.normpath(re.sub(r"/{2,}", "/", read)) if read.startswith("/") else read
+    return {path, read, plain, plain + "/" if read.endswith("/") else plain}
+
+
 def _fits_method(pattern: str, method: str) -> bool:
     return method not in _READS if pattern == _WRITES else _regular(pattern).fullmatch(method) is not None
 
 
 def _regular(pattern: str) -> re.Pattern[str]:
-    return re.compile("".join({"*": ".*", "?": "."}.get(one, re.escape(one)) for one in pattern), re.DOTALL)
+    return re.compile(
+        "".join({"*": ".*", "?": "."}.get(one, re.escape(one)) for one in re.sub(r"\*+", "*", pattern)),
+        re.DOTALL | re.IGNORECASE,
+    )
 
 
 def _free(planned: PlannedRequest) -> PlannedRequest:
@@ -198,6 +222,17 @@ def _places(requests: Sequence[PlannedRequest], answers: Answers) -> dict[str, t
                 if (planned.request, wanted.captured) in used:
                     found.setdefault(planned.endpoint, {})[wanted.place] = None
     return {endpoint: tuple(sorted(places)) for endpoint, places in sorted(found.items())}
+
+
+def _users(requests: Sequence[PlannedRequest], answers: Answers) -> dict[str, tuple[str, ...]]:
+    """The endpoints that get from us what an answer of ours has handed out."""
+    found: dict[str, set[str]] = {}
+    for planned in requests:
+        for inject in planned.injects:
+            origin = "" if inject.origin is None else requests[inject.origin].endpoint
+            if origin in answers and planned.endpoint not in answers:
+                found.setdefault(origin, set()).add(planned.endpoint)
+    return {endpoint: tuple(sorted(users)) for endpoint, users in sorted(found.items())}
 
 
 def _counted(endpoints: Iterable[str]) -> dict[str, int]:

@@ -1,5 +1,6 @@
 """Starting locust as a process of its own. Never imports locust: doing so would patch the process that does."""
 
+import errno
 import ipaddress
 import os
 import signal
@@ -20,6 +21,7 @@ PARENT_VARIABLE = "REPLAY_PARENT_PID"
 _MOST_LINES = 100_000
 NOTE = "Note: "  # what a line of its output begins with that its user should see
 _LOOPBACK = "127.0.0.1"
+_NOT_OURS = frozenset({errno.EADDRNOTAVAIL, socket.EAI_NONAME, socket.EAI_AGAIN})  # another's address, or nobody's
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,14 @@ class Web:
         host = f"[{self.host}]" if ":" in self.host else self.host
         others = "" if _is_loopback(self.host) else ", by whoever reaches that address"
         return f"To be watched at http://{host}:{self.port}/?tab=replay{others}"
+
+    def answers(self) -> bool:
+        """Whether somebody takes connections there."""
+        try:
+            with socket.create_connection((self.host, self.port), timeout=1):
+                return True
+        except OSError:
+            return False
 
     def is_free(self) -> bool:
         """Whether the address can be listened on now."""
@@ -61,9 +71,11 @@ def parse_web(text: str) -> Web:
     try:
         return Web(host, _free_port(host, port))
     except OSError as error:
-        raise ToolError(
-            f"No web page can be served at {text}: {error.strerror or error}.", "Choose another port."
-        ) from error
+        told, reason, hint = f"No web page can be served at {text}", error.strerror or error, "Choose another port."
+        if error.errno in _NOT_OURS:
+            reason = f"{host} is no address of this machine"
+            hint = f"Give one that it has, such as {_LOOPBACK}:{port}; 0.0.0.0 stands for all of them."
+        raise ToolError(f"{told}: {reason}.", hint) from error
 
 
 def _free_port(host: str, port: int) -> int:

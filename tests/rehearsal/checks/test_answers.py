@@ -76,3 +76,11 @@ def test_answers(requests, answers, state: str, fault: str, said: str) -> None:
 def test_what_came_otherwise_is_told() -> None:
     check = judge_visit("x", [planned(0), planned(1)], {0: answer(404), 1: answer(500)})
     assert check.hint == "Not as in the capture: GET /0 got 404 (refused) instead of 200, first of 2."
+
+
+@pytest.mark.parametrize(("alike", "state"), [(4, PASSED), (3, FAILED)])
+def test_one_that_is_taken_and_finds_nothing_fails(alike: int, state: str) -> None:
+    requests = [planned(number) for number in range(5)]
+    check = judge_visit("identity", requests, {number: answer(200 if number < alike else 404) for number in range(5)})
+    assert check.state == state
+    assert f"{alike} of 5 requests as in the capture" in check.sentence

@@ -364,7 +364,7 @@ def test_it_ends_by_itself_also_while_a_page_is_open(room, planned, stage, web) 
     with room.process(stage.url, web=web) as process:
         await_web(web, process, lambda value: bool(value.get("endpoints")))
         with socket.create_connection((web.host, web.port)) as kept:  # as a browser keeps one
-            kept.sendall(b"GET /replay/live HTTP/1.1\r\nHost: x\r\n\r\n")
+            kept.sendall(b"GET /replay/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
             assert kept.recv(100).startswith(b"HTTP/1.1 200")
             code = process.wait(60)
     done = room.result(code)

@@ -1,12 +1,17 @@
 """The address of locust's web page, as the command line takes it."""
 
 import contextlib
+import io
 import socket
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from rich.console import Console
 
+from replay.cli.display import Display
 from replay.errors import InputError, ToolError
 from replay.scenario.process import Web, parse_web
 
@@ -43,6 +48,31 @@ def test_a_taken_address_is_refused() -> None:
         with pytest.raises(ToolError, match="No web page can be served at") as refused:
             parse_web(f"127.0.0.1:{port}")
         assert refused.value.exit_code == 4
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "nowhere.invalid"])
+def test_an_address_of_another_machine_is_refused(host: str) -> None:
+    with pytest.raises(ToolError, match=f"{host} is no address of this machine") as refused:
+        parse_web(f"{host}:8089")
+    assert "127.0.0.1:8089" in refused.value.hint
+    assert "another port" not in refused.value.hint
+
+
+def test_a_rehearsal_says_from_when_on_it_answers() -> None:
+    said = io.StringIO()
+    target = SimpleNamespace(target=SimpleNamespace(url="http://127.0.0.1:1"))
+    outline: Any = SimpleNamespace(
+        plan=SimpleNamespace(name="plan", target=target, probes=()), arms=(), estimate_s=0.0, warnings=()
+    )
+    Display(Console(file=said, width=200), Web("127.0.0.1", 8089)).begins(outline)
+    assert "To be watched at http://127.0.0.1:8089/?tab=replay, from the first arm on\n" in said.getvalue()
+
+
+def test_whether_somebody_answers() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        web = Web("127.0.0.1", int(server.getsockname()[1]))
+        assert web.answers()
+    assert not web.answers()
 
 
 @pytest.mark.parametrize(

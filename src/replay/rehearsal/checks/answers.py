@@ -7,6 +7,8 @@ from replay.evidence.values import Outcome, expected_outcome
 from replay.rehearsal.checks.check import PLAN, STAGE, Check, failed, not_asked, passed
 from replay.scenario.schedule import PlannedRequest
 
+_MANY, _ALIKE = 5, 0.8
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -20,7 +22,8 @@ def judge_visit(name: str, requests: Sequence[PlannedRequest], answers: Mapping[
     """Whether Stage takes a client for who it is: the requests of its visit, and the answers by their numbers.
 
     Refused is one that got 401 or 403, or, where it carries a credential itself, any status of 4xx, where the capture
-    had a success.
+    had a success. One that is taken is failed all the same where fewer than four fifths of five answers or more are as
+    in the capture: in an arm its control would not agree.
     """
     had = [(planned, answers[planned.request]) for planned in requests if planned.request in answers]
     sent = [(planned, answer) for planned, answer in had if answer.outcome != Outcome.UNSENT]
@@ -47,6 +50,15 @@ def judge_visit(name: str, requests: Sequence[PlannedRequest], answers: Mapping[
         )
     requests_told = "1 request" if len(sent) == 1 else f"{len(sent)} requests"
     note = f"Not as in the capture: {told}." if others else ""
+    if len(sent) >= _MANY and alike < _ALIKE * len(sent):
+        return failed(
+            name,
+            f"Accepted, but only {alike} of {requests_told} as in the capture. {note}",
+            "Does Stage have the data that these requests ask for? Pools bind its own ids, and what an answer of the "
+            "plan's hands out it does not know.",
+            fault=PLAN,
+            figures=figures,
+        )
     return passed(name, f"Accepted: {alike} of {requests_told} as in the capture.", note, figures=figures)
 
 

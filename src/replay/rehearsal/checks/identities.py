@@ -1,5 +1,6 @@
 """Asks Stage for its own values, and whether it takes each identity for who it is."""
 
+import shutil
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
@@ -81,6 +82,8 @@ class IdentityAsker:
     def _prepare(self, workload: WorkloadOutline, supplies: Supplies) -> Played:
         scenario = scenario_of(workload, self._folder / f"{workload.plan.name}-scenario")
         identities = read_identities(supplies.identities, workload.ranked) if supplies.identities else {}
+        # Should this process be killed, no credentials are left behind.
+        shutil.rmtree(self._folder / f"{workload.plan.name}-private", ignore_errors=True)
         return Played(workload, scenario, supplies, identities)
 
     def _play(self, one: Played, clients: tuple[str, ...], *, reads_only: bool) -> Iterator[Check]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from itertools import islice
+from urllib.parse import quote, quote_plus
 
 import gevent
 import gevent.threadpool
@@ -231,7 +232,8 @@ def unsent(
 def scrubbed(text: str, secrets: frozenset[str]) -> str:
     """The text without known secrets, and without the values of JSON fields that are named like one."""
     for secret in sorted(secrets, key=len, reverse=True):
-        text = text.replace(secret, _SECRET).replace(json.dumps(secret)[1:-1], _SECRET)
+        for written in {secret, json.dumps(secret)[1:-1], quote(secret, safe=""), quote_plus(secret), quote(secret)}:
+            text = text.replace(written, _SECRET)
     text = _SECRET_FIELD.sub(rf'\1"{_SECRET}"', text)
     return _BEARER.sub(rf"\1{_SECRET}", text)
 

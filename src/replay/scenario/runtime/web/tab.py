@@ -1,11 +1,15 @@
 """The tab "Replay" of locust's web page: its script, and what the script asks for once a second."""
 
+import contextlib
+import ipaddress
 import json
 import os
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, jsonify, make_response, request, send_file
 from locust.env import Environment
@@ -95,8 +99,21 @@ def add_tab(
 
 def _refuse_others() -> Response | None:
     """Locust lets any site's pages read what it serves; statements of a migration are not theirs."""
+    # Browsers say where a page is from in one header or another, and not all to every host.
     same = request.headers.get("Sec-Fetch-Site", "none") in {"none", "same-origin"}
+    origin = request.headers.get("Origin")
+    same = same and (origin is None or urlsplit(origin).netloc == request.host) and _is_address(request.host)
     return None if same else make_response("Only for locust's own page.", 403)
+
+
+def _is_address(host: str) -> bool:
+    """Whether a host is this machine or a plain address: a name that anybody may point to it is not."""
+    name = urlsplit(f"//{host}").hostname or ""
+    if name in {"localhost", socket.gethostname()}:
+        return True
+    with contextlib.suppress(ValueError):
+        return bool(ipaddress.ip_address(name))
+    return False
 
 
 def _refuse_control() -> Response | None:
