@@ -150,3 +150,27 @@ def test_a_dollar_can_be_written(setting) -> None:
 def test_a_probe_reads_often_by_default(setting) -> None:
     probe = next(probe for probe in read(setting).probes if isinstance(probe, PostgresProbePlan))
     assert probe.interval_s == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "value"),
+    [
+        ("rehearsal", "settle", f"{'9' * 400}s"),
+        ("rehearsal", "seed", 2**63),
+        ("target", "ready_timeout", f"{'9' * 12}h"),
+        ("workloads.production", "speed", 1e-300),
+        ("workloads.production", "scale", 10**400),
+        ("abort", "disk", f"{'9' * 400}GB"),
+    ],
+)
+def test_what_is_beyond_all_measure_is_refused(setting, table: str, key: str, value: object) -> None:
+    setting.values.setdefault(table, {})[key] = value
+    with pytest.raises(PlanError, match=key):
+        read_plan(setting.write(), setting.environment)
+
+
+def test_a_number_of_too_many_digits_is_refused(setting) -> None:
+    setting.write()
+    setting.plan.write_text(setting.plan.read_text().replace("[rehearsal]", f"[rehearsal]\nseed = {'9' * 5000}"))
+    with pytest.raises(PlanError, match="cannot be read as TOML"):
+        read_plan(setting.plan, setting.environment)

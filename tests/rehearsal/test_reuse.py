@@ -11,6 +11,7 @@ from replay.judge.verdict import judge_run
 from replay.rehearsal.conductor import conduct
 from replay.rehearsal.outline import check_plan
 from replay.rehearsal.plan import read_plan
+from replay.scenario.locustfile import build_scenario
 
 
 def rehearse(playable, out: Path, *, controls_of: Path | None = None):
@@ -81,3 +82,36 @@ def test_what_is_another_rehearsal_is_refused(playable, earlier, out) -> None:
     with pytest.raises(InputError, match="no rehearsal in"):
         rehearse(playable, out, controls_of=playable.folder)
     assert not out.exists()
+
+
+@pytest.mark.slow
+def test_controls_of_another_locustfile_are_refused(playable, out) -> None:
+    del playable.values["workloads.qa"]
+    own = build_scenario(playable.folder / "production", playable.folder / "own.py").path
+    workload = playable.values["workloads.production"]
+    del workload["capture"]
+    workload |= {"locustfile": "own.py", "duration": "3s"}
+    rehearse(playable, playable.out)
+    rehearse(playable, out, controls_of=playable.out)
+    own.write_text(f"{own.read_text()}\n# asks something else now\n")
+    with pytest.raises(InputError, match="its captures are others, or what is sent of them"):
+        rehearse(playable, playable.folder / "runs" / "third", controls_of=playable.out)
+
+
+@pytest.mark.slow
+def test_killed_before_they_were_copied_they_are_played(playable, earlier, out, monkeypatch) -> None:
+    def killed(*_: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patched:
+        patched.setattr("replay.rehearsal.conductor.take_over", killed)
+        with pytest.raises(SystemExit):
+            rehearse(playable, out, controls_of=earlier)
+    assert json.loads((out / "rehearsal.json").read_text())["reused"]
+    plan = read_plan(playable.write(), playable.environment)
+    conduct(check_plan(plan, out, resume=True), out, resume=True)
+    run = read_run(out)
+    assert run.rehearsal["reused"] == {}
+    before = read_run(earlier).arms["production-control"]
+    assert not run.arms["production-control"].observations.equals(before.observations)
+    assert set(run.rehearsal["stage"]["fingerprints"]) == {"production-control", "production-steps"}

@@ -64,7 +64,7 @@ def rehearse(
     """
     # The conductor leaves evidence on disk; the judge reads nothing else, and the report nothing but both.
     display = Display(console, None if web is None else dataclasses.replace(web, live=out.absolute() / LIVE))
-    if controls_of is not None and not resume:
+    if controls_of is not None:
         console.print(
             f"The controls of {controls_of} are taken over, and not played again as long as Stage is the same."
         )
@@ -133,6 +133,8 @@ def command(
     """
     if offline and not dry_run:
         raise click.UsageError("--offline is for --dry-run.")
+    if resume and controls_of is not None:
+        raise click.UsageError("--resume keeps the controls that were taken over; leave --controls-of out.")
     if out is None and not dry_run:
         raise click.UsageError("Say where the run goes: --out runs/NAME")
     folder = out or Path("runs") / plan.stem

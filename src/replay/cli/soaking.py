@@ -70,7 +70,7 @@ def read_soak_file(file: Path, allow: Sequence[str]) -> SoakFile:
     """
     try:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise PlanError(f"{file} cannot be read as TOML: {error}.") from error
     around = Surroundings(file.absolute())
     for key in values:

@@ -167,7 +167,7 @@ def _write(table: pa.Table, sink: object) -> None:
 
 
 def _merged(folder: Path) -> list[Path]:
-    return sorted(folder.glob(f"{MERGED}*.parquet"))
+    return sorted(file for file in folder.glob(f"{MERGED}*.parquet") if file.stem.removeprefix(MERGED).isdecimal())
 
 
 def _replaced_by(file: Path) -> frozenset[str]:
@@ -175,7 +175,7 @@ def _replaced_by(file: Path) -> frozenset[str]:
     try:
         metadata = _footer(file).metadata or {}
         return frozenset(map(str, json.loads(metadata.get(_REPLACES, b"[]"))))
-    except (OSError, pa.ArrowException, ValueError):
+    except (OSError, pa.ArrowException, ValueError, TypeError, RecursionError):
         return frozenset()
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,7 +108,7 @@ def _limits(table: dict[str, Any], name: str, known: list[str]) -> dict[str, Any
             raise InputError(f"[{name}] has an unknown key {key!r}.", f"Did you mean {near[0]!r}?")
         if key == "endpoints":
             continue
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= sys.float_info.max:
             raise InputError(f"[{name}] {key} = {value!r} is not a number of 0 or more.")
         if key in _SHARES and value > 1:
             raise InputError(f"[{name}] {key} = {value!r} is a share: give a number between 0 and 1.")

@@ -1,6 +1,7 @@
 """The limits that a soak is held against. Defaults serve; the ``[criteria]`` of ``replay run --criteria`` sets any."""
 
 import difflib
+import sys
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -121,9 +122,13 @@ def _limits(table: dict[str, Any], name: str, known: tuple[str, ...]) -> dict[st
     return limits
 
 
+def _most(value: float) -> float:
+    return float("inf") if isinstance(value, float) else sys.float_info.max
+
+
 def _number(name: str, key: str, value: object) -> float:
     value = float("inf") if value == "inf" else value  # JSON has no word for it
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _most(value):
         raise InputError(f"[{name}] {key} = {value!r} is not a number of 0 or more.")
     if key in _SHARES and 1 < value < float("inf"):
         raise InputError(f"[{name}] {key} = {value!r} is a share: give a number between 0 and 1.")

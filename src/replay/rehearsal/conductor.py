@@ -50,7 +50,11 @@ def conduct(
             record.begin()
         if reused is not None:
             record.reuse(reused)  # first: what is copied without being known to be another's would be taken for ours
-            take_over(reused, out)
+            try:
+                take_over(reused, out)
+            except (OSError, shutil.Error) as error:
+                record.end("failed", f"the controls of {reused.source} could not be copied")
+                raise InputError(f"The controls of {reused.source} cannot be copied: {error}.") from error
         there = (*(earlier.whole if earlier else ()), *(reused.arms if reused else ()))
         _conduct(outline, out, observer, record, there)
 

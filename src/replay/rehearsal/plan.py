@@ -150,7 +150,7 @@ def read_plan(file: Path, environment: Mapping[str, str] | None = None) -> Plan:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise PlanError(f"There is no plan {file}.", "`replay init` writes one to start from.") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise PlanError(f"{file} cannot be read as TOML: {error}.") from error
     around = Surroundings(file.absolute()) if environment is None else Surroundings(file.absolute(), environment)
     for key in values:

@@ -20,7 +20,7 @@ _PATIENCE_S = 30.0
 _ANEW = "Give --out another folder, and no --resume, to play it anew."
 _MUST_AGREE = {
     "plan_digest": "its plan is another",
-    "captures": "its captures are others",
+    "captures": "its captures are others, or what is sent of them",
     "migrations": "its SQL files are others",
     "replay_version": "it was played by another version of replay",
 }

@@ -43,7 +43,7 @@ def find_controls(source: Path, outline: Outline, values: dict[str, Any]) -> Reu
         raise InputError(f"There is no rehearsal in {source} to take controls of.", _ANEW)
     for same, sentence in (
         (earlier.get("replay_version") == values["replay_version"], "it was played by another version of replay"),
-        (earlier.get("captures") == values["captures"], "its captures are others"),
+        (earlier.get("captures") == values["captures"], "its captures are others, or what is sent of them"),
         (not (other := _difference(earlier, values)), f"its plan has another {other}"),
     ):
         if not same:

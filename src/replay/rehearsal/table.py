@@ -19,6 +19,9 @@ _VARIABLE = re.compile(r"\$(\$|\{([A-Za-z_][A-Za-z0-9_]*)\})")
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_LEAST, _MOST = 1e-9, 1e9
+_MOST_BYTES = 1e18
+_MOST_WHOLE = 2**63
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)(kB|MB|GB|TB)")
 _BYTES = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _MISSING = object()
@@ -115,8 +118,10 @@ class Table:
     def number(self, key: str, default: float) -> float:
         """A number above 0."""
         value = self._get(key, default)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value <= 0:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
             raise self.error(key, f"is {value!r}, and must be a number above 0")
+        if not _LEAST <= value <= _MOST:
+            raise self.error(key, f"must be from {_LEAST:g} to {_MOST:g}")
         return float(value)
 
     def share(self, key: str) -> float | None:
@@ -135,13 +140,18 @@ class Table:
         match = _SIZE.fullmatch(text)
         if match is None:
             raise self.error(key, f"is {value!r}, which is not a size", 'Write it like "200MB" or "1.5GB".')
-        return round(float(match[1]) * _BYTES[match[2]])
+        size = float(match[1]) * _BYTES[match[2]]
+        if size > _MOST_BYTES:
+            raise self.error(key, "is more than any disk has")
+        return round(size)
 
     def whole(self, key: str, default: int) -> int:
         """A whole number."""
         value = self._get(key, default)
         if isinstance(value, bool) or not isinstance(value, int):
             raise self.error(key, f"is {value!r}, and must be a whole number")
+        if abs(value) >= _MOST_WHOLE:
+            raise self.error(key, "is too large a number")
         return value
 
     @property
@@ -178,6 +188,8 @@ class Table:
         seconds = sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
         if not seconds and not zero:
             raise self.error(key, "must be longer than 0")
+        if seconds > _MOST:
+            raise self.error(key, "is longer than anybody can wait")
         return seconds
 
     def durations_s(self, key: str, *, zero: bool = False) -> tuple[float, ...]:
