@@ -1,13 +1,16 @@
 """Stage before an arm: its replicas have all, its caches are warm."""
 
 import sys
+import uuid
 
 import psycopg
 import pytest
 
 from replay.errors import StageError
 from replay.rehearsal.plan import read_plan
-from replay.rehearsal.stage import wait_for_replicas, warm_stage
+from replay.rehearsal.stage import put_back, wait_for_replicas
+
+from .stepping import running
 
 
 def probes(setting):
@@ -41,11 +44,25 @@ def test_a_primary_is_no_replica(playable) -> None:
         wait_for_replicas(probes(playable), 0.1)
 
 
-def test_a_warming_that_fails_is_named_with_its_log(setting) -> None:
-    setting.values["target"]["warm"] = f"{sys.executable} -c 'print(41 + 1); raise SystemExit(3)'"
-    target = read_plan(setting.write(), setting.environment).target
-    log, held = setting.folder / "warm.log", []
-    with pytest.raises(StageError, match="Stage's warm failed: exit code 3"):
-        warm_stage(target, setting.folder, log, str, held.append)
-    assert len(held) == 1
+def test_a_warming_that_fails_is_named_with_its_log(playable) -> None:
+    playable.values["target"]["warm"] = f"{sys.executable} -c 'print(41 + 1); raise SystemExit(3)'"
+    doings: list[str] = []
+    with pytest.raises(StageError, match="Stage's warm failed: exit code 3") as failed:
+        bring_back(playable, doings)
+    log = playable.folder / "warm.log"
+    assert str(log) in failed.value.hint
     assert "42" in log.read_text()
+    assert doings == ["putting Stage back", "waiting until Stage answers", "warming Stage's caches"]
+
+
+def test_nothing_is_left_of_a_warming_at_its_limit(playable) -> None:
+    mark = f"mark-{uuid.uuid4().hex}"
+    playable.values["target"] |= {"warm": f"sh -c 'sleep 60 & sleep 60; : {mark}'", "reset_timeout": "2s"}
+    with pytest.raises(StageError, match="Stage's warm failed: ended at its limit of 2 s"):
+        bring_back(playable, [])
+    assert running(mark) == []
+
+
+def bring_back(playable, doings: list[str]) -> float:
+    plan = read_plan(playable.write(), playable.environment)
+    return put_back(plan.target, plan.folder, playable.folder, str, doings.append)

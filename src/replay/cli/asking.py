@@ -1,7 +1,6 @@
 """What ``replay init`` takes for an answer, by an option or asked on a terminal."""
 
 import dataclasses
-import json
 import os
 import re
 import shlex
@@ -9,15 +8,14 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import click
 
 from replay.capture.store import Capture, open_capture
 from replay.cli.text import plain
 from replay.errors import InputError, Refused
-from replay.rehearsal.plan import NOT_PRODUCTION, read_plan
-from replay.rehearsal.production import check_names
+from replay.rehearsal.plan import NOT_PRODUCTION
+from replay.rehearsal.production import check_name
 from replay.target import PRODUCTION, check_not_production, parse_environment, parse_target
 
 KINDS = ("sql", "run", "alembic", "django")
@@ -91,19 +89,14 @@ class Checks:
     def target(self, text: str) -> str:
         """A URL whose host is not named like production."""
         target = parse_target(text.strip())
-        with TemporaryDirectory() as folder:
-            # The patterns of production's names are a plan's; one with nothing but this host has the usual ones.
-            file = Path(folder) / "plan.toml"
-            url = json.dumps(dataclasses.replace(target, base_path="").url, ensure_ascii=False)
-            file.write_text(f'[target]\nurl = {url}\n[workloads.production]\ncapture = "none"\n', encoding="utf-8")
-            try:
-                check_names(read_plan(file, {}))
-            except Refused as error:
-                raise InputError(
-                    f"The host {target.host} looks like production.",
-                    "Give Stage's address. If it is Stage, begin with another one, and write this into the plan with "
-                    f'not_production = "{NOT_PRODUCTION}".',
-                ) from error
+        try:
+            check_name("Its host", target.host)
+        except Refused as error:
+            raise InputError(
+                f"The host {target.host} looks like production.",
+                "Give Stage's address. If it is Stage, begin with another one, and write this into the plan with "
+                f'not_production = "{NOT_PRODUCTION}".',
+            ) from error
         return text.strip()
 
     def kind(self, text: str) -> str:

@@ -41,6 +41,15 @@ def expected_outcome(expected_status: int | None, expected_shape: str | None) ->
     return outcome_of(expected_status, shape)
 
 
+LATELY_S = 5  # what a rate is taken over, and what tells whether an endpoint fails now
+_FAILS_SHARE = 0.2
+
+
+def fails_now(failed: int, requests: int) -> bool:
+    """Whether so many failures of an endpoint's latest requests say that it fails: a fifth, and two at least."""
+    return failed >= max(2.0, _FAILS_SHARE * requests)
+
+
 @dataclass(frozen=True, slots=True)
 class Observation:
     """What became of one planned request.

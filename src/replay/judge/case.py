@@ -98,6 +98,10 @@ class Case:
         edges = np.searchsorted(index[order], np.arange(len(names) + 1))
         return {str(name): order[edges[n] : edges[n + 1]] for n, name in enumerate(names)}
 
+    def rows_of(self, endpoint: str) -> npt.NDArray[np.int64]:
+        """The positions in ``pairs`` of an endpoint, none where it was not asked."""
+        return self.rows.get(endpoint, np.array([], dtype=np.int64))
+
     @cached_property
     def later(self) -> Flags:
         """Which pairs belong to a phase from the first step's start on."""

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,26 +87,39 @@ def parse_criteria(table: dict[str, Any]) -> Criteria:
     if not isinstance(table, dict):
         raise InputError("[criteria] is not a table.", "Write for example: [criteria] then lock_wait_s = 1.0")
     general = Criteria(**_limits(table, "criteria", [*_LIMITS, "endpoints"]))
+    endpoints = tuple(
+        (endpoint, dataclasses.replace(general, **_limits(limits, name, _OF_AN_ENDPOINT)))
+        for endpoint, name, limits in endpoint_tables(table)
+    )
+    return dataclasses.replace(general, endpoints=endpoints)
+
+
+def endpoint_tables(table: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """(endpoint, the table's name, its limits) of what ``[criteria]`` says of single endpoints. Raises InputError."""
     overrides = table.get("endpoints", {})
     if not isinstance(overrides, dict):
         raise InputError("[criteria.endpoints] is not a table.", 'Write [criteria.endpoints."GET /x"].')
-    endpoints = []
     for endpoint, limits in sorted(overrides.items()):
         name = f'criteria.endpoints."{endpoint}"'
         if not isinstance(limits, dict):
             raise InputError(
                 f"[{name}] is not a table.", 'Write [criteria.endpoints."GET /x"] and the limits below it.'
             )
-        endpoints.append((endpoint, dataclasses.replace(general, **_limits(limits, name, _OF_AN_ENDPOINT))))
-    return dataclasses.replace(general, endpoints=tuple(endpoints))
+        yield endpoint, name, limits
+
+
+def check_keys(table: dict[str, Any], name: str, known: Sequence[str]) -> None:
+    """Raise InputError for a key that is not ``known``, with the nearest one that is."""
+    for key in table:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)
+            raise InputError(f"[{name}] has an unknown key {key!r}.", f"Did you mean {near[0]!r}?")
 
 
 def _limits(table: dict[str, Any], name: str, known: list[str]) -> dict[str, Any]:
     limits: dict[str, Any] = {}
+    check_keys(table, name, known)
     for key, value in table.items():
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)
-            raise InputError(f"[{name}] has an unknown key {key!r}.", f"Did you mean {near[0]!r}?")
         if key == "endpoints":
             continue
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= sys.float_info.max:

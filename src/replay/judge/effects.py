@@ -22,6 +22,7 @@ from replay.judge.phases import BEFORE, phase_order
 from replay.judge.statistics import dispersion, more_failures_p, smallest_visible
 
 Times = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.int64]
 _BURST_S = 3
 _SPELL_FAILURES = 10
 _SPELL_SUSTAINED = 5
@@ -57,7 +58,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """What happened to the requests of a case's pairs: ``hits`` among those that ``asked``, in both arms."""
+    """What happened to an endpoint's requests: ``hits`` among those that ``asked``, in both arms."""
 
     control_hits: Flags
     control_asked: Flags
@@ -75,7 +76,7 @@ class Effect:
     """
 
     endpoint: str
-    rows: npt.NDArray[np.int64]
+    rows: Rows
     test: Comparison
     severity: str
     alone: str
@@ -97,26 +98,30 @@ class Effect:
         return self.test.p_by_reference if self.test.spell else self.test.p_value
 
 
-def compare(case: Case, endpoint: str, told: Callable[[Case], Events]) -> Comparison:
-    """Test events of one endpoint, as ``told`` finds them in a case, against all that was without the steps."""
-    rows, events = case.rows[endpoint], told(case)
+def compare(case: Case, endpoint: str, told: Callable[[Case, Rows], Events]) -> Comparison:
+    """Test events of one endpoint, as ``told`` finds them in a case's rows, against all that was without the steps."""
+    rows = case.rows[endpoint]
+    events = told(case, rows)
     _, masked = case.masked
-    asked = rows[events.asked[rows] & ~masked[rows]]
-    later, before = asked[case.later[asked]], asked[~case.later[asked]]
-    t_start, steps_hits = case.column("t_start"), events.hits
-    quiet = [_of_control(one, endpoint, told) for one in (case, *case.beside)]
-    quiet.append((t_start[before], steps_hits[before]))
+    asked = events.asked & ~masked[rows]
+    rows, hits = rows[asked], events.hits[asked]
+    is_later = case.later[rows]
+    later, before, later_hits = rows[is_later], rows[~is_later], hits[is_later]
+    t_start = case.column("t_start")
+    quiet = [_of_control(case, endpoint, events)]
+    quiet += [_of_control(one, endpoint, told(one, one.rows_of(endpoint))) for one in case.beside]
+    quiet.append((t_start[before], hits[~is_later]))
     reference, n_reference = sum(int(hits.sum()) for _, hits in quiet), sum(len(hits) for _, hits in quiet)
     cells = np.concatenate([at_s + 1e6 * number for number, (at_s, _) in enumerate(quiet)])
     in_reference = _blocks(cells, np.concatenate([hits for _, hits in quiet]))
     reference_phi = dispersion(in_reference)
-    x, n = int(steps_hits[later].sum()), len(later)
-    phi = _phi(case, in_reference, later, steps_hits)
+    x, n = int(later_hits.sum()), len(later)
+    phi = _phi(case, in_reference, later, later_hits)
     p = more_failures_p(x, n, reference, n_reference, phi)
-    kept = later[~_worst_burst(t_start[later], steps_hits[later])]
-    calm_phi = _phi(case, in_reference, kept, steps_hits)
-    p_calm = more_failures_p(int(steps_hits[kept].sum()), n, reference, n_reference, calm_phi)
-    hit = later[steps_hits[later]]
+    calm = ~_worst_burst(t_start[later], later_hits)
+    calm_phi = _phi(case, in_reference, later[calm], later_hits[calm])
+    p_calm = more_failures_p(int(later_hits[calm].sum()), n, reference, n_reference, calm_phi)
+    hit = later[later_hits]
     return Comparison(
         later=x,
         n_later=n,
@@ -132,19 +137,19 @@ def compare(case: Case, endpoint: str, told: Callable[[Case], Events]) -> Compar
     )
 
 
-def _of_control(case: Case, endpoint: str, told: Callable[[Case], Events]) -> tuple[Times, Flags]:
+def _of_control(case: Case, endpoint: str, events: Events) -> tuple[Times, Flags]:
     """The moments at which the control was asked, and which of them were hits."""
-    rows, events = case.rows.get(endpoint, np.array([], dtype=np.int64)), told(case)
+    rows = case.rows_of(endpoint)
     masked, _ = case.masked
-    asked = rows[events.control_asked[rows] & ~masked[rows]]
-    return case.column("c_start")[asked], events.control_hits[asked]
+    asked = events.control_asked & ~masked[rows]
+    return case.column("c_start")[rows[asked]], events.control_hits[asked]
 
 
-def _phi(case: Case, reference: tuple[Times, Times], later: npt.NDArray[np.int64], hits: Flags) -> float:
+def _phi(case: Case, reference: tuple[Times, Times], later: Rows, hits: Flags) -> float:
     """The dispersion, every phase centred at its own rate: an effect that fills a phase is not held for a burst."""
     phase, at_s = case.texts("phase")[later], case.column("t_start")[later]
     groups = [phase == name for name in phase_order(case.spans)]
-    return dispersion(reference, *(_blocks(at_s[group], hits[later[group]]) for group in groups))
+    return dispersion(reference, *(_blocks(at_s[group], hits[group]) for group in groups))
 
 
 def _is_spell(case: Case, at_s: Times, reference: Sequence[Times]) -> bool:
@@ -192,14 +197,14 @@ def failures(case: Case) -> list[Effect]:
     return [_failures_of(case, endpoint) for endpoint in case.rows]
 
 
-def _new_failures(case: Case) -> Events:
-    return Events(case.flags("c_new"), case.fair, case.flags("t_new"), case.fair)
+def _new_failures(case: Case, rows: Rows) -> Events:
+    fair = case.fair[rows]
+    return Events(case.flags("c_new")[rows], fair, case.flags("t_new")[rows], fair)
 
 
 def _failures_of(case: Case, endpoint: str) -> Effect:
     limits, rows = case.criteria.of(endpoint), case.rows[endpoint]
-    events = _new_failures(case)
-    t_new, fair = events.hits, events.asked
+    t_new, fair = case.flags("t_new"), case.fair
     test = compare(case, endpoint, _new_failures)
     _, masked = case.masked
     t_start, t_end = case.column("t_start"), case.column("t_end")
@@ -246,9 +251,9 @@ def _failures_of(case: Case, endpoint: str) -> Effect:
 
 
 def _longest_of_control(case: Case, endpoint: str) -> float:
-    rows, events = case.rows.get(endpoint, np.array([], dtype=np.int64)), _new_failures(case)
-    asked = rows[events.control_asked[rows]]
-    return longest_outage(case.column("c_start")[asked], case.column("c_end")[asked], events.control_hits[asked])[0]
+    rows = case.rows_of(endpoint)
+    rows = rows[case.fair[rows]]
+    return longest_outage(case.column("c_start")[rows], case.column("c_end")[rows], case.flags("c_new")[rows])[0]
 
 
 def _is_gone(end_s: Times, bad: Flags) -> bool:
@@ -283,7 +288,7 @@ class Slowdown:
     """Slow answers of one endpoint. ``limit_s`` is what counts as slow, ``reference_p95_s`` where it comes from."""
 
     endpoint: str
-    rows: npt.NDArray[np.int64]
+    rows: Rows
     test: Comparison
     severity: str
     cause: str | None
@@ -299,37 +304,36 @@ def slowdowns(case: Case, effects: list[Effect]) -> list[Slowdown]:
     return [slowdown for slowdown in found if slowdown is not None]
 
 
-def _slow(case: Case, limit_s: float) -> Events:
+def _slow(case: Case, rows: Rows, limit_s: float) -> Events:
     """Answers that took longer than ``limit_s``, among those that came and were good."""
-    c_latency, t_latency = case.column("c_latency"), case.column("t_latency")
-    c_asked, t_asked = case.flags("c_good") & np.isfinite(c_latency), case.flags("t_good") & np.isfinite(t_latency)
+    c_latency, t_latency = case.column("c_latency")[rows], case.column("t_latency")[rows]
+    c_asked = case.flags("c_good")[rows] & np.isfinite(c_latency)
+    t_asked = case.flags("t_good")[rows] & np.isfinite(t_latency)
     return Events(c_asked & (c_latency > limit_s), c_asked, t_asked & (t_latency > limit_s), t_asked)
 
 
 def _slowdown_of(case: Case, endpoint: str) -> Slowdown | None:
     limits, rows = case.criteria.of(endpoint), case.rows[endpoint]
-    t_latency, asked = case.column("t_latency"), _slow(case, np.inf).asked
+    t_latency = case.column("t_latency")
     _, masked = case.masked
-    before = rows[~case.later[rows] & asked[rows] & ~masked[rows]]
-    later = rows[case.later[rows] & asked[rows] & ~masked[rows]]
+    asked = rows[case.flags("t_good")[rows] & np.isfinite(t_latency[rows]) & ~masked[rows]]
+    later, before = asked[case.later[asked]], asked[~case.later[asked]]
     known = np.concatenate([*(_latency_of_control(one, endpoint) for one in (case, *case.beside)), t_latency[before]])
     if len(known) < _REFERENCE_AT_LEAST or not len(later):
         return None
     p95_s = float(np.quantile(known, 0.95))
     limit_s = max(limits.latency_ratio * p95_s, p95_s + limits.latency_floor_s)
-    slow = _slow(case, limit_s).hits
-    if slow[later].sum() < _SLOW_AT_LEAST:
+    slow, phase_of = t_latency[later] > limit_s, case.texts("phase")[later]
+    if slow.sum() < _SLOW_AT_LEAST:
         return None
     test = compare(case, endpoint, partial(_slow, limit_s=limit_s))
     phases = tuple(
-        phase
-        for phase in phase_order(case.spans)
-        if phase != BEFORE and _share(slow[later[case.texts("phase")[later] == phase]]) >= _SLOW_SHARE
+        phase for phase in phase_order(case.spans) if phase != BEFORE and _share(slow[phase_of == phase]) >= _SLOW_SHARE
     )
     if test.p_value > limits.p_value or not phases:
         return None
     t_start, t_end = case.column("t_start"), case.column("t_end")
-    hit = later[slow[later]]
+    hit = later[slow]
     cause = case.cause_of(t_start[hit], t_end[hit])
     lasted_s = float(t_end[hit].max() - t_start[hit].min())
     persistent = any(_persists(case, phase, later, slow, limits) for phase in phases)
@@ -339,13 +343,17 @@ def _slowdown_of(case: Case, endpoint: str) -> Slowdown | None:
 
 
 def _latency_of_control(case: Case, endpoint: str) -> Times:
-    rows = case.rows.get(endpoint, np.array([], dtype=np.int64))
+    rows = case.rows_of(endpoint)
     masked, _ = case.masked
-    return case.column("c_latency")[rows[_slow(case, np.inf).control_asked[rows] & ~masked[rows]]]
+    latency = case.column("c_latency")[rows]
+    return latency[case.flags("c_good")[rows] & np.isfinite(latency) & ~masked[rows]]
 
 
-def _persists(case: Case, phase: str, later: npt.NDArray[np.int64], slow: Flags, limits: Criteria) -> bool:
-    """Whether an endpoint stayed slow after a step until the next one or the end: in each third of that time."""
+def _persists(case: Case, phase: str, later: Rows, slow: Flags, limits: Criteria) -> bool:
+    """Whether an endpoint stayed slow after a step until the next one or the end: in each third of that time.
+
+    ``slow`` are flags of the rows ``later``.
+    """
     for number, span in enumerate(case.spans):
         if span.after != phase or span.ended_s is None:
             continue
@@ -355,7 +363,7 @@ def _persists(case: Case, phase: str, later: npt.NDArray[np.int64], slow: Flags,
             continue
         at_s = case.column("t_start")[later]
         edges = np.linspace(start, stop, 4)
-        thirds = [slow[later[(at_s >= low) & (at_s < high)]] for low, high in pairwise(edges)]
+        thirds = [slow[(at_s >= low) & (at_s < high)] for low, high in pairwise(edges)]
         if all(third.sum() >= 3 and _share(third) >= _SLOW_SHARE for third in thirds):
             return True
     return False

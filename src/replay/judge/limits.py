@@ -1,11 +1,11 @@
 """The limits that a soak is held against. Defaults serve; the ``[criteria]`` of ``replay run --criteria`` sets any."""
 
-import difflib
 import sys
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from replay.errors import InputError
+from replay.judge.criteria import check_keys, endpoint_tables
 
 SOAK = "soak"  # what rehearsal.json says under "kind"
 FEWEST_ANSWERS = 20  # that a p95 is told of
@@ -80,7 +80,8 @@ class SoakCriteria:
         )
 
 
-LIMITS = tuple(one.name for one in fields(SoakCriteria) if one.name not in {"endpoints", "drift_per_hour"})
+_TABLES = ("endpoints", "drift_per_hour")
+LIMITS = tuple(one.name for one in fields(SoakCriteria) if one.name not in _TABLES)
 OF_AN_ENDPOINT = tuple(
     "failure_share p50_s p95_s p99_s drift_latency_share drift_latency_s drift_failure_share".split()
 )
@@ -91,35 +92,23 @@ def parse_soak_criteria(table: dict[str, Any]) -> SoakCriteria:
     """The criteria of a ``[criteria]`` table. Raises InputError for an unknown key, and what is no such number."""
     if not isinstance(table, dict):
         raise InputError("[criteria] is not a table.", "Write for example: [criteria] then p95_s = 0.5")
-    general = SoakCriteria(**_limits(table, "criteria", (*LIMITS, "endpoints", "drift_per_hour")))
+    general = SoakCriteria(**_limits(table, "criteria", (*LIMITS, *_TABLES)))
     per_hour = table.get("drift_per_hour", {})
     if not isinstance(per_hour, dict):
         raise InputError("[criteria] drift_per_hour is not a table.", "Write { process_memory_bytes = 10_000_000 }.")
     for metric, value in per_hour.items():
         per_hour = per_hour | {metric: _number("criteria.drift_per_hour", metric, value)}
     general = replace(general, drift_per_hour=tuple(sorted(per_hour.items())))
-    overrides = table.get("endpoints", {})
-    if not isinstance(overrides, dict):
-        raise InputError("[criteria.endpoints] is not a table.", 'Write [criteria.endpoints."GET /x"].')
-    endpoints = []
-    for endpoint, limits in sorted(overrides.items()):
-        name = f'criteria.endpoints."{endpoint}"'
-        if not isinstance(limits, dict):
-            raise InputError(f"[{name}] is not a table.", 'Write [criteria.endpoints."GET /x"] and the limits below.')
-        endpoints.append((endpoint, replace(general, **_limits(limits, name, OF_AN_ENDPOINT))))
-    return replace(general, endpoints=tuple(endpoints))
+    endpoints = tuple(
+        (endpoint, replace(general, **_limits(limits, name, OF_AN_ENDPOINT)))
+        for endpoint, name, limits in endpoint_tables(table)
+    )
+    return replace(general, endpoints=endpoints)
 
 
 def _limits(table: dict[str, Any], name: str, known: tuple[str, ...]) -> dict[str, Any]:
-    limits: dict[str, Any] = {}
-    for key, value in table.items():
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)
-            raise InputError(f"[{name}] has an unknown key {key!r}.", f"Did you mean {near[0]!r}?")
-        if key in {"endpoints", "drift_per_hour"}:
-            continue
-        limits[key] = _number(name, key, value)
-    return limits
+    check_keys(table, name, known)
+    return {key: _number(name, key, value) for key, value in table.items() if key not in _TABLES}
 
 
 def _most(value: float) -> float:

@@ -16,14 +16,13 @@ from replay.evidence.values import ArmInfo, Mark
 from replay.rehearsal.abort import reason_to_abort
 from replay.rehearsal.arms import ArmOutline
 from replay.rehearsal.clock import ArmClock
-from replay.rehearsal.commands import RunningCommand
 from replay.rehearsal.load import TICK_S, Load
 from replay.rehearsal.observer import Observer
 from replay.rehearsal.outline import Outline
 from replay.rehearsal.probes.plan import Setting
 from replay.rehearsal.record import Record
 from replay.rehearsal.secrets import Scrubber
-from replay.rehearsal.stage import fingerprint, reset_stage, wait_for_replicas, wait_until_ready, warm_stage
+from replay.rehearsal.stage import fingerprint, put_back, wait_for_replicas
 from replay.rehearsal.steps.plan import ROLLBACK
 from replay.rehearsal.steps.runner import Step, StepRunner
 from replay.rehearsal.supplies import Supplies, asks_stage, gather
@@ -145,20 +144,8 @@ class ArmPlayer:
             self._tell(lambda: self._observer.ended(self._arm, info))
 
     def _put_back(self) -> None:
-        plan, logs = self._plan, self._folder.path
-        with ExitStack() as stack:
-
-            def hold(running: RunningCommand) -> None:
-                stack.callback(running.kill)
-
-            if plan.target.reset is not None:
-                self._doing("putting Stage back")
-                reset_stage(plan.target, plan.folder, logs / "reset.log", self._scrub, hold)
-            self._doing("waiting until Stage answers")
-            wait_until_ready(plan.target)
-            if plan.target.warm is not None:
-                self._doing("warming Stage's caches")
-                warm_stage(plan.target, plan.folder, logs / "warm.log", self._scrub, hold)
+        plan = self._plan
+        put_back(plan.target, plan.folder, self._folder.path, self._scrub, self._doing)
         if plan.dsns:
             self._doing("taking the database's fingerprint")
             found = fingerprint(plan.dsns[0][1].value, self._record.counted)

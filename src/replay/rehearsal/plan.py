@@ -43,7 +43,7 @@ from replay.target import Target, parse_target
 
 ROLES = ("production", "pre-production")
 _TABLES = ("rehearsal", "target", "workloads", "pools", "steps", "probes", "abort", "criteria")
-_PRODUCTION = ("prod", "prod-*", "*-prod", "*-prod-*", "production", "production-*", "*-production", "*-production-*")
+USUAL_NAMES = ("prod", "prod-*", "*-prod", "*-prod-*", "production", "production-*", "*-production", "*-production-*")
 NOT_PRODUCTION = "I have looked, and this is not production"
 _MOST_CONTROLS = 20
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -286,7 +286,7 @@ def _target(table: Table) -> TargetPlan:
         reset=None if reset is None else Program(reset.words, reset.written, {}),
         reset_timeout_s=table.duration_s("reset_timeout", "10m") or 0.0,
         warm=None if warm is None else Program(warm.words, warm.written, {}),
-        production=table.texts("production", _PRODUCTION),
+        production=table.texts("production", USUAL_NAMES),
         not_production=table.text("not_production", None, (NOT_PRODUCTION,)) is not None,
     )
     table.done()

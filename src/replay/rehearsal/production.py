@@ -7,12 +7,11 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from replay.errors import Refused
-from replay.rehearsal.plan import NOT_PRODUCTION, Plan
+from replay.rehearsal.plan import NOT_PRODUCTION, USUAL_NAMES, Plan
 from replay.rehearsal.table import Dsn
 
 MARKER = "replay_production"
 _CONNECT_LIMIT_S = 5
-_TABLE = "SELECT FROM pg_class WHERE relname = %s AND relkind IN ('r', 'p', 'v')"
 _HINT = f'Point the plan to Stage. If it is Stage, write not_production = "{NOT_PRODUCTION}" in [target].'
 
 
@@ -20,15 +19,15 @@ def check_names(plan: Plan) -> None:
     """Refuse hosts and databases whose names match a pattern of the plan's ``production``. Raises Refused."""
     if plan.target.not_production:
         return
-    _check("The target's host", plan.target.target.host, plan.target.production)
+    check_name("The target's host", plan.target.target.host, plan.target.production)
     for user, dsn in plan.dsns:
         values = conninfo_to_dict(dsn.value)
         for host in str(values.get("host") or "").split(","):
-            _check(f"{user} goes to the host", host, plan.target.production)
-        _check(f"{user} goes to the database", str(values.get("dbname") or ""), plan.target.production)
+            check_name(f"{user} goes to the host", host, plan.target.production)
+        check_name(f"{user} goes to the database", str(values.get("dbname") or ""), plan.target.production)
     for probe in plan.probes:
         for host in probe.hosts:
-            _check(f"The probe {probe.name!r} goes to the host", host, plan.target.production)
+            check_name(f"The probe {probe.name!r} goes to the host", host, plan.target.production)
 
 
 def check_marker(plan: Plan) -> None:
@@ -43,7 +42,8 @@ def check_marker(plan: Plan) -> None:
             )
 
 
-def _check(what: str, name: str, patterns: Iterable[str]) -> None:
+def check_name(what: str, name: str, patterns: Iterable[str] = USUAL_NAMES) -> None:
+    """Refuse the ``name`` of a host or a database that matches a pattern. Raises Refused; ``what`` says whose it is."""
     for part in (name.lower(), *name.lower().split(".")):
         for pattern in patterns:
             if part and fnmatchcase(part, pattern.lower()):

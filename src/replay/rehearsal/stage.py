@@ -6,6 +6,7 @@ import json
 import socket
 import time
 from collections.abc import Callable, Collection, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,52 +98,39 @@ def fingerprint(dsn: str, only: Collection[str] | None = None) -> Fingerprint:
     return Fingerprint(version, schema, counted)
 
 
-def reset_stage(
-    target: TargetPlan,
-    folder: Path,
-    log_file: Path,
-    scrub: Callable[[str], str],
-    hold: Callable[[RunningCommand], None],
-) -> None:
-    """Run the plan's reset, which ``hold`` gets to end it. Raises StageError where it fails."""
+def put_back(
+    target: TargetPlan, folder: Path, logs: Path, scrub: Callable[[str], str], doing: Callable[[str], None]
+) -> float:
+    """Reset Stage, wait until it answers, and fill its caches, as far as the plan says how. How long the reset took.
+
+    The output is in ``reset.log`` and ``warm.log`` in ``logs``; ``doing`` is told what is being done. However it ends,
+    nothing that was started runs on. Raises StageError where something fails.
+    """
+    started = time.monotonic()
     if target.reset is not None:
-        _run(
-            target.reset, target.reset_timeout_s, name="reset", folder=folder, log_file=log_file, scrub=scrub, hold=hold
-        )
-
-
-def warm_stage(
-    target: TargetPlan,
-    folder: Path,
-    log_file: Path,
-    scrub: Callable[[str], str],
-    hold: Callable[[RunningCommand], None],
-) -> None:
-    """Run what fills Stage's caches, as ``reset_stage`` runs the reset. Raises StageError where it fails."""
+        doing("putting Stage back")
+        _run("reset", target.reset, target.reset_timeout_s, folder, logs / "reset.log", scrub=scrub)
+    reset_s = time.monotonic() - started
+    doing("waiting until Stage answers")
+    wait_until_ready(target)
     if target.warm is not None:
-        _run(target.warm, target.reset_timeout_s, name="warm", folder=folder, log_file=log_file, scrub=scrub, hold=hold)
+        doing("warming Stage's caches")
+        _run("warm", target.warm, target.reset_timeout_s, folder, logs / "warm.log", scrub=scrub)
+    return reset_s
 
 
 def _run(
-    program: Program,
-    limit_s: float,
-    *,
-    name: str,
-    folder: Path,
-    log_file: Path,
-    scrub: Callable[[str], str],
-    hold: Callable[[RunningCommand], None],
+    key: str, program: Program, limit_s: float, folder: Path, log_file: Path, *, scrub: Callable[[str], str]
 ) -> None:
-    log = OutputLog(log_file, scrub)
-    try:
+    with closing(OutputLog(log_file, scrub)) as log:
         log.write(f"$ {program.written}")
         running = RunningCommand(program, folder, log.write)
-        hold(running)
-        result = running.wait(limit_s)
-    finally:
-        log.close()
+        try:
+            result = running.wait(limit_s)
+        finally:
+            running.kill()
     if result.error:
-        raise StageError(f"Stage's {name} failed: {scrub(result.error)}.", f"Its output is in {log_file}.")
+        raise StageError(f"Stage's {key} failed: {scrub(result.error)}.", f"Its output is in {log_file}.")
 
 
 def wait_until_ready(target: TargetPlan) -> None:

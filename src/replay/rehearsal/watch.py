@@ -12,12 +12,10 @@ import pyarrow as pa
 
 from replay.evidence.files import ArmFolder
 from replay.evidence.rollup import MERGED
-from replay.evidence.values import Outcome, expected_outcome
+from replay.evidence.values import LATELY_S, Outcome, expected_outcome, fails_now
 from replay.parquet import read_parquet
 
 _LOOK_EVERY_S = 1.0
-_RATE_S = 5.0
-_RED = 0.2  # of an endpoint's requests within the last seconds that a rate is taken over, and two at least
 _OBSERVED = ["endpoint", "due_s", "done_s", "outcome", "expected_status", "expected_shape"]
 _READ = ["at_s", "metric", "value", "detail"]
 
@@ -70,10 +68,10 @@ class Watch:
     ``window_s`` is how long requests are remembered at least, in ``recent``. ``sent`` and ``failed`` count them.
     """
 
-    def __init__(self, folder: ArmFolder, due: Iterable[int] = (), window_s: float = _RATE_S) -> None:
+    def __init__(self, folder: ArmFolder, due: Iterable[int] = (), window_s: float = LATELY_S) -> None:
         self._folder = folder.path
         self._due = tuple(due)
-        self._window_s = max(window_s, _RATE_S)
+        self._window_s = max(window_s, LATELY_S)
         self._seen: dict[str, set[Path]] = {}
         self._red: dict[str, float | None] = {}
         self._lag: dict[str, tuple[float, float]] = {}  # by replica: when read, seconds behind
@@ -95,11 +93,11 @@ class Watch:
         self.recent.extend(new)
         while self.recent and self.recent[0].at_s < now_s - self._window_s:
             self.recent.popleft()
-        lately = [one for one in self.recent if one.at_s > now_s - _RATE_S]
+        lately = [one for one in self.recent if one.at_s > now_s - LATELY_S]
         self._judge(lately)
         self._take_readings()
-        from_s = max(0, int(now_s - _RATE_S))
-        length_s = max(1.0, min(now_s, _RATE_S))
+        from_s = max(0, int(now_s - LATELY_S))
+        length_s = max(1.0, min(now_s, LATELY_S))
         self._last = Sight(
             at_s=now_s,
             observed=self._last.observed + len(new),
@@ -118,7 +116,7 @@ class Watch:
             by_endpoint.setdefault(one.endpoint, []).append(one)
         for endpoint, own in by_endpoint.items():
             failed = [one.at_s for one in own if one.failed]
-            fails = len(failed) >= max(2.0, _RED * len(own))
+            fails = fails_now(len(failed), len(own))
             since_s = self._red.get(endpoint)
             self._red[endpoint] = (min(failed) if since_s is None else since_s) if fails else None
 

@@ -9,6 +9,7 @@ from replay.capture.store import open_capture
 from replay.errors import InputError
 from replay.rehearsal.plan import Plan, WorkloadPlan
 from replay.scenario.answers import Answers, count_sent
+from replay.scenario.data import digest_of
 from replay.scenario.identities import needed_credentials, rank_clients
 from replay.scenario.locustfile import read_scenario
 from replay.scenario.pace import pace
@@ -177,10 +178,8 @@ def _digest_of_files(workload: WorkloadPlan, plan: Plan) -> str:
     if workload.locustfile is not None:
         data = workload.locustfile.with_suffix(".data")
         files += [workload.locustfile, *sorted(file for file in data.glob("*") if file.is_file())]
-    digest = hashlib.blake2b(digest_size=16)
-    for file in files:
-        digest.update(b"\0" if file is None or not file.is_file() else hashlib.blake2b(file.read_bytes()).digest())
-    return digest.hexdigest()
+    digests = [digest_of(file) if file is not None and file.is_file() else "" for file in files]
+    return hashlib.blake2b("\n".join(digests).encode(), digest_size=16).hexdigest()
 
 
 def _pools(plan: Plan, schedule: Schedule) -> tuple[PoolOutline, ...]:

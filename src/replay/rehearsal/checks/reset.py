@@ -1,16 +1,15 @@
 """Putting Stage back, with its time taken, as an arm does before it begins."""
 
 import time
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from replay.errors import StageError
+from replay.rehearsal import stage
 from replay.rehearsal.checks.check import STAGE, Check, failed, passed
-from replay.rehearsal.commands import RunningCommand
 from replay.rehearsal.plan import Plan
 from replay.rehearsal.secrets import Scrubber
-from replay.rehearsal.stage import Fingerprint, reset_stage, wait_for_replicas, wait_until_ready, warm_stage
+from replay.rehearsal.stage import Fingerprint
 
 _LAST_LINES = 5
 NAME = "reset"
@@ -28,23 +27,14 @@ class PutBack:
 def put_back(plan: Plan, logs: Path, scrub: Scrubber) -> PutBack:
     """Put Stage back once. Raises StageError, with the last words of what failed, where it does not come back."""
     started = time.monotonic()
-    log = logs / "reset.log"
-    with ExitStack() as stack:
-
-        def hold(running: RunningCommand) -> None:
-            stack.callback(running.kill)
-
-        try:
-            reset_stage(plan.target, plan.folder, log, scrub, hold)
-            reset_s = time.monotonic() - started
-            wait_until_ready(plan.target)
-            log = logs / "warm.log"
-            warm_stage(plan.target, plan.folder, log, scrub, hold)
-        except StageError as error:
-            if str(log) not in error.hint:
-                raise
-            raise StageError(error.message, _last_words(log)) from error  # the log goes with the folder
-        wait_for_replicas(plan.probes, plan.target.ready_timeout_s)
+    try:
+        reset_s = stage.put_back(plan.target, plan.folder, logs, scrub, lambda _: None)
+    except StageError as error:
+        log = next((log for log in logs.glob("*.log") if str(log) in error.hint), None)
+        if log is None:
+            raise
+        raise StageError(error.message, _last_words(log)) from error  # the log goes with the folder
+    stage.wait_for_replicas(plan.probes, plan.target.ready_timeout_s)
     return PutBack(reset_s, time.monotonic() - started)
 
 

@@ -5,11 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from replay.evidence.values import Observation, Outcome, expected_outcome
-
-# As the conductor's own look at an arm has them, so that terminal and browser say the same.
-_LATELY_S = 5
-_RED = 0.2  # of an endpoint's requests lately, and two at least
+from replay.evidence.values import LATELY_S, Observation, Outcome, expected_outcome, fails_now
 
 
 @dataclass(slots=True)
@@ -59,8 +55,8 @@ class Tally:
             return {}
         now_s = self.clock()
         self._judge(now_s)
-        from_s, to_s = max(0, int(now_s) - _LATELY_S), max(0, int(now_s))
-        length_s = max(1, min(to_s, _LATELY_S))
+        from_s, to_s = max(0, int(now_s) - LATELY_S), max(0, int(now_s))
+        length_s = max(1, min(to_s, LATELY_S))
         answered = sum(
             second.requests for own in self._lately.values() for at_s, second in own.items() if from_s <= at_s < to_s
         )
@@ -81,14 +77,14 @@ class Tally:
         """Which endpoints fail now. One that nobody asked for lately stays as it was."""
         self._judged_s = int(now_s)
         for endpoint, own in self._lately.items():
-            for second in [second for second in own if second <= now_s - _LATELY_S - 1]:
+            for second in [second for second in own if second <= now_s - LATELY_S - 1]:
                 del own[second]
-            lately = [second for at_s, second in own.items() if at_s > now_s - _LATELY_S - 1]
+            lately = [second for at_s, second in own.items() if at_s > now_s - LATELY_S - 1]
             if not lately:
                 continue
             failed = sum(second.failed for second in lately)
             since_s = self._fails_since.get(endpoint)
-            if failed >= max(2.0, _RED * sum(second.requests for second in lately)):
+            if fails_now(failed, sum(second.requests for second in lately)):
                 first_s = min(second.first_failed_s for second in lately)
                 self._fails_since[endpoint] = first_s if since_s is None else since_s
                 self._back_since.pop(endpoint, None)
