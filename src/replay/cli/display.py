@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console, Group, RenderableType
@@ -59,6 +59,17 @@ class Display(Follower):
             self._say(f"Note: {warning}")
         if self.web is not None:
             self._say(f"{self.web.told}, from the first arm on")
+
+    def confirms(self, outline: Outline, workloads: Sequence[str]) -> None:
+        """See Observer."""
+        before = self.live.arms
+        super().confirms(outline, workloads)
+        more = outline.arms[before:]
+        length = sum(arm.duration_s + outline.overhead_s for arm in more)
+        self._say(
+            f"Something is suspected under {' and '.join(workloads)} that a second pair of arms may confirm: "
+            f"{len(more)} arms more, about {minutes(length)}"
+        )
 
     def doing(self, arm: ArmOutline, what: str) -> None:
         """See Observer."""

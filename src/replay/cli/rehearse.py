@@ -69,7 +69,7 @@ def rehearse(
             f"The controls of {controls_of} are taken over, and not played again as long as Stage is the same."
         )
     with display.shown():
-        conduct(outline, out, display, resume=resume, controls_of=controls_of)
+        conduct(outline, out, display, resume=resume, controls_of=controls_of, suspects=_suspects)
     # Both are heavy to load, and not wanted while the load runs.
     from replay.judge.verdict import judge_run  # noqa: PLC0415
     from replay.report.write import write_reports  # noqa: PLC0415
@@ -79,6 +79,12 @@ def rehearse(
     with console.status("writing the report"):
         report = write_reports(out)
     return Rehearsed(out, verdict.verdict, verdict.reasons, verdict.to_json(), report)
+
+
+def _suspects(run: Path) -> dict[str, str]:
+    from replay.judge.verdict import judge_run  # noqa: PLC0415 - as above
+
+    return judge_run(run).unconfirmed
 
 
 @click.command(name="rehearse")

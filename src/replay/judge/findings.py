@@ -8,6 +8,13 @@ from typing import Any
 BLOCKING = "blocking"
 SUSPECT = "suspect"
 NOTE = "note"
+RANK = {BLOCKING: 0, SUSPECT: 1, NOTE: 2}  # the weightiest first
+STEP_METRICS = frozenset({"step_failed", "rollback_failed"})
+# What a finding rests on.
+PROVEN = "proof"
+TWO_PAIRS = "two pairs of arms"
+ONE_PAIR = "one pair of arms"
+ONE_ARM = "one arm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,7 @@ class Finding:
     interaction: dict[str, Any] | None = None
     root: str | None = None
     proven: bool = False
+    confirmed: bool | None = None
     first_bad_s: float | None = None
     recovered_s: float | None = None
     outage_s: float | None = None
@@ -46,14 +54,20 @@ class Finding:
     evidence: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def rests_on(self) -> str:
+        """What it rests on: a proof (a direct measurement among them), one arm's drift, one pair of arms, or two."""
+        if self.proven or self.metric in STEP_METRICS:
+            return PROVEN
+        if (self.metric or "").startswith("drift_"):
+            return ONE_ARM
+        return TWO_PAIRS if self.confirmed else ONE_PAIR
+
+    @property
     def key(self) -> tuple[str, str]:
         """What is compared between workloads: the endpoint and its kind of trouble, or the probe's metric."""
         if self.endpoint is not None:
             return (self.endpoint, self.metric or "failures")
         return (self.evidence.get("step", "") if self.metric in STEP_METRICS else "", self.metric or "")
-
-
-STEP_METRICS = frozenset({"step_failed", "rollback_failed"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,27 +2,41 @@
 
 A rehearsal may play the steps several times, at other moments of the same traffic. What one repetition only suspects
 and another one finds again, at the same endpoint and of the same kind, is confirmed: two independent pairs of arms saw
-it. What a single repetition proves stands by itself: when the steps came may be what made the difference.
+it. What a single repetition proves stands by itself: when the steps came may be what made the difference. A second pair
+that was played to confirm is no repetition, see `replay.judge.confirmation`.
 """
 
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from replay.evidence.run import ArmEvidence, Evidence
 from replay.evidence.values import QUIET
-from replay.judge.findings import BLOCKING, NOTE, SUSPECT, Finding
-
-_RANK = {BLOCKING: 0, SUSPECT: 1, NOTE: 2}
+from replay.judge.findings import BLOCKING, NOTE, RANK, SUSPECT, Finding
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """The arms of one workload: those without the steps, and one with them for each repetition."""
+    """The arms of one workload: those without the steps, and one with them for each repetition.
+
+    ``second`` is the pair (control, steps) that was played afterwards to confirm what had been suspected.
+    """
 
     workload: str
     controls: tuple[ArmEvidence, ...]
     steps: tuple[ArmEvidence, ...]
+    second: tuple[ArmEvidence, ArmEvidence] | None = None
+
+    @property
+    def all_controls(self) -> tuple[ArmEvidence, ...]:
+        """Its arms without the steps, that of the second pair too."""
+        return self.controls + (self.second[:1] if self.second else ())
+
+    @property
+    def all_steps(self) -> tuple[ArmEvidence, ...]:
+        """Its arms with the steps, that of the second pair too."""
+        return self.steps + (self.second[1:] if self.second else ())
 
     def controls_for(self, number: int) -> tuple[ArmEvidence, ...]:
         """The controls as repetition ``number`` (from 0) takes them: the first is the one that it is paired with."""
@@ -39,13 +53,28 @@ def trials_of(evidence: Evidence) -> list[Trial]:
         key=lambda arm: (arm.info.role != "production", arm.info.workload, _number(arm.info.arm), arm.info.arm),
     )
     return [
-        Trial(
-            name,
-            tuple(arm for arm in arms if arm.info.workload == name and not arm.info.steps),
-            tuple(arm for arm in arms if arm.info.workload == name and arm.info.steps),
-        )
+        _trial(name, [arm for arm in arms if arm.info.workload == name], second_pairs(evidence.rehearsal))
         for name in dict.fromkeys(arm.info.workload for arm in arms)
     ]
+
+
+def second_pairs(rehearsal: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    """The names of the arms (control, steps) that were played to confirm, by workload."""
+    told = rehearsal.get("confirming")
+    pairs = told.items() if isinstance(told, dict) else ()
+    return {name: (str(pair.get("control")), str(pair.get("steps"))) for name, pair in pairs if isinstance(pair, dict)}
+
+
+def _trial(workload: str, arms: Sequence[ArmEvidence], pairs: dict[str, tuple[str, str]]) -> Trial:
+    control, steps = pairs.get(workload, ("", ""))
+    planned = [arm for arm in arms if arm.info.arm not in {control, steps}]
+    played = {arm.info.arm: arm for arm in arms if arm.info.arm in {control, steps}}
+    return Trial(
+        workload,
+        controls=tuple(arm for arm in planned if not arm.info.steps),
+        steps=tuple(arm for arm in planned if arm.info.steps),
+        second=(played[control], played[steps]) if len(played) == 2 else None,
+    )
 
 
 def _number(arm: str) -> int:
@@ -73,7 +102,7 @@ def gather(findings: Sequence[Finding], repetitions: int, *, sound: bool = True)
 
 
 def _as_one(same: Sequence[Finding], seen: int, repetitions: int) -> Finding:
-    first = min(same, key=lambda one: (_RANK[one.severity], not one.proven, -abs(one.effect or 0.0), one.arm))
+    first = min(same, key=lambda one: (RANK[one.severity], not one.proven, -abs(one.effect or 0.0), one.arm))
     arms = sorted({one.arm for one in same})
     severity = BLOCKING if first.severity == SUSPECT and seen > 1 else first.severity
     told = first.explanation.rstrip(".")

@@ -116,7 +116,7 @@ def check_workload(evidence: Evidence, trial: Trial, criteria: Criteria) -> list
             voids=REQUESTS,
         )
     ]
-    arms = [*trial.controls, *trial.steps]
+    arms = [*trial.all_controls, *trial.all_steps]
     checks += [_check_arm(arm) for arm in arms]
     checks += [_check_probe(arm, *probe) for arm in arms if arm.info.steps for probe in _probes(evidence).items()]
     checks += [
@@ -124,8 +124,8 @@ def check_workload(evidence: Evidence, trial: Trial, criteria: Criteria) -> list
     ]
     checks += [_check_lateness(arm, criteria.lateness_s) for arm in arms if len(arm.observations)]
     checks += [_check_schedule(arms[0], arm) for arm in arms[1:] if control]
-    checks += [check for arm in trial.controls for check in _check_control(arm, criteria)]
-    checks += [check for arm in trial.steps for check in _check_steps(evidence, arm, criteria)]
+    checks += [check for arm in trial.all_controls for check in _check_control(arm, criteria)]
+    checks += [check for arm in trial.all_steps for check in _check_steps(evidence, arm, criteria)]
     return checks
 
 
@@ -148,7 +148,8 @@ def _check_arm(arm: ArmEvidence) -> Check:
         well=f"Arm {info.arm} is complete: {observed} of {info.planned} planned requests were observed.",
         wrong=f"Arm {info.arm} is not complete: {'; '.join(wrong)}.",
         hint="Rehearse again; what is damaged or missing cannot be judged.",
-        voids=UNPROVEN if observed else REQUESTS,
+        # An arm that a rule cut short, because everything failed perhaps, is judged on what it has.
+        voids="" if info.state == "aborted" and not (twice or arm.damaged) else UNPROVEN if observed else REQUESTS,
     )
 
 
@@ -337,7 +338,7 @@ def _check_steps(evidence: Evidence, steps: ArmEvidence, criteria: Criteria) -> 
             well=f"All {len(spans)} steps started and ended within {info.arm}.",
             wrong=f"Not all steps came to their end within {info.arm}: {'; '.join(wrong)}.",
             hint="Give the arm a longer duration, or the steps an earlier start, then rehearse again.",
-            voids=UNPROVEN,
+            voids="" if info.state == "aborted" else UNPROVEN,
         )
     ]
     if info.role == "production":

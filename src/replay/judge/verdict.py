@@ -4,6 +4,7 @@
 it depends on when or where it was made)::
 
     format 1, name (the run's), verdict GO | NO_GO | INCONCLUSIVE, reasons [sentence...]
+    rests_on: what NO_GO rests on, "proof" | "two pairs of arms" | "one pair of arms" | "one arm" (its drift) | null
     workload_verdicts {workload: GO | NO_GO | INCONCLUSIVE}, each judged alone
     roles {workload: role}
 
@@ -11,6 +12,7 @@ it depends on when or where it was made)::
       workload, role, arm, phase ("during STEP", "after STEP"), severity, proven
           severity: blocking (NO_GO), suspect (seen once, not confirmed: INCONCLUSIVE), note (shown, changes nothing)
           proven: a lock behind the step, an error naming what the step changed, or a direct measurement proves it
+      confirmed true | false | null: a second pair of arms showed it again, did not, or was not played
       endpoint ("*" is the whole Stage) or probe ("steps" for a step that failed); the other is null
       outcome (refused, server error, empty, timeout, no connection, unsent, wrong shape) and difference (emptied, newly
           failing, wrong shape); or metric (latency_p95_s, stall_s, never_recovered, lock_wait_s, replica_lag_s,
@@ -47,19 +49,34 @@ it depends on when or where it was made)::
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from replay.evidence.files import write_json
-from replay.evidence.run import Evidence, read_rehearsal, read_run
+from replay.evidence.run import ArmEvidence, Evidence, read_rehearsal, read_run
 from replay.evidence.values import QUIET
 from replay.judge.case import Case, as_far_as_played, empty_like
 from replay.judge.compared import with_only_in_production
+from replay.judge.confirmation import confirm, unconfirmed
 from replay.judge.criteria import Criteria, parse_criteria
 from replay.judge.effects import Effect, failures, slowdowns
 from replay.judge.explain import failure_findings, slowdown_findings, stall_findings
-from replay.judge.findings import BLOCKING, NOTE, STEP_METRICS, SUSPECT, Check, Finding, plain
+from replay.judge.findings import (
+    BLOCKING,
+    NOTE,
+    ONE_ARM,
+    ONE_PAIR,
+    PROVEN,
+    RANK,
+    STEP_METRICS,
+    SUSPECT,
+    TWO_PAIRS,
+    Check,
+    Finding,
+    plain,
+)
 from replay.judge.limits import SOAK
 from replay.judge.long_arms import long_arm_findings
 from replay.judge.outages import outages
@@ -70,6 +87,7 @@ from replay.judge.soak import judge_soak, read_soak
 from replay.judge.soundness import REQUESTS, UNPROVEN, check_run, check_workload
 from replay.judge.tables import arm_row, broke_first, endpoint_row, step_rows, timeline
 
+GROUNDS = (PROVEN, TWO_PAIRS, ONE_PAIR, ONE_ARM)
 GO = "GO"
 NO_GO = "NO_GO"
 INCONCLUSIVE = "INCONCLUSIVE"
@@ -87,6 +105,17 @@ class Verdict:
     workload_verdicts: dict[str, str]
     facts: dict[str, Any]
 
+    @property
+    def rests_on(self) -> str | None:
+        """What NO_GO rests on: the strongest of its blocking findings. None for another verdict."""
+        found = {finding.rests_on for finding in self.findings if finding.severity == BLOCKING}
+        return next((ground for ground in GROUNDS if ground in found), None)
+
+    @property
+    def unconfirmed(self) -> dict[str, str]:
+        """The workloads that want a second pair of arms, each with the steps arm that it repeats."""
+        return unconfirmed(self.findings, self.checks)
+
     def to_json(self) -> dict[str, Any]:
         """The content of ``verdict.json``."""
         document: dict[str, Any] = plain(
@@ -94,6 +123,7 @@ class Verdict:
                 "format": 1,
                 "name": self.name,
                 "verdict": self.verdict,
+                "rests_on": self.rests_on,
                 "reasons": self.reasons,
                 "findings": self.findings,
                 "criteria": self.checks,
@@ -145,16 +175,17 @@ def judge(evidence: Evidence) -> Verdict:
     for trial in trials_of(evidence):
         checks += check_workload(evidence, trial, criteria)
         voids = voided[trial.workload] = {check.voids for check in checks if check.workload in {None, trial.workload}}
-        found: list[Finding] = []
-        for number, steps in enumerate(trial.steps):
-            control, *more = map(as_far_as_played, trial.controls_for(number) or (empty_like(steps),))
-            played, sql = as_far_as_played(steps), _sql(evidence)
-            case = Case(trial.workload, steps.info.role, control, played, criteria, sql, tuple(more))
-            cases.append(case)
-            effects[case.arm] = failures(case)
-            found += [dataclasses.replace(finding, role=case.role) for finding in _findings(case, effects[case.arm])]
+        own = [_case(trial.controls_for(number), steps, evidence, criteria) for number, steps in enumerate(trial.steps)]
+        second = [_case(trial.second[:1], trial.second[1], evidence, criteria)] if trial.second else []
+        effects |= {case.arm: failures(case) for case in (*own, *second)}
         sound = not voids & {REQUESTS, UNPROVEN}
-        findings += gather([_weighed(finding, voids) for finding in found], len(trial.steps), sound=sound)
+        found = [_weighed(one, voids) for case in own for one in _findings(case, effects[case.arm])]
+        found = gather(found, len(own), sound=sound)
+        for case in second:
+            again = [_weighed(one, voids) for one in _findings(case, effects[case.arm])]
+            found = confirm(found, again, sound=sound)
+        findings += found
+        cases += [*own, *second]
     untrusted = {workload for workload, voids in voided.items() if REQUESTS in voids}
     findings = with_only_in_production(findings, cases, untrusted)
     drifting = [_weighed(one, voided.get(one.workload, set())) for one in long_arm_findings(evidence, criteria)]
@@ -179,6 +210,12 @@ def judge(evidence: Evidence) -> Verdict:
     )
 
 
+def _case(controls: Sequence[ArmEvidence], steps: ArmEvidence, evidence: Evidence, criteria: Criteria) -> Case:
+    control, *more = map(as_far_as_played, controls or (empty_like(steps),))
+    played, info = as_far_as_played(steps), steps.info
+    return Case(info.workload, info.role, control, played, criteria, _sql(evidence), tuple(more))
+
+
 def _sql(evidence: Evidence) -> tuple[str, ...]:
     migrations = evidence.rehearsal.get("migrations")
     return tuple(str(one.get("sql") or "") for one in migrations or [] if isinstance(one, dict))
@@ -186,14 +223,13 @@ def _sql(evidence: Evidence) -> tuple[str, ...]:
 
 def _findings(case: Case, effects: list[Effect]) -> list[Finding]:
     found = [*step_findings(case), *lock_findings(case), *replica_findings(case), *log_findings(case)]
-    if not case.later.any():
-        return found
-    found += stall_findings(case)
-    for effect in effects:
-        found += failure_findings(case, effect)
-    for slow in slowdowns(case, effects):
-        found += slowdown_findings(case, slow)
-    return found
+    if case.later.any():
+        found += stall_findings(case)
+        for effect in effects:
+            found += failure_findings(case, effect)
+        for slow in slowdowns(case, effects):
+            found += slowdown_findings(case, slow)
+    return [dataclasses.replace(finding, role=case.role) for finding in found]
 
 
 def _quiet_findings(evidence: Evidence, criteria: Criteria) -> list[Finding]:
@@ -229,11 +265,10 @@ def _decide(findings: list[Finding], checks: list[Check]) -> str:
 
 def _in_order(findings: list[Finding]) -> list[Finding]:
     """In the order in which things broke; within one second the larger share first."""
-    rank = {BLOCKING: 0, SUSPECT: 1, NOTE: 2}
     return sorted(
         findings,
         key=lambda finding: (
-            rank[finding.severity],
+            RANK[finding.severity],
             math.inf if finding.first_bad_s is None else math.floor(finding.first_bad_s),
             -(finding.observed or 0.0) if finding.unit == "share" else 0.0,
             finding.workload,

@@ -2,7 +2,7 @@
 
 import dataclasses
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from replay.evidence.values import QUIET
@@ -65,6 +65,32 @@ def arms_of(plan: Plan, workloads: Sequence[WorkloadOutline], steps: tuple[Step,
     if plan.shuffled:
         random.Random(plan.seed).shuffle(arms)  # noqa: S311 - an order, not a secret
     return tuple(arms if plan.target.reset else sorted(arms, key=lambda arm: bool(arm.steps)))
+
+
+def second_pairs(arms: Sequence[ArmOutline], wanted: Mapping[str, str]) -> tuple[tuple[ArmOutline, ArmOutline], ...]:
+    """A further pair (control, steps) for each workload, that repeats the steps arm which ``wanted`` names for it."""
+    pairs = []
+    for name in sorted(wanted):
+        mine = [arm for arm in arms if arm.workload_name == name]
+        controls, steps = [arm for arm in mine if not arm.steps], [arm for arm in mine if arm.steps]
+        repeated = next((arm for arm in steps if arm.name == wanted[name]), None)
+        if controls and repeated is not None:
+            control = dataclasses.replace(controls[0], name=_numbered(f"{name}-control", len(controls)))
+            pairs.append((control, dataclasses.replace(repeated, name=_numbered(f"{name}-steps", len(steps)))))
+    return tuple(pairs)
+
+
+def balanced(
+    arms: Sequence[ArmOutline], pairs: Sequence[tuple[ArmOutline, ArmOutline]], wanted: Mapping[str, str]
+) -> tuple[ArmOutline, ...]:
+    """The arms of second pairs in their order: the other way round than those that they repeat were played."""
+    names = [arm.name for arm in arms]
+    ordered = []
+    for control, steps in pairs:
+        first = next(arm.name for arm in arms if arm.workload is control.workload and not arm.steps)
+        control_was_first = names.index(first) < names.index(wanted[control.workload_name])
+        ordered += [steps, control] if control_was_first else [control, steps]
+    return tuple(ordered)
 
 
 def _numbered(name: str, number: int) -> str:

@@ -1,18 +1,21 @@
 """Plays a checked plan from its first arm to its last, and keeps the run's record true on every way out."""
 
 import contextlib
+import dataclasses
 import os
 import shutil
 import signal
 import sys
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
 from replay.errors import ExitCode, InputError, Interrupted, ReplayError
 from replay.evidence.files import write_json
 from replay.rehearsal.arm import ArmPlayer
+from replay.rehearsal.arms import balanced, second_pairs
 from replay.rehearsal.observer import Observer
 from replay.rehearsal.outline import Outline
 from replay.rehearsal.production import check_marker
@@ -20,6 +23,8 @@ from replay.rehearsal.record import Record
 from replay.rehearsal.resume import alone_in, clear, read_earlier
 from replay.rehearsal.reuse import find_controls, take_over
 from replay.scenario.locustfile import build_scenario, read_scenario
+
+Suspects = Callable[[Path], Mapping[str, str]]
 
 
 def conduct(
@@ -29,14 +34,16 @@ def conduct(
     *,
     resume: bool = False,
     controls_of: Path | None = None,
+    suspects: Suspects | None = None,
 ) -> None:
     """Play all arms into the folder ``out``; with ``resume`` those that an interrupted rehearsal there has not whole.
 
-    The controls of the run ``controls_of`` are not played again as long as Stage is what it was. Raises InputError
-    where there is nothing to go on with, controls cannot serve again, or somebody else plays there; StageError where
-    Stage does not answer or cannot be put back, ToolError where the load or this program broke, Interrupted after
-    Ctrl-C or SIGTERM. Whatever happened, what was seen until then is kept, nothing that was started runs on, and
-    ``rehearsal.json`` says how it ended.
+    ``suspects`` is asked once all have been played: it gives the workloads that want a second pair of arms, each with
+    the steps arm that it shall repeat. The controls of the run ``controls_of`` are not played again as long as Stage is
+    what it was. Raises InputError where there is nothing to go on with, controls cannot serve again, or somebody else
+    plays there; StageError where Stage does not answer or cannot be put back, ToolError where the load or this program
+    broke, Interrupted after Ctrl-C or SIGTERM. Whatever happened, what was seen until then is kept, nothing that was
+    started runs on, and ``rehearsal.json`` says how it ended.
     """
     observer = observer or Observer()
     record = Record(out, outline)
@@ -46,6 +53,8 @@ def conduct(
         earlier = read_earlier(out, outline, record.values) if resume else None
         if earlier is not None:
             record.go_on(earlier)
+            for arm in earlier.confirming:
+                clear(out / "arms" / arm)
         else:
             record.begin()
         if reused is not None:
@@ -56,7 +65,14 @@ def conduct(
                 record.end("failed", f"the controls of {reused.source} could not be copied")
                 raise InputError(f"The controls of {reused.source} cannot be copied: {error}.") from error
         there = (*(earlier.whole if earlier else ()), *(reused.arms if reused else ()))
-        _conduct(outline, out, observer, record, there)
+
+        def stand() -> _Stand:
+            with contextlib.suppress(Exception):
+                observer.begins(outline)
+            check_marker(outline.plan)
+            return _Stand(out, observer, record, _prepare(outline, out))
+
+        _conduct(outline, stand, record, whole=there, suspects=suspects)
 
 
 def check_earlier(outline: Outline, out: Path, *, resume: bool, controls_of: Path | None) -> None:
@@ -68,33 +84,55 @@ def check_earlier(outline: Outline, out: Path, *, resume: bool, controls_of: Pat
         find_controls(controls_of, outline, values)
 
 
-def _conduct(outline: Outline, out: Path, observer: Observer, record: Record, whole: Collection[str]) -> None:
+@dataclass(frozen=True, slots=True)
+class _Stand:
+    """What every arm of a rehearsal is played with."""
+
+    out: Path
+    observer: Observer
+    record: Record
+    locustfiles: dict[str, Path]
+
+    def play(self, outline: Outline, names: Collection[str]) -> None:
+        """Play those arms of an outline that have these names, in its order."""
+        for number, arm in enumerate(outline.arms, 1):
+            if arm.name in names:
+                clear(self.out / "arms" / arm.name)
+                ArmPlayer(
+                    outline,
+                    arm,
+                    number,
+                    run=self.out,
+                    locustfile=self.locustfiles.get(arm.workload_name),
+                    record=self.record,
+                    observer=self.observer,
+                ).play()
+
+
+def _conduct(
+    outline: Outline,
+    stand: Callable[[], _Stand],
+    record: Record,
+    *,
+    whole: Collection[str],
+    suspects: Suspects | None,
+) -> None:
     scrub = outline.plan.scrubber()
     try:
         with _interruptions():
-            with contextlib.suppress(Exception):
-                observer.begins(outline)
-            check_marker(outline.plan)
-            locustfiles = _prepare(outline, out)
-
-            def play(names: Collection[str]) -> None:
-                for number, arm in enumerate(outline.arms, 1):
-                    if arm.name in names:
-                        clear(out / "arms" / arm.name)
-                        locustfile = locustfiles.get(arm.workload_name)
-                        ArmPlayer(
-                            outline, arm, number, run=out, locustfile=locustfile, record=record, observer=observer
-                        ).play()
-
-            play({arm.name for arm in outline.arms} - set(whole))
+            ready = stand()
+            ready.play(outline, {arm.name for arm in outline.arms} - set(whole))
             if strangers := record.strangers:
                 record.forget(strangers)
-                play(strangers)
+                ready.play(outline, strangers)
+            record.end("complete")
+            if suspects is not None and outline.plan.confirm and outline.plan.target.reset is not None:
+                _confirm(outline, ready, suspects(ready.out))
     except KeyboardInterrupt:
         record.end("interrupted", "interrupted before its end")
         raise Interrupted(
             "The rehearsal was interrupted.",
-            f"What was seen until then is in {out}. Give --resume to play what is missing.",
+            f"What was seen until then is in {record.folder}. Give --resume to play what is missing.",
         ) from None
     except ReplayError as error:
         record.end("failed", scrub(error.message))
@@ -102,7 +140,20 @@ def _conduct(outline: Outline, out: Path, observer: Observer, record: Record, wh
     except Exception as error:
         record.end("failed", scrub(f"{type(error).__name__}: {error}"))
         raise
-    record.end("complete")
+
+
+def _confirm(outline: Outline, stand: _Stand, wanted: Mapping[str, str]) -> None:
+    """Play a second pair of arms for the workloads that want one."""
+    pairs = second_pairs(outline.arms, wanted)
+    if not pairs:
+        return
+    more = balanced(outline.arms, pairs, wanted)
+    stand.record.confirm(pairs, more)
+    longer = dataclasses.replace(outline, arms=(*outline.arms, *more))
+    with contextlib.suppress(Exception):
+        stand.observer.confirms(longer, tuple(wanted))
+    stand.play(longer, {arm.name for arm in more})
+    stand.record.end("complete")
 
 
 def _prepare(outline: Outline, out: Path) -> dict[str, Path]:

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,6 +95,12 @@ class Follower(Observer):
         with self._lock:
             self._outline = outline
             self._news(arms=len(outline.arms), probed=bool(outline.plan.probes))
+
+    def confirms(self, outline: Outline, workloads: Sequence[str]) -> None:  # noqa: ARG002 - an observer's signature
+        """See Observer."""
+        with self._lock:
+            self._outline = outline
+            self._news(arms=len(outline.arms))
 
     def doing(self, arm: ArmOutline, what: str) -> None:
         """See Observer."""

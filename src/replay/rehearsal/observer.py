@@ -1,5 +1,7 @@
 """What the conductor tells while it plays. This one listens to nothing; the command line shows it."""
 
+from collections.abc import Sequence
+
 from replay.evidence.values import ArmInfo, Mark
 from replay.rehearsal.arms import ArmOutline
 from replay.rehearsal.outline import Outline
@@ -18,6 +20,9 @@ class Observer:
 
     def begins(self, outline: Outline) -> None:
         """The rehearsal begins."""
+
+    def confirms(self, outline: Outline, workloads: Sequence[str]) -> None:
+        """Something was suspected under these workloads: ``outline`` has a second pair of arms for each."""
 
     def doing(self, arm: ArmOutline, what: str) -> None:
         """Something is being done before the arm's first second or after its last."""

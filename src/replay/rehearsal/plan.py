@@ -2,7 +2,7 @@
 
 ::
 
-    [rehearsal]            name, seed, settle, drain, order, quiet, controls, environment
+    [rehearsal]            name, seed, settle, drain, order, quiet, controls, confirm, environment
     [target]               url, allow, ready, ready_timeout, reset, reset_timeout, warm, production,
                            not_production
     [workloads.NAME]       capture | locustfile, role, speed, scale, duration, identities, payloads, pacing, timeout,
@@ -95,6 +95,7 @@ class Plan:
     """A whole plan. ``resolved`` is what may be written down; ``environment`` the variables that it used.
 
     ``given`` is what it gives to every command beyond them; ``controls`` how many control arms a workload has.
+    ``confirm`` says whether what is suspected is played once more.
     """
 
     file: Path
@@ -104,6 +105,7 @@ class Plan:
     drain_s: float
     shuffled: bool
     quiet: bool
+    confirm: bool
     controls: int
     target: TargetPlan
     workloads: tuple[WorkloadPlan, ...]
@@ -168,6 +170,7 @@ def _plan(values: dict[str, Any], around: Surroundings) -> Plan:
     drain_s = general.duration_s("drain", "60s") or 0.0
     shuffled = general.text("order", "shuffled", ("shuffled", "listed")) == "shuffled"
     quiet = general.flag("quiet", default=False)
+    confirm = general.flag("confirm", default=True)
     controls = _controls(general)
     given = read_environment(general)
     general.done()
@@ -229,6 +232,7 @@ def _plan(values: dict[str, Any], around: Surroundings) -> Plan:
         drain_s=drain_s,
         shuffled=shuffled,
         quiet=quiet,
+        confirm=confirm,
         controls=controls,
         target=_with_environment(target, _command_environment(around.used, given)),
         workloads=tuple(sorted(workloads, key=lambda workload: workload.role == "production")),

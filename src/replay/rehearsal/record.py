@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from replay import __version__
 from replay.evidence.files import write_json
+from replay.rehearsal.arms import ArmOutline
 from replay.rehearsal.outline import Outline
 from replay.rehearsal.resume import Earlier
 from replay.rehearsal.reuse import Reused
@@ -55,10 +56,16 @@ class Record:
             "stage": self._stage,
             "order": [arm.name for arm in outline.arms],
             "reset": plan.target.reset is not None,
+            "confirming": {},
             "reused": {},
             "warnings": [*outline.warnings, *(note for workload in outline.workloads for note in workload.notes)],
             "endpoint_roles": _roles(outline),
         }
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return self._file.parent
 
     @property
     def values(self) -> dict[str, Any]:
@@ -128,6 +135,16 @@ class Record:
                 version = self._stage["database version"]
                 self._first = Fingerprint(version, self._stage["schemas"][arm.name], rows)
                 return
+
+    def confirm(self, pairs: Sequence[tuple[ArmOutline, ArmOutline]], more: Sequence[ArmOutline]) -> None:
+        """Note that second pairs (control, steps) are played, ``more`` being their arms in order: the run goes on."""
+        self._order = (*self._order, *more)
+        self._values["order"] = [arm.name for arm in self._order]
+        self._values["confirming"] = {
+            control.workload_name: {"control": control.name, "steps": steps.name} for control, steps in pairs
+        }
+        self._values.update(state="running", ended_at="")
+        self._write()
 
     def fingerprint(self, arm: str, found: Fingerprint) -> None:
         """Note what Stage's database was like before an arm."""

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from replay.rehearsal.guard import GRACE_S
 from replay.rehearsal.outline import Outline
 
 _PATIENCE_S = 30.0
+_OF_A_PAIR = re.compile(r"[\w.-]+-(control|steps)-\d+")  # no way out of the run's folder
 _ANEW = "Give --out another folder, and no --resume, to play it anew."
 _MUST_AGREE = {
     "plan_digest": "its plan is another",
@@ -28,10 +30,14 @@ _MUST_AGREE = {
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """What is there of a rehearsal: its ``rehearsal.json``, and the names of the arms that were played to their end."""
+    """What is there of a rehearsal: its ``rehearsal.json``, and the names of the arms that were played to their end.
+
+    ``confirming`` are those of second pairs, which are played anew: what wanted them is judged again.
+    """
 
     values: dict[str, Any]
     whole: tuple[str, ...]
+    confirming: tuple[str, ...] = ()
 
 
 def read_earlier(folder: Path, outline: Outline, values: dict[str, Any]) -> Earlier:
@@ -50,7 +56,14 @@ def read_earlier(folder: Path, outline: Outline, values: dict[str, Any]) -> Earl
     if earlier.get("state") == "running":
         time.sleep(GRACE_S)  # its end was not in good order: what its steps had started ends within this
     whole = tuple(arm.name for arm in outline.arms if _state(folder / "arms" / arm.name) in {"complete", "aborted"})
-    return Earlier(earlier, whole)
+    return Earlier(earlier, whole, tuple(_confirming(earlier)))
+
+
+def _confirming(earlier: dict[str, Any]) -> Iterator[str]:
+    told = earlier.get("confirming")
+    for pair in told.values() if isinstance(told, dict) else ():
+        names = (pair.get("control"), pair.get("steps")) if isinstance(pair, dict) else ()
+        yield from (name for name in names if isinstance(name, str) and _OF_A_PAIR.fullmatch(name))
 
 
 def _state(arm: Path) -> str:
