@@ -105,7 +105,7 @@ def test_a_flaky_endpoint_is_learned_from_every_control() -> None:
     more = simulate.again(first, 1, 2, PRODUCTION)
     for start in range(0, 60, 10):
         more.fail(CHECK_IN, start, start + 6, 0.9, arm="control", seed=start)
-    run = simulate.evidence(first, more, qa(), criteria={"control_agreement": 0.1})
+    run = simulate.evidence(first, more, qa(), criteria={"control_agreement": 0.1, "visible_of": 1})
     arms = {name: arm for name, arm in run.arms.items() if name != "production-steps-2"}
     both = judge(dataclasses.replace(run, arms=arms, rehearsal=run.rehearsal | {"order": list(arms)}))
     assert both.verdict == "GO", both.reasons

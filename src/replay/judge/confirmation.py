@@ -19,7 +19,7 @@ def unconfirmed(findings: Sequence[Finding], checks: Iterable[Check]) -> dict[st
     """
     if any(finding.severity == BLOCKING and finding.rests_on == PROVEN for finding in findings):
         return {}
-    unsound = {check.workload for check in checks if check.about == "evidence" and not check.passed}
+    unsound = {check.workload for check in checks if check.voids and not check.passed}
     wanted: dict[str, str] = {}
     for finding in findings:
         is_open = finding.severity != NOTE and finding.rests_on == ONE_PAIR and finding.confirmed is None

@@ -20,6 +20,8 @@ class Criteria:
       (one miss is always allowed)
     - ``lateness_s``: the load generator's own lateness, 99th percentile of each arm
     - ``min_requests``: requests of a production workload from the first step's start on
+    - ``visible_share``: of each endpoint that production asks for often, so large a share of new failures at most must
+      it take to be seen; ``visible_of``: what part of production's requests counts as often
 
     About the change (a failure gives NO_GO, or INCONCLUSIVE where it was seen once and nothing proves it):
 
@@ -43,6 +45,8 @@ class Criteria:
     control_agreement: float = 0.95
     lateness_s: float = 0.25
     min_requests: float = 20
+    visible_share: float = 0.5
+    visible_of: float = 0.02
     p_value: float = 0.002
     p_value_with_cause: float = 0.01
     min_failures: float = 5
@@ -72,10 +76,11 @@ class Criteria:
 
 
 _LIMITS = tuple(field.name for field in dataclasses.fields(Criteria) if field.name != "endpoints")
-_SHARES = frozenset({"control_agreement", "p_value", "p_value_with_cause", "failure_share"})
+_SHARES = frozenset("control_agreement visible_share visible_of p_value p_value_with_cause failure_share".split())
 _OF_AN_ENDPOINT = (
-    "control_agreement p_value p_value_with_cause min_failures min_seconds failure_share strong_failures outage_s "
-    "unavailable_s latency_ratio latency_floor_s latency_lasting_s drift_latency_share drift_failure_share"
+    "control_agreement visible_share p_value p_value_with_cause min_failures min_seconds failure_share "
+    "strong_failures outage_s unavailable_s latency_ratio latency_floor_s latency_lasting_s drift_latency_share "
+    "drift_failure_share"
 ).split()
 
 

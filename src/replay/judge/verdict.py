@@ -60,6 +60,7 @@ from replay.evidence.values import QUIET
 from replay.judge.case import Case, as_far_as_played, empty_like
 from replay.judge.compared import with_only_in_production
 from replay.judge.confirmation import confirm, unconfirmed
+from replay.judge.coverage import check_coverage
 from replay.judge.criteria import Criteria, parse_criteria
 from replay.judge.effects import Effect, failures, slowdowns
 from replay.judge.explain import failure_findings, slowdown_findings, stall_findings
@@ -178,6 +179,7 @@ def judge(evidence: Evidence) -> Verdict:
         own = [_case(trial.controls_for(number), steps, evidence, criteria) for number, steps in enumerate(trial.steps)]
         second = [_case(trial.second[:1], trial.second[1], evidence, criteria)] if trial.second else []
         effects |= {case.arm: failures(case) for case in (*own, *second)}
+        checks += [check_coverage(case, effects[case.arm]) for case in own[:1] if case.role == "production"]
         sound = not voids & {REQUESTS, UNPROVEN}
         found = [_weighed(one, voids) for case in own for one in _findings(case, effects[case.arm])]
         found = gather(found, len(own), sound=sound)

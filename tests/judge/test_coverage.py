@@ -1,0 +1,87 @@
+"""What a rehearsal could not have seen is not GO."""
+
+import pytest
+import simulate
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from incident import EVENTS, PRODUCTION, qa
+from simulate import EXPORT
+
+from replay.judge.verdict import Verdict, judge
+
+
+def judged(requests: int, **limits: object) -> Verdict:
+    """A rehearsal in which production asks for one endpoint so often."""
+    planted = simulate.workload(1, mix={EVENTS: (400, 0.0), EXPORT: (requests, 0.0)})
+    planted.step(20, 25)
+    return judge(simulate.evidence(planted, qa(), criteria=limits))
+
+
+def visible(verdict: Verdict):
+    (check,) = [check for check in verdict.checks if check.name == "visible"]
+    return check
+
+
+def test_too_few_requests_are_inconclusive_with_what_to_do() -> None:
+    verdict = judged(15)
+    check = visible(verdict)
+    assert verdict.verdict == "INCONCLUSIVE"
+    assert not check.passed
+    assert f"{EXPORT} had " in check.sentence
+    assert "s longer (duration)" in check.hint
+    assert any(check.sentence in reason for reason in verdict.reasons)
+
+
+def test_so_much_longer_as_it_says_is_enough() -> None:
+    short = visible(judged(15))
+    longer_s = float(short.hint.partition("run ")[2].partition(" s")[0])
+    share = (40 + longer_s) / 40  # 40 s were left after the first step
+    assert not visible(judged(round(15 * share * 0.8))).passed
+    assert visible(judged(round(15 * share * 1.3))).passed
+
+
+def test_what_production_seldom_asks_for_is_not_held_to_it() -> None:
+    assert judged(5).verdict == "GO"
+    assert judged(15, visible_of=0.1).verdict == "GO"
+    assert judged(5, visible_of=0.0).verdict == "INCONCLUSIVE"
+
+
+def test_the_plan_may_ask_for_one_endpoint() -> None:
+    assert judged(5, endpoints={EXPORT: {"visible_share": 0.5}}).verdict == "INCONCLUSIVE"
+    assert judged(200, endpoints={EXPORT: {"visible_share": 0.01}}).verdict == "INCONCLUSIVE"
+    assert judged(200, visible_share=0.1).verdict == "GO"
+
+
+def test_pre_production_is_not_held_to_it() -> None:
+    planted = simulate.workload(1, mix=PRODUCTION)
+    planted.step(20, 25)
+    few = simulate.workload(2, name="qa", role="pre-production", mix={EVENTS: (40, 0.0), EXPORT: (10, 0.0)})
+    few.step(20, 25)
+    verdict = judge(simulate.evidence(planted, few))
+    assert verdict.verdict == "GO"
+    assert visible(verdict).workload == "production"
+
+
+def test_a_proven_failure_outranks_it() -> None:
+    planted = simulate.workload(1, mix={EVENTS: (400, 0.0), EXPORT: (15, 0.0)})
+    planted.step(20, 25)
+    planted.lock()
+    planted.fail(EVENTS, 20, 25, 0.5)
+    verdict = judge(simulate.evidence(planted, qa()))
+    assert verdict.verdict == "NO_GO"
+    assert not visible(verdict).passed
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(3, 120), st.integers(0, 120))
+def test_more_requests_never_see_less(requests: int, more: int) -> None:
+    few, many = (visible(judged(number, visible_of=0)).observed for number in (requests, requests + more))
+    assert many is not None
+    assert few is not None
+    assert many <= few + 0.35  # by chance a few more or less of them fall after the step
+
+
+@pytest.mark.parametrize("key", ["visible_share", "visible_of"])
+def test_both_are_shares(key: str) -> None:
+    with pytest.raises(Exception, match="is a share"):
+        judged(10, **{key: 2})
