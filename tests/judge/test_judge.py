@@ -100,8 +100,10 @@ def test_where_pre_production_is_silent_nothing_is_said_of_it():
     planted.fail(CHECK_IN, 20, 25, 0.6)
     verdict = judge(simulate.evidence(planted, qa()))
     assert {finding["only_in_production"] for finding in of(verdict, endpoint=CHECK_IN)} == {None}
+    assert any("Pre-production's traffic never calls it." in reason for reason in verdict.reasons)
     alone = judge(simulate.evidence(incident()))
     assert alone.verdict == "NO_GO"
+    assert not any("never calls" in reason for reason in alone.reasons)
     assert {finding["only_in_production"] for finding in alone.to_json()["findings"]} == {None}
 
 

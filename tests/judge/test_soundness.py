@@ -38,6 +38,10 @@ def _late(frame):
     return frame.assign(sent_s=frame["sent_s"] + 0.4, done_s=frame["done_s"] + 0.4)
 
 
+def _shifted(frame, by_s, *names):
+    return frame.assign(**{name: frame[name] + by_s for name in names})
+
+
 # What is wrong with the evidence of a run that would be GO otherwise: the check that fails, and what replaces what.
 SPOILT_ARMS = {
     "cut arm": ("arm_complete", lambda arm: {"observations": arm.observations.iloc[:1500]}),
@@ -47,6 +51,18 @@ SPOILT_ARMS = {
     ),
     "damaged": ("arm_complete", lambda _: {"damaged": ("observations/x.parquet: broken",)}),
     "starved generator": ("engine_lateness", lambda arm: {"observations": _late(arm.observations)}),
+    "a generator's clock that is behind": (
+        "clocks_agree",
+        lambda arm: {"observations": _shifted(arm.observations, -2.0, "sent_s", "first_byte_s", "done_s")},
+    ),
+    "answers before their requests": (
+        "clocks_agree",
+        lambda arm: {"observations": _shifted(arm.observations, -2.0, "done_s")},
+    ),
+    "a step after its arm": (
+        "clocks_agree",
+        lambda arm: {"marks": (*arm.marks, Mark(75.0, "another", "migrate", "started"))},
+    ),
     "twice": ("arm_complete", lambda arm: {"observations": arm.observations.iloc[[*range(len(arm.observations)), 0]]}),
     "interrupted": ("arm_complete", lambda arm: {"info": dataclasses.replace(arm.info, state="interrupted")}),
     "no end": ("steps_finished", lambda arm: {"marks": tuple(one for one in arm.marks if one.event != "ended")}),
@@ -87,6 +103,48 @@ def test_a_bad_arm_is_inconclusive_and_the_reason_says_what_to_do(name):
 def test_a_bad_run_is_inconclusive_and_the_reason_says_what_to_do(name):
     check, rehearsal = SPOILT_RUNS[name]
     is_inconclusive(simulate.evidence(production(), qa(), **rehearsal), check)
+
+
+def test_a_pre_production_that_has_ended_before_the_step_is_inconclusive():
+    other = qa()
+    for frame in (other.control, other.steps):
+        frame[["due_s", "sent_s", "first_byte_s", "done_s"]] *= 0.3
+    is_inconclusive(simulate.evidence(production(), other), "min_requests")
+
+
+def test_a_small_pre_production_is_well():
+    other = simulate.workload(3, name="qa", role="pre-production", mix={TOKEN: (12, 0.0), EXPORT: (6, 0.0)})
+    other.step(20, 25)
+    assert judge(simulate.evidence(production(), other)).verdict == "GO"
+
+
+def _aborted(evidence, name, at_s):
+    """The evidence with an arm that a rule of the plan has ended at a moment."""
+    arm = evidence.arms[name]
+    rows = arm.observations.copy()
+    unsent = {"sent_s": np.nan, "first_byte_s": np.nan, "done_s": np.nan, "outcome": "unsent", "error": "aborted"}
+    rows.loc[rows["due_s"] > at_s, list(unsent)] = list(unsent.values())
+    info = dataclasses.replace(arm.info, state="aborted", reason="80% of the requests failed")
+    marks = tuple(one for one in arm.marks if one.at_s < at_s)
+    return dataclasses.replace(
+        evidence, arms=evidence.arms | {name: dataclasses.replace(arm, info=info, observations=rows, marks=marks)}
+    )
+
+
+def test_an_arm_that_was_cut_short_because_all_failed_is_judged_on_what_it_has():
+    planted = production()
+    planted.marks.clear()
+    planted.step(20, 50)
+    planted.fail(None, 20, 60, 0.9, "server error")
+    verdict = judge(_aborted(simulate.evidence(planted, qa()), "production-steps", 32.0))
+    assert (verdict.verdict, verdict.rests_on) == ("NO_GO", "one pair of arms")
+    assert {"arm_complete", "steps_finished"} <= failed(verdict)
+
+
+def test_an_arm_that_was_cut_short_while_all_was_well_is_never_go():
+    verdict = judge(_aborted(simulate.evidence(production(), qa()), "production-steps", 40.0))
+    assert verdict.verdict == "INCONCLUSIVE"
+    assert not [finding for finding in verdict.findings if finding.severity != "note"]
 
 
 @pytest.mark.parametrize("arm", ["production-control", "production-steps", "qa-control"])

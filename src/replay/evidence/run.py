@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from replay.errors import InputError
 from replay.evidence.files import LOG_SCHEMA, OBSERVATION_SCHEMA, READING_SCHEMA
 from replay.evidence.rollup import read_segments, steadily
+from replay.evidence.seal import broken
 from replay.evidence.values import ArmInfo, Mark, Outcome, Sample
 
 
@@ -48,7 +49,13 @@ def read_run(path: Path) -> Evidence:
     workloads = {
         file.stem: _read_object(file, f"{file} cannot be read.") for file in sorted((path / "workloads").glob("*.json"))
     }
-    arms = [_read_arm(folder) for folder in sorted((path / "arms").glob("*")) if (folder / "arm.json").is_file()]
+    seals = rehearsal.get("seals")
+    sealed = seals if isinstance(seals, dict) else {}
+    arms = [
+        _read_arm(folder, sealed.get(folder.name))
+        for folder in sorted((path / "arms").glob("*"))
+        if (folder / "arm.json").is_file()
+    ]
     arms.sort(key=lambda arm: (arm.info.started_at, arm.info.arm))
     found: dict[str, ArmEvidence] = {}
     for arm in arms:
@@ -59,8 +66,8 @@ def read_run(path: Path) -> Evidence:
     return Evidence(path, rehearsal, workloads, found)
 
 
-def _read_arm(folder: Path) -> ArmEvidence:
-    damaged: list[str] = []
+def _read_arm(folder: Path, seal: object) -> ArmEvidence:
+    damaged = [] if seal is None else list(broken(folder, str(seal)))
     info = read_info(folder)
     if info.arm != folder.name:
         damaged.append(f"arm.json says it is {info.arm!r}, in the folder {folder.name}")

@@ -6,6 +6,7 @@ from replay.judge.case import Case
 from replay.judge.findings import NOTE, Finding
 from replay.judge.statistics import mover, rate_difference
 
+SILENT = "never calls it"
 _FEW = 20
 
 
@@ -27,6 +28,7 @@ def with_only_in_production(findings: list[Finding], cases: list[Case], untruste
             finding,
             only_in_production=_only(finding, others, failing),
             interaction=_interaction(finding, others),
+            evidence={**finding.evidence, **({"pre_production": SILENT} if _is_silent(finding, others) else {})},
         )
         if finding.workload in production
         else finding
@@ -39,7 +41,7 @@ def _only(finding: Finding, others: list[Case], failing: set[tuple[str, str]]) -
         return None
     if finding.key in failing:
         return False
-    if finding.endpoint not in {None, "*"} and not any(_calls(case, str(finding.endpoint)) for case in others):
+    if _is_silent(finding, others):
         return None
     if finding.metric in {"step_failed", "rollback_failed"}:
         ran = any(span.step == finding.evidence.get("step") for case in others for span in case.all_spans)
@@ -47,6 +49,13 @@ def _only(finding: Finding, others: list[Case], failing: set[tuple[str, str]]) -
     if finding.probe is not None and finding.metric and not any(_measured(case, finding) for case in others):
         return None
     return True
+
+
+def _is_silent(finding: Finding, others: list[Case]) -> bool:
+    """Whether there is a pre-production workload, and none calls the endpoint once the steps have begun."""
+    if not others or finding.endpoint in {None, "*"}:
+        return False
+    return not any(_calls(case, str(finding.endpoint)) for case in others)
 
 
 def _calls(case: Case, endpoint: str) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from replay.judge.case import Case
+from replay.judge.compared import SILENT
 from replay.judge.findings import BLOCKING, NOTE, STEP_METRICS, SUSPECT, Check, Finding, percent, seconds
 from replay.judge.probes import log_lines, log_probes, replica_lag
 
@@ -205,6 +206,8 @@ def _scope(findings: list[Finding]) -> str:
         return "Only under production's traffic."
     if only == {False}:
         return "Under pre-production's traffic too."
+    if all(finding.evidence.get("pre_production") == SILENT for finding in findings):
+        return "Pre-production's traffic never calls it."
     return f"Seen under {findings[0].workload}." if findings[0].role == "pre-production" else ""
 
 

@@ -18,6 +18,7 @@ from replay.judge.probes import replica_lag
 from replay.judge.repetitions import Trial
 
 _BLIND_S = 2.0
+_APART_S = 0.5
 _SEE_LOCKS = ("postgres", "mysql")
 REQUESTS = "requests"
 UNPROVEN = "unproven"
@@ -123,6 +124,7 @@ def check_workload(evidence: Evidence, trial: Trial, criteria: Criteria) -> list
         check for arm in arms if arm.info.steps for name in _probes(evidence) for check in _check_replicas(arm, name)
     ]
     checks += [_check_lateness(arm, criteria.lateness_s) for arm in arms if len(arm.observations)]
+    checks += [_check_clocks(arm) for arm in arms if len(arm.observations)]
     checks += [_check_schedule(arms[0], arm) for arm in arms[1:] if control]
     checks += [check for arm in trial.all_controls for check in _check_control(arm, criteria)]
     checks += [check for arm in trial.all_steps for check in _check_steps(evidence, arm, criteria)]
@@ -253,6 +255,29 @@ def _check_lateness(arm: ArmEvidence, limit_s: float) -> Check:
     )
 
 
+def _check_clocks(arm: ArmEvidence) -> Check:
+    """A request that was sent before it was due, an answer before its request, a step after its arm."""
+    rows = arm.observations
+    early_s = (rows["due_s"] - rows["sent_s"]).max()
+    backwards_s = (rows["sent_s"] - rows["done_s"]).max()
+    marks = [mark.at_s for mark in arm.marks if mark.step]
+    ended = [mark.at_s for mark in arm.marks if not mark.step and mark.event == "ended"]
+    outside_s = max([0.0, -min(marks, default=0.0), *(max(marks) - end for end in ended if marks)])
+    apart_s = float(np.nanmax([early_s, backwards_s, outside_s, 0.0]))
+    return _check(
+        "clocks_agree",
+        passed=apart_s <= _APART_S,
+        workload=arm.info.workload,
+        limit=_APART_S,
+        observed=apart_s,
+        well=f"The moments of {arm.info.arm} fit each other.",
+        wrong=f"The moments of {arm.info.arm} do not fit each other: they are up to {seconds(apart_s)} apart, as where "
+        "a request was sent before it was due, or a step was done after the arm.",
+        hint="See that the clocks of all machines that send load agree (NTP), then rehearse again.",
+        voids=REQUESTS,
+    )
+
+
 def lateness_p99_s(observations: pd.DataFrame) -> float | None:
     """99th percentile of the engine's own lateness; None where nothing was sent."""
     late = (observations["sent_s"] - observations["due_s"] - observations["waited_s"]).dropna()
@@ -341,23 +366,24 @@ def _check_steps(evidence: Evidence, steps: ArmEvidence, criteria: Criteria) -> 
             voids="" if info.state == "aborted" else UNPROVEN,
         )
     ]
-    if info.role == "production":
-        first_s = min((span.started_s for span in spans), default=np.inf)
-        met = int((steps.observations["due_s"] >= first_s).sum())
-        checks.append(
-            _check(
-                "min_requests",
-                passed=met >= criteria.min_requests,
-                workload=info.workload,
-                limit=criteria.min_requests,
-                observed=float(met),
-                well=f"{met} requests of {info.workload} fell due from the first step's start on.",
-                wrong=f"Only {met} requests of {info.workload} fell due from the first step's start on "
-                f"({criteria.min_requests:.0f} are needed).",
-                hint="Rehearse with more traffic, a longer arm, or an earlier step.",
-                voids=UNPROVEN,
-            )
+    first_s = min((span.started_s for span in spans), default=np.inf)
+    met = int((steps.observations["due_s"] >= first_s).sum())
+    # A small pre-production workload says what it says; one that has ended before the steps says nothing.
+    least = criteria.min_requests if info.role == "production" else min(criteria.min_requests, info.planned / 10)
+    checks.append(
+        _check(
+            "min_requests",
+            passed=met >= max(1.0, least),
+            workload=info.workload,
+            limit=max(1.0, least),
+            observed=float(met),
+            well=f"{met} requests of {info.workload} fell due from the first step's start on.",
+            wrong=f"Only {met} requests of {info.workload} fell due from the first step's start on "
+            f"({max(1.0, least):.0f} are needed).",
+            hint="Rehearse with more traffic, a longer arm, or an earlier step.",
+            voids=UNPROVEN,
         )
+    )
     return checks
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from replay.errors import ReplayError, ToolError
 from replay.evidence.files import ArmFolder
+from replay.evidence.seal import seal
 from replay.evidence.values import ArmInfo, Mark
 from replay.rehearsal.abort import reason_to_abort
 from replay.rehearsal.arms import ArmOutline
@@ -141,6 +142,8 @@ class ArmPlayer:
         finally:
             info = dataclasses.replace(info, state=state, reason=reason)
             self._folder.write_info(info)
+            with contextlib.suppress(OSError):  # a full disk ends the rehearsal for other reasons, or not
+                self._record.seal(self._arm.name, seal(self._folder.path))
             self._tell(lambda: self._observer.ended(self._arm, info))
 
     def _put_back(self) -> None:

@@ -57,6 +57,7 @@ class Record:
             "order": [arm.name for arm in outline.arms],
             "reset": plan.target.reset is not None,
             "confirming": {},
+            "seals": {},
             "reused": {},
             "warnings": [*outline.warnings, *(note for workload in outline.workloads for note in workload.notes)],
             "endpoint_roles": _roles(outline),
@@ -78,7 +79,7 @@ class Record:
 
     def go_on(self, earlier: Earlier) -> None:
         """Take over what an earlier rehearsal noted of the arms that are whole, and say that it was interrupted."""
-        self._adopt(earlier.values.get("stage"), earlier.whole)
+        self._adopt(earlier.values, earlier.whole)
         reused = earlier.values.get("reused")
         if isinstance(reused, dict):
             self._values["reused"] = {arm: told for arm, told in reused.items() if arm in earlier.whole}
@@ -89,7 +90,7 @@ class Record:
 
     def reuse(self, reused: Reused) -> None:
         """Take over what an earlier rehearsal noted of the controls that serve again, and say so."""
-        self._adopt(reused.values.get("stage"), reused.arms)
+        self._adopt(reused.values, reused.arms)
         told = {"run": reused.source.name, "started_at": str(reused.values.get("started_at", ""))}
         self._values["reused"] = dict.fromkeys(reused.arms, told)
         self._values["warnings"].append(
@@ -108,7 +109,11 @@ class Record:
     def forget(self, arms: Collection[str]) -> None:
         """Controls taken over do not serve after all."""
         for arm in arms:
-            for noted in (self._values["reused"], *(self._stage[key] for key in _BY_ARM if key in self._stage)):
+            for noted in (
+                self._values["reused"],
+                self._values["seals"],
+                *(self._stage[key] for key in _BY_ARM if key in self._stage),
+            ):
                 noted.pop(arm, None)
         self._values["warnings"].append(f"Stage's database is another now: {', '.join(arms)} had to be played again.")
         self._stage["differences"] = {}
@@ -116,8 +121,10 @@ class Record:
         self._find_first()
         self._write()
 
-    def _adopt(self, stage: Any, arms: Collection[str]) -> None:
-        stage = stage if isinstance(stage, dict) else {}
+    def _adopt(self, values: dict[str, Any], arms: Collection[str]) -> None:
+        read, seals = values.get("stage"), values.get("seals")
+        stage = read if isinstance(read, dict) else {}
+        self._values["seals"] = {arm: seals[arm] for arm in arms if isinstance(seals, dict) and arm in seals}
         for key in _BY_ARM:
             had = stage.get(key)
             if isinstance(had, dict) and (own := {arm: had[arm] for arm in arms if arm in had}):
@@ -156,6 +163,11 @@ class Record:
         differences = found.differences(first)
         if differences:
             self._stage["differences"][arm] = differences
+        self._write()
+
+    def seal(self, arm: str, digest: str) -> None:
+        """Note the digest of the seal of an arm that has ended."""
+        self._values["seals"][arm] = digest
         self._write()
 
     def pools(self, arm: str, workload: str, digests: dict[str, str]) -> None:
