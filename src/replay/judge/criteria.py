@@ -29,6 +29,9 @@ class Criteria:
       failures, in so many distinct seconds. ``p_value_with_cause`` serves where a lock or an error proves the cause
     - ``failure_share``, ``strong_failures``: what an effect without a proven cause needs to be NO_GO by itself: this
       share of a phase's requests and so many failures
+    - ``tolerated_failures``, ``tolerated_empties``, ``tolerated_changes`` (of shape, items or freshness): shares of a
+      phase's requests that are put up with, proven or not; ``failed_steps``, ``failed_rollbacks``: so many of them
+    - ``recovery_s`` (none by default): how long an endpoint may take to come back, once it broke
     - ``outage_s``: nothing but failures of an endpoint (3 or more) for so long counts as an outage;
       ``unavailable_s``: an outage that is NO_GO without a proven cause too
     - ``stall_s``: the whole Stage gives no success for so long, and 1 s longer than in any reference
@@ -36,6 +39,8 @@ class Criteria:
       many seconds; ``latency_lasting_s``: how long that must last to be NO_GO
     - ``lock_wait_s``: the longest wait of an application's session behind a step
     - ``replica_lag_s``, ``replica_lag_bytes`` (none by default): the furthest a replica falls behind
+    - ``replica_lag_growth``: what a replica falls behind by, a second, until the rehearsal ends, 1 s at least
+    - ``new_error_lines`` (none by default: they are only noted): lines of an error log like none before the steps
     - ``log_flood_ratio``, ``log_flood_lines``, ``log_flood_s``: error-log lines a second, as a multiple of the
       reference's busiest second, by at least so many more, in at least so many seconds
     - ``drift_latency_share``, ``drift_failure_share``, ``drift_level_share`` (none by default: drift is only noted):
@@ -53,6 +58,12 @@ class Criteria:
     min_seconds: float = 3
     failure_share: float = 0.05
     strong_failures: float = 10
+    tolerated_failures: float = 0.0
+    tolerated_empties: float = 0.0
+    tolerated_changes: float = 0.0
+    failed_steps: float = 0
+    failed_rollbacks: float = 0
+    recovery_s: float | None = None
     outage_s: float = 2.0
     unavailable_s: float = 5.0
     stall_s: float = 3.0
@@ -62,6 +73,8 @@ class Criteria:
     lock_wait_s: float = 2.0
     replica_lag_s: float = 5.0
     replica_lag_bytes: float | None = None
+    replica_lag_growth: float = 0.2
+    new_error_lines: float | None = None
     log_flood_ratio: float = 10.0
     log_flood_lines: float = 20.0
     log_flood_s: float = 2.0
@@ -76,11 +89,14 @@ class Criteria:
 
 
 _LIMITS = tuple(field.name for field in dataclasses.fields(Criteria) if field.name != "endpoints")
-_SHARES = frozenset("control_agreement visible_share visible_of p_value p_value_with_cause failure_share".split())
+_SHARES = frozenset(
+    "control_agreement visible_share visible_of p_value p_value_with_cause failure_share "
+    "tolerated_failures tolerated_empties tolerated_changes".split()
+)
 _OF_AN_ENDPOINT = (
     "control_agreement visible_share p_value p_value_with_cause min_failures min_seconds failure_share "
-    "strong_failures outage_s unavailable_s latency_ratio latency_floor_s latency_lasting_s drift_latency_share "
-    "drift_failure_share"
+    "strong_failures tolerated_failures tolerated_empties tolerated_changes recovery_s outage_s unavailable_s "
+    "latency_ratio latency_floor_s latency_lasting_s drift_latency_share drift_failure_share"
 ).split()
 
 

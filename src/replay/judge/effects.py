@@ -91,6 +91,11 @@ class Effect:
     smallest: int | None
 
     @property
+    def took_s(self) -> float | None:
+        """How long it took to come back, once it broke; None where it did not."""
+        return None if self.first_bad_s is None or self.recovered_s is None else self.recovered_s - self.first_bad_s
+
+    @property
     def p_value(self) -> float:
         """The p that its severity rests on."""
         if self.caused:

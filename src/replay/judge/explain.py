@@ -42,6 +42,9 @@ def failure_findings(case: Case, effect: Effect) -> list[Finding]:
         ]
     if effect.first_bad_s is not None and effect.recovered_s is None and (effect.gone or effect.severity == BLOCKING):
         found.append(_never_recovered(case, effect))
+    limit_s = case.criteria.of(effect.endpoint).recovery_s
+    if limit_s is not None and effect.severity != NOTE and effect.took_s is not None and effect.took_s > limit_s:
+        found.append(_late_recovery(case, effect, limit_s))
     return found
 
 
@@ -92,8 +95,18 @@ def _caused_by(case: Case, endpoint: str, hit: npt.NDArray[np.int64]) -> str | N
 
 
 def _never_recovered(case: Case, effect: Effect) -> Finding:
-    first_bad_s = effect.first_bad_s or 0.0
-    lasted_s = max(0.0, case.end_s - first_bad_s)
+    lasted_s = max(0.0, case.end_s - (effect.first_bad_s or 0.0))
+    told = f"{effect.endpoint} was still failing when the arm ended, {seconds(lasted_s)} after it broke."
+    return _unavailable(case, effect, "never_recovered", lasted_s, told)
+
+
+def _late_recovery(case: Case, effect: Effect, limit_s: float) -> Finding:
+    took_s = effect.took_s or 0.0
+    told = f"{effect.endpoint} came back {seconds(took_s)} after it broke; {seconds(limit_s)} are allowed."
+    return _unavailable(case, effect, "recovery_s", took_s, told)
+
+
+def _unavailable(case: Case, effect: Effect, metric: str, lasted_s: float, told: str) -> Finding:
     failing = effect.rows[case.flags("t_new")[effect.rows] & case.later[effect.rows]]
     cause = (
         case.cause_of(case.column("root_start")[failing], case.column("root_end")[failing]) if effect.caused else None
@@ -101,18 +114,19 @@ def _never_recovered(case: Case, effect: Effect) -> Finding:
     return Finding(
         workload=case.workload,
         arm=case.steps.info.arm,
-        phase=phase_at(case.spans, case.end_s),
+        phase=phase_at(case.spans, case.end_s if effect.recovered_s is None else effect.recovered_s),
         unit="s",
         observed=lasted_s,
         control=0.0,
-        explanation=f"{effect.endpoint} was still failing when the arm ended, {seconds(lasted_s)} after it broke.",
+        explanation=told,
         severity=effect.severity,
         endpoint=effect.endpoint,
-        metric="never_recovered",
+        metric=metric,
         effect=lasted_s,
         root=_caused_by(case, effect.endpoint, failing) or cause,
         proven=cause is not None,
         first_bad_s=effect.first_bad_s,
+        recovered_s=effect.recovered_s,
         outage_s=effect.outage_s,
     )
 

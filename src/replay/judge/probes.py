@@ -1,6 +1,7 @@
 """Effects measured directly: lock queues, replica lag, a flooded error log, and steps that failed."""
 
 from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from replay.judge.phases import Span, phase_at
 
 _ROLLBACKS = frozenset({"rollback"})
 _CAUGHT_UP_S = 1.0
+_GROWS_FOR_S = 5.0
+_MOST_TOLD = 5
 
 
 def step_findings(case: Case) -> list[Finding]:
@@ -118,9 +121,9 @@ def _sampling_gap_s(readings: pd.DataFrame, probe: str) -> float:
 def replica_findings(case: Case) -> list[Finding]:
     """A finding for each replica that fell behind further than the limit and further than in the reference."""
     found = []
-    for metric, limit, floor in (
-        ("replica_lag_s", case.criteria.replica_lag_s, 1.0),
-        ("replica_lag_bytes", case.criteria.replica_lag_bytes, 1.0),
+    for metric, limit in (
+        ("replica_lag_s", case.criteria.replica_lag_s),
+        ("replica_lag_bytes", case.criteria.replica_lag_bytes),
     ):
         if limit is None:
             continue
@@ -130,33 +133,68 @@ def replica_findings(case: Case) -> list[Finding]:
             seen = [replica_lag(control.readings, metric).get(replica, nothing)[1] for control in case.controls]
             reference = np.concatenate(seen)
             known = float(max([0.0, *reference.tolist(), *value[~later].tolist()]))
-            if later.any() and value[later].max() >= limit and value[later].max() - known >= floor:
-                found.append(_replica_lag(case, metric, replica, (at_s[later], value[later]), known))
+            if not later.any() or value[later].max() - known < 1.0:
+                continue
+            course = _course(at_s[later], value[later], known, metric)
+            grows = metric == "replica_lag_s" and course.grows(case.criteria.replica_lag_growth)
+            if value[later].max() >= limit or grows:
+                found.append(_replica_lag(case, metric, replica, course))
     return found
 
 
-def _replica_lag(case: Case, metric: str, replica: str, lag: tuple[Any, Any], known: float) -> Finding:
-    at_s, value = lag
-    worst, peak_s, observed = int(np.argmax(value)), float(at_s[np.argmax(value)]), float(value.max())
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """How far a replica fell behind: from ``onset_s`` on, furthest at ``peak_s``, by ``slope`` a second until then.
+
+    ``caught_up_s`` is None where it had not when the arm ended; ``growing`` says that it then still fell behind.
+    """
+
+    onset_s: float
+    peak_s: float
+    observed: float
+    known: float
+    slope: float | None
+    growing: bool
+    caught_up_s: float | None
+
+    def grows(self, limit: float) -> bool:
+        """Whether it falls behind by so much a second, and would go on to."""
+        long_enough = self.peak_s - self.onset_s >= _GROWS_FOR_S
+        return self.growing and long_enough and self.slope is not None and self.slope >= limit > 0
+
+    @property
+    def told(self) -> str:
+        """How it went on, in words."""
+        if self.growing:
+            return "further and further until the rehearsal ended"
+        if self.caught_up_s is not None:
+            return f"and caught up {seconds(self.caught_up_s - self.onset_s)} later"
+        return "and had not caught up when the rehearsal ended"
+
+
+def _course(at_s: Any, value: Any, known: float, metric: str) -> _Course:
+    worst, observed = int(np.argmax(value)), float(value.max())
     behind = value > known + (_CAUGHT_UP_S if metric == "replica_lag_s" else 0.05 * observed)
     onset = int(np.argmax(behind))
     caught_up = [float(moment) for moment in at_s[worst:][~behind[worst:]]]
     rising = slice(onset, worst + 1)
-    slope = float(np.polyfit(at_s[rising], value[rising], 1)[0]) if worst - onset >= 2 else None
-    growing = not caught_up and len(value) - worst <= max(2, len(value) // 20)
-    shape = (
-        "further and further until the rehearsal ended"
-        if growing
-        else (
-            f"and caught up {seconds(caught_up[0] - float(at_s[onset]))} later"
-            if caught_up
-            else "and had not caught up when the rehearsal ended"
-        )
+    return _Course(
+        onset_s=float(at_s[onset]),
+        peak_s=float(at_s[worst]),
+        observed=observed,
+        known=known,
+        slope=float(np.polyfit(at_s[rising], value[rising], 1)[0]) if worst - onset >= 2 else None,
+        growing=not caught_up and len(value) - worst <= max(2, len(value) // 20),
+        caught_up_s=caught_up[0] if caught_up else None,
     )
+
+
+def _replica_lag(case: Case, metric: str, replica: str, course: _Course) -> Finding:
+    observed, known = course.observed, course.known
     bytes_at_most = replica_lag(case.steps.readings, "replica_lag_bytes").get(replica, (None, np.array([0.0])))[1].max()
     amount = seconds(observed) if metric == "replica_lag_s" else f"{observed / 1e6:.1f} MB"
-    phase = phase_at(case.spans, float(at_s[onset]))
-    running = _running_at(case, float(at_s[onset]))
+    phase = phase_at(case.spans, course.onset_s)
+    running = _running_at(case, course.onset_s)
     return Finding(
         workload=case.workload,
         arm=case.steps.info.arm,
@@ -165,7 +203,7 @@ def _replica_lag(case: Case, metric: str, replica: str, lag: tuple[Any, Any], kn
         observed=observed,
         control=known,
         explanation=f"The replica {replica} fell behind {said(phase)}, up to {amount}"
-        f"{f' ({bytes_at_most / 1e6:.1f} MB)' if metric == 'replica_lag_s' and bytes_at_most else ''}, {shape}; "
+        f"{f' ({bytes_at_most / 1e6:.1f} MB)' if metric == 'replica_lag_s' and bytes_at_most else ''}, {course.told}; "
         f"without the steps it was {seconds(known) if metric == 'replica_lag_s' else f'{known / 1e6:.1f} MB'} at most.",
         severity=BLOCKING,
         probe=_probe_of(case.steps.readings, metric),
@@ -174,14 +212,14 @@ def _replica_lag(case: Case, metric: str, replica: str, lag: tuple[Any, Any], kn
         interval=(observed - known, observed - known),
         root=running,
         proven=True,
-        first_bad_s=float(at_s[onset]),
-        recovered_s=caught_up[0] if caught_up else None,
+        first_bad_s=course.onset_s,
+        recovered_s=course.caught_up_s,
         evidence={
             "replica": replica,
-            "at_s": peak_s,
-            "caught_up_s": caught_up[0] if caught_up else None,
-            "growing": growing,
-            "slope": slope,
+            "at_s": course.peak_s,
+            "caught_up_s": course.caught_up_s,
+            "growing": course.growing,
+            "slope": course.slope,
             "bytes": float(bytes_at_most),
         },
     )
@@ -235,7 +273,50 @@ def log_findings(case: Case) -> list[Finding]:
         flooded = lines[later & ~near_stall(moments, tuple(noise)) & (lines.to_numpy() >= limit)]
         if len(flooded):
             found.append(_log_flood(case, str(probe), flooded, known))
+        found += _new_errors(case, probe)
     return found
+
+
+def _new_errors(case: Case, probe: str) -> list[Finding]:
+    """Lines of a log that are like none before the steps, and none of a control."""
+    log, limit = case.steps.log, case.criteria.new_error_lines
+    mine = log[(log["probe"] == probe) & (log["at_s"] + 1 > case.first_step_s)]
+    new = mine[~mine["template"].isin(case.known_templates)]
+    if new.empty:
+        return []
+    counts = new.groupby("template")["count"].sum().sort_index().sort_values(ascending=False, kind="stable")
+    names = [str(name) for name in counts.index]
+    telling = next((name for name in names if not name.startswith(_OF_ANOTHER)), names[0])
+    total, first_s = int(counts.sum()), float(new["at_s"].min())
+    phase = phase_at(case.spans, max(first_s, case.first_step_s))
+    beyond = limit is not None and total > limit
+    return [
+        Finding(
+            workload=case.workload,
+            arm=case.arm,
+            phase=phase,
+            unit="count",
+            observed=float(total),
+            control=0.0,
+            explanation=f"The error log {probe!r} got {total} line{'s' * (total != 1)} like none before {said(phase)}, "
+            f"most often {short(telling, 100)!r}.",
+            severity=BLOCKING if beyond else NOTE,
+            probe=probe,
+            metric="new_error_lines",
+            effect=float(total),
+            root=telling,
+            proven=beyond,
+            first_bad_s=first_s,
+            evidence={
+                "at_s": first_s,
+                "seconds": int(new["at_s"].nunique()),
+                "templates": [
+                    {"template": name, "count": int(count), "new": True}
+                    for name, count in zip(names[:_MOST_TOLD], counts[:_MOST_TOLD], strict=True)
+                ],
+            },
+        )
+    ]
 
 
 def _log_flood(case: Case, probe: str, flooded: "pd.Series[float]", known: float) -> Finding:

@@ -1,7 +1,9 @@
 """What was checked about the change, and the reasons of a verdict in sentences, the weightiest first."""
 
+from collections import Counter
 from collections.abc import Callable
 
+from replay.evidence.values import Outcome
 from replay.judge.case import Case
 from replay.judge.compared import SILENT
 from replay.judge.findings import BLOCKING, NOTE, STEP_METRICS, SUSPECT, Check, Finding, percent, seconds
@@ -45,14 +47,43 @@ def _steps_succeed(case: Case, mine: list[Finding]) -> list[Check]:
 
 
 def _new_failures(case: Case, mine: list[Finding]) -> list[Check]:
-    failing = [finding for finding in mine if finding.unit == "share"]
-    total = int((case.flags("t_new") & case.later).sum())
+    """A check for each of the ways in which requests fail newly: they fail, come back empty, or changed."""
     asked = int(case.later.sum())
-    well = (
-        f"{case.workload}: {total} of {asked} requests failed since the first step that did not without the steps; "
-        "no endpoint's are more than noise."
+    new = Counter(map(_way, case.texts("t_kind")[case.flags("t_new") & case.later]))
+    checks = []
+    for name, verb in _WAYS.items():
+        failing = [finding for finding in mine if finding.unit == "share" and _way(finding.outcome) == name]
+        total = new[name]
+        well = (
+            f"{case.workload}: {total} of {asked} requests {verb} since the first step that did not without the "
+            "steps; no endpoint's are more than noise."
+        )
+        checks += _check(case, name, (case.criteria.p_value, float(total)), failing, well) if asked else []
+    return checks
+
+
+_WAYS = {
+    "new_failures": "failed",
+    "new_empties": "came back empty",
+    "changed_answers": "came back in another shape, shrunken or stale",
+}
+
+
+def _way(kind: object) -> str:
+    """In which of these ways a request failed newly."""
+    if kind == Outcome.EMPTY:
+        return "new_empties"
+    return "new_failures" if kind in set(Outcome) else "changed_answers"
+
+
+def _unavailable(case: Case, mine: list[Finding]) -> list[Check]:
+    out = [finding for finding in mine if finding.unit == "share" and (finding.outage_s or 0.0) > 0]
+    longest = max((finding.outage_s or 0.0 for finding in out), default=0.0)
+    beyond = [one for one in out if (one.outage_s or 0.0) >= case.criteria.of(one.endpoint or "").unavailable_s]
+    well = f"{case.workload}: no endpoint was unavailable for long (at most {seconds(longest)} in a row)."
+    return (
+        _check(case, "unavailable_s", (case.criteria.unavailable_s, longest), beyond, well) if case.later.any() else []
     )
-    return _check(case, "new_failures", (case.criteria.p_value, float(total)), failing, well) if asked else []
 
 
 def _latency(case: Case, mine: list[Finding]) -> list[Check]:
@@ -70,7 +101,7 @@ def _stall(case: Case, mine: list[Finding]) -> list[Check]:
 
 
 def _recovery(case: Case, mine: list[Finding]) -> list[Check]:
-    lost = [finding for finding in mine if finding.metric == "never_recovered"]
+    lost = [finding for finding in mine if finding.metric in {"never_recovered", "recovery_s"}]
     well = f"{case.workload}: nothing was still failing at the end."
     return _check(case, "recovery", (0.0, float(len(lost))), lost, well) if case.later.any() else []
 
@@ -109,6 +140,7 @@ def _log(case: Case, mine: list[Finding]) -> list[Check]:
 _RULES: tuple[Callable[[Case, list[Finding]], list[Check]], ...] = (
     _steps_succeed,
     _new_failures,
+    _unavailable,
     _recovery,
     _stall,
     _latency,
@@ -171,6 +203,8 @@ _WEIGHT = {
     "replica_lag_s": 5,
     "replica_lag_bytes": 5,
     "log_lines": 6,
+    "new_error_lines": 6,
+    "recovery_s": 3,
     "stall_s": 7,
     "latency_p95_s": 8,
 }

@@ -16,7 +16,7 @@ it depends on when or where it was made)::
       endpoint ("*" is the whole Stage) or probe ("steps" for a step that failed); the other is null
       outcome (refused, server error, empty, timeout, no connection, unsent, wrong shape) and difference (emptied, newly
           failing, wrong shape); or metric (latency_p95_s, stall_s, never_recovered, lock_wait_s, replica_lag_s,
-          replica_lag_bytes, log_lines, step_failed, rollback_failed)
+          replica_lag_bytes, log_lines, new_error_lines, recovery_s, step_failed, rollback_failed)
       unit (share, s, bytes, lines/s, count), control, observed, effect (observed - control), interval [low, high]|null,
           p_value | null, requests and failures (the counts behind a share)
       only_in_production true | false | null; interaction {effect, interval, pre_production} | null: how much larger the
@@ -87,6 +87,7 @@ from replay.judge.repetitions import gather, trials_of
 from replay.judge.soak import judge_soak, read_soak
 from replay.judge.soundness import REQUESTS, UNPROVEN, check_run, check_workload
 from replay.judge.tables import arm_row, broke_first, endpoint_row, step_rows, timeline
+from replay.judge.tolerances import tolerate
 
 GROUNDS = (PROVEN, TWO_PAIRS, ONE_PAIR, ONE_ARM)
 GO = "GO"
@@ -191,7 +192,7 @@ def judge(evidence: Evidence) -> Verdict:
     untrusted = {workload for workload, voids in voided.items() if REQUESTS in voids}
     findings = with_only_in_production(findings, cases, untrusted)
     drifting = [_weighed(one, voided.get(one.workload, set())) for one in long_arm_findings(evidence, criteria)]
-    findings = _in_order([*findings, *_quiet_findings(evidence, criteria), *drifting])
+    findings = _in_order(tolerate([*findings, *_quiet_findings(evidence, criteria), *drifting], criteria))
     checks += change_checks(cases, findings)
     alone = {
         workload: _decide(

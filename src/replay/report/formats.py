@@ -125,6 +125,10 @@ _LIMITS: dict[str, tuple[str, Callable[[float], str]]] = {
     "control_agreement": ("at least {}", share),
     "min_requests": ("at least {}", number),
     "new_failures": ("p = {}", number),
+    "new_empties": ("p = {}", number),
+    "changed_answers": ("p = {}", number),
+    "visible": ("at most {}", share),
+    "data_after_rollback": ("{} of the rows", share),
     "latency": ("{} times", number),
     "log_flood": ("{} lines/s", number),
 }
@@ -132,6 +136,10 @@ _FIGURES: dict[str, tuple[str, Callable[[float], str]]] = {
     "engine_lateness": ("{}", seconds),
     "control_agreement": ("{}", share),
     "new_failures": ("{} failures", number),
+    "new_empties": ("{} requests", number),
+    "changed_answers": ("{} requests", number),
+    "visible": ("{}", share),
+    "data_after_rollback": ("{} differences", number),
     "latency": ("{} times", number),
     "log_flood": ("{} lines/s", number),
 }
