@@ -15,6 +15,7 @@ PROVEN = "proof"
 TWO_PAIRS = "two pairs of arms"
 ONE_PAIR = "one pair of arms"
 ONE_ARM = "one arm"
+GROUNDS = (PROVEN, TWO_PAIRS, ONE_PAIR, ONE_ARM)  # the strongest first
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,21 @@ from collections.abc import Callable
 from replay.evidence.values import Outcome
 from replay.judge.case import Case
 from replay.judge.compared import SILENT
-from replay.judge.findings import BLOCKING, NOTE, STEP_METRICS, SUSPECT, Check, Finding, percent, seconds
+from replay.judge.findings import (
+    BLOCKING,
+    GROUNDS,
+    NOTE,
+    ONE_ARM,
+    ONE_PAIR,
+    PROVEN,
+    STEP_METRICS,
+    SUSPECT,
+    TWO_PAIRS,
+    Check,
+    Finding,
+    percent,
+    seconds,
+)
 from replay.judge.probes import log_lines, log_probes, replica_lag
 
 _MOST = 4
@@ -156,12 +170,21 @@ def reasons(verdict: str, findings: list[Finding], checks: list[Check], cases: l
     suspects = [finding for finding in findings if finding.severity == SUSPECT]
     failed = [check for check in checks if check.about == "evidence" and not check.passed]
     told = _told(_weightiest(blocking))
+    told += [_GROUNDS[ground] for ground in GROUNDS if ground in {finding.rests_on for finding in blocking}][:1]
     told += [f"{check.sentence} {check.hint}".strip() for check in failed]
     if verdict == "INCONCLUSIVE":
         told += [f"{sentence} Seen once, not confirmed: rehearse again." for sentence in _told(_weightiest(suspects))]
     if verdict == "GO":
         told += _why_go(cases)
     return told or ["There is no evidence to judge. Rehearse first."]
+
+
+_GROUNDS = {
+    PROVEN: "The cause is proven, so one pair of arms is enough.",
+    TWO_PAIRS: "Two pairs of arms, each with a control of its own, showed it.",
+    ONE_PAIR: "One pair of arms showed it, too clearly for chance; its cause is not proven.",
+    ONE_ARM: "One arm showed it, all through.",
+}
 
 
 def _told(findings: list[Finding]) -> list[str]:

@@ -66,14 +66,11 @@ from replay.judge.effects import Effect, failures, slowdowns
 from replay.judge.explain import failure_findings, slowdown_findings, stall_findings
 from replay.judge.findings import (
     BLOCKING,
+    GROUNDS,
     NOTE,
-    ONE_ARM,
-    ONE_PAIR,
-    PROVEN,
     RANK,
     STEP_METRICS,
     SUSPECT,
-    TWO_PAIRS,
     Check,
     Finding,
     plain,
@@ -89,7 +86,6 @@ from replay.judge.soundness import REQUESTS, UNPROVEN, check_run, check_workload
 from replay.judge.tables import arm_row, broke_first, endpoint_row, step_rows, timeline
 from replay.judge.tolerances import tolerate
 
-GROUNDS = (PROVEN, TWO_PAIRS, ONE_PAIR, ONE_ARM)
 GO = "GO"
 NO_GO = "NO_GO"
 INCONCLUSIVE = "INCONCLUSIVE"

@@ -263,7 +263,12 @@ def what_cannot_be_said(story: Story) -> list[str]:
     said = [str(warning) for warning in story.rehearsal.get("warnings") or []]
     for workload in story.workloads:
         shown = story.arm(workload)
-        if shown is not None and (times := story.repetitions(workload)) > 1:
+        if workload in story.confirmed_workloads:
+            said.append(
+                f"{workload} met the steps in a second pair of arms too, with a control of its own, to see whether "
+                "what one pair had shown without a proof comes back."
+            )
+        elif shown is not None and (times := story.repetitions(workload)) > 1:
             said.append(
                 f"{workload} met the steps {times} times, and the verdict rests on all of them. "
                 f"Where one arm is shown, it is {shown.info.arm}, that of its weightiest finding."

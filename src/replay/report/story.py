@@ -193,6 +193,12 @@ class Story:
         told = next((one.get("arm") for one in self.findings if one.get("workload") == workload), None)
         return next((arm for arm in arms if arm.info.arm == told), arms[0] if arms else None)
 
+    @property
+    def confirmed_workloads(self) -> set[str]:
+        """The workloads of which a second pair of arms was played."""
+        told = self.rehearsal.get("confirming")
+        return set(told) if isinstance(told, dict) else set()
+
     def repetitions(self, workload: str | None) -> int:
         """How often the steps were played under a workload."""
         return sum(arm.info.workload == workload and arm.info.steps for arm in self.arms)
