@@ -29,6 +29,7 @@ bench: $(VENV)/.dev ## measure speed and memory beside peers (about 25 minutes; 
 	$(BIN)/python bench/model_quality.py
 	$(BIN)/python bench/log_flood.py
 	$(BIN)/python bench/probe_cost.py
+	$(BIN)/python bench/judge_size.py
 	$(BIN)/python bench/incident.py
 
 lint: $(VENV)/.dev ## check style and types

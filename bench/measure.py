@@ -4,7 +4,7 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 _LIMIT_S = 1800.0
@@ -23,8 +23,11 @@ class Measured:
         return self.peak_bytes / 2**20
 
 
-def measure(command: Sequence[str]) -> Measured:
-    """Run ``command`` to its end. Raises RuntimeError where it fails or takes more than half an hour."""
+def measure(command: Sequence[str], fine: Collection[int] = (0,)) -> Measured:
+    """Run ``command`` to its end; ``fine`` are the exit codes that it may leave with.
+
+    Raises RuntimeError where it leaves with another one or takes more than half an hour.
+    """
     started = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     limit = threading.Timer(_LIMIT_S, process.kill)
@@ -35,7 +38,7 @@ def measure(command: Sequence[str]) -> Measured:
         limit.cancel()
     wall_s = time.perf_counter() - started
     process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
+    if process.returncode not in fine:
         raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}")
     return Measured(wall_s, usage.ru_maxrss * 1024)
 

@@ -17,10 +17,16 @@ def open_file(file: Path) -> pa.OSFile:
     return pa.OSFile(os.fsencode(file))  # a name need not be text, and one with a colon is no address
 
 
-def read_parquet(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
+def read_parquet(file: Path, columns: Sequence[str] | None = None, dictionaries: Sequence[str] = ()) -> pa.Table:
     """The file's rows; of ``columns`` only where given. Raises OSError and pyarrow's ArrowException.
 
-    pyarrow's own ``read_table`` would leave the file to a thread.
+    Columns of text among ``dictionaries`` come as numbers and the texts that these stand for. Pages that have
+    checksums are held against them. pyarrow's own ``read_table`` would leave the file to a thread.
     """
-    with open_file(file) as source, pq.ParquetFile(source, pre_buffer=False) as parquet:
+    with (
+        open_file(file) as source,
+        pq.ParquetFile(
+            source, pre_buffer=False, read_dictionary=list(dictionaries), page_checksum_verification=True
+        ) as parquet,
+    ):
         return parquet.read(columns=None if columns is None else list(columns), use_threads=False)

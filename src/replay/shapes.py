@@ -7,39 +7,58 @@ shapes that occur in it, so that its length does not matter, except that an empt
 import hashlib
 import json
 import re
+from dataclasses import dataclass
 from typing import Any
 
 EMPTY = "empty"
 _LONGEST = 240
 _ITEMS_READ = 50
 _FLAT_OBJECT = re.compile(r"\{(?:[^:,{}\[\]]+:(?:\[\]|\{\}|null|bool|number|str)(?:,|(?=\})))+\}")
+_WRAPPERS = ("data", "items", "results")
 _PAGING = frozenset(
     "count total total_count size page pages per_page page_size limit offset next next_page next_cursor cursor "
     "prev previous previous_cursor has_more more links meta took".split()
 )
 
 
-def shape_of(content_type: str | None, body: bytes | None) -> str:
-    """The shape of ``body``.
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What is known of a body without its values: its ``shape``, and how many ``items`` its main list has.
 
-    ``"empty"`` where there is none, else for JSON a signature such as ``{id:number,items:[{name:str}]}`` (keys sorted,
-    a list's distinct item shapes joined by ``|``, cut with a digest where it is longer than 240 characters), else the
-    media type. A JSON body is found by its content, whatever its media type says.
+    The main list of a JSON body is the body itself, or the longest list that is a field of it, or of the object that is
+    its ``data``, ``items`` or ``results``. ``items`` is None where there is no such list.
+    """
+
+    shape: str
+    items: int | None = None
+
+
+def shape_of(content_type: str | None, body: bytes | None) -> str:
+    """The shape of ``body``, see ``form_of``."""
+    return form_of(content_type, body).shape
+
+
+def form_of(content_type: str | None, body: bytes | None) -> Form:
+    """The form of ``body``, from a single look at it.
+
+    The shape is ``"empty"`` where there is none, else for JSON a signature such as ``{id:number,items:[{name:str}]}``
+    (keys sorted, a list's distinct item shapes joined by ``|``, cut with a digest where it is longer than 240
+    characters), else the media type. A JSON body is found by its content, whatever its media type says.
     """
     if not body or not body.strip():
-        return EMPTY
+        return Form(EMPTY)
     media_type = (content_type or "").partition(";")[0].strip().lower()
     if body.lstrip()[:1] in b'{["tfn-0123456789' and "html" not in media_type and "csv" not in media_type:
         try:
             value = json.loads(body)
         except (ValueError, RecursionError):
-            return media_type or "unknown"
+            return Form(media_type or "unknown")
         signature = _signature(value)
         if len(signature) > _LONGEST:
             digest = hashlib.blake2b(signature.encode(), digest_size=6).hexdigest()
             signature = f"{signature[:_LONGEST]}~{digest}"
-        return signature
-    return media_type or "unknown"
+        return Form(signature, _items(value))
+    return Form(media_type or "unknown")
 
 
 def is_empty(shape: str) -> bool:
@@ -55,6 +74,15 @@ def is_empty(shape: str) -> bool:
     lists = [key for key, _, value in fields if value == "[]"]
     others = {key.lower() for key, _, value in fields if value != "[]"}
     return bool(lists) and others <= _PAGING
+
+
+def _items(value: Any) -> int | None:
+    if isinstance(value, list):
+        return len(value)
+    if not isinstance(value, dict):
+        return None
+    inside = [value, *(value[name] for name in _WRAPPERS if isinstance(value.get(name), dict))]
+    return max((len(one) for fields in inside for one in fields.values() if isinstance(one, list)), default=None)
 
 
 def _signature(value: Any, depth: int = 0) -> str:

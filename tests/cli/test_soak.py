@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -192,6 +193,31 @@ def test_its_probes_read_by_the_clock_of_the_load(api: str, locustfile: Path, tm
     assert sign["evidence_bytes"] > 1000
 
 
+def test_a_service_that_restarts_does_not_pass(api: str, locustfile: Path, tmp_path: Path) -> None:
+    word = f"service-{uuid.uuid4().hex}"
+    service = [sys.executable, "-c", "import time; time.sleep(120)", word]
+    probe = f'\n[probes.service]\nkind = "process"\nmatch = "{word}"\ninterval = "200ms"\n'
+    file = criteria(tmp_path, UNHURRIED + "failure_share = 1" + _OF_BROKEN + probe)
+    out = tmp_path / "run"
+    first = subprocess.Popen(service)
+    second = None
+    try:
+        asked = command(locustfile, api, "--criteria", file, "--duration", "6s", "--out", out)
+        with subprocess.Popen(asked, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as running:
+            wait_for(lambda: list((out / "arms" / "night-control" / "readings").glob("*.parquet")))
+            first.kill()
+            first.wait()
+            second = subprocess.Popen(service)
+            said, _ = running.communicate(timeout=60)
+        assert running.returncode == 1, said
+        assert "1 process of the probe 'service' ended (at" in said
+        assert "and 1 came anew (limit 0)" in said
+    finally:
+        for process in filter(None, (first, second)):
+            process.kill()
+            process.wait()
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -203,6 +229,11 @@ def test_its_probes_read_by_the_clock_of_the_load(api: str, locustfile: Path, tm
         ('[probes.x]\nkind = "proces"\n', "proces"),
         ('[criteria.endpoints."GET /brokn"]\nfailure_share = 1', 'Did you mean "GET /broken"'),
         ("[criteria]\ndrift_per_hour = { connections = 1 }", "none of its probes reads"),
+        ('[probes."a/b"]\nkind = "process"\n', "has a name that cannot be a folder's"),
+        ('[probes."../a"]\nkind = "process"\n', "has a name that cannot be a folder's"),
+        ("probes = 3\n", "probes must hold named tables"),
+        ('[probes.x]\nkind = "process"\ninterval = "1000000000s"\n', "must be 1h or shorter"),
+        ('[probes.x]\nkind = "process"\ninterval = "3s"\n', "looks every 3 s, and the run lasts only 2 s"),
         (
             '[criteria]\ndrift_per_hour = { proces_threads = 1 }\n[probes.x]\nkind = "process"\n',
             "Did you mean process_threads",

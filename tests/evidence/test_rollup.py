@@ -1,7 +1,9 @@
 """Segments are merged while a run goes on: nothing is lost and nothing twice, whoever is killed when."""
 
+import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +11,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -123,6 +126,20 @@ def test_a_merged_file_counts_and_its_parts_do_not(tmp_path: Path) -> None:
     roll_up(observations, OBSERVATION_SCHEMA)
     assert not any(file.exists() for file in kept)
     assert numbers(observations) == wrote
+
+
+def test_a_merged_file_that_says_it_replaces_itself_counts_all_the_same(tmp_path: Path) -> None:
+    folder, observations = ArmFolder(tmp_path), tmp_path / "observations"
+    wrote = written(folder, [4, 4])
+    old(observations)
+    assert roll_up(observations, OBSERVATION_SCHEMA) == 2
+    (merged,) = observations.glob("*.parquet")
+    replaces = {b"replaces": json.dumps([merged.name, f"{MERGED}000002.parquet"]).encode()}
+    pq.write_table(pq.read_table(merged).replace_schema_metadata(replaces), merged)
+    shutil.copy(merged, observations / f"{MERGED}000002.parquet")
+    assert numbers(observations) == sorted([*wrote, *wrote])
+    roll_up(observations, OBSERVATION_SCHEMA, whole=True)
+    assert merged.exists()
 
 
 def test_other_programs_find_the_merged_files_too(tmp_path: Path) -> None:

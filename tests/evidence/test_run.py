@@ -1,12 +1,17 @@
 import dataclasses
 import json
+import os
 import shutil
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from replay.errors import InputError
-from replay.evidence.files import ArmFolder, append_line, write_json
+from replay.evidence.files import NEW_COLUMNS, ArmFolder, append_line, write_json
+from replay.evidence.rollup import MERGED
 from replay.evidence.run import read_run
 from replay.evidence.values import (
     ArmInfo,
@@ -131,7 +136,21 @@ def test_what_belongs_to_another_arm_is_named(run: Path) -> None:
     assert "did not play this arm" in damaged
 
 
-@pytest.mark.parametrize("wrong", [{"duration_s": float("nan")}, {"planned": "5"}, {"steps": 1}, {"started_at": "now"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"duration_s": float("nan")},
+        {"duration_s": -5.0},
+        {"duration_s": 1e300},
+        {"duration_s": 10**400},
+        {"planned": "5"},
+        {"planned": -1},
+        {"planned": 10**18},
+        {"planned": 1e18},
+        {"steps": 1},
+        {"started_at": "now"},
+    ],
+)
 def test_an_arm_of_other_types_is_refused(run: Path, wrong: dict[str, object]) -> None:
     file = run / "arms" / INFO.arm / "arm.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), **wrong}))
@@ -145,6 +164,122 @@ def test_a_folder_that_is_not_a_run_is_refused(tmp_path: Path, content: str | No
         (tmp_path / "rehearsal.json").write_text(content)
     with pytest.raises(InputError, match="not a run"):
         read_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "said", [{"order": 5}, {"order": {}}, {"plan": []}, {"migrations": -5}, {"stage": [1]}, {"confirming": "x"}]
+)
+def test_a_rehearsal_of_other_kinds_is_refused(run: Path, said: dict[str, object]) -> None:
+    (run / "rehearsal.json").write_text(json.dumps(said))
+    with pytest.raises(InputError, match="is damaged"):
+        read_run(run)
+    (run / "rehearsal.json").write_text(json.dumps(dict.fromkeys(said)))
+    assert read_run(run).arms
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"due_s": 1e300}, {"due_s": -1e300}, {"waited_s": 1e9}, {"sent_s": 1e6}, {"done_s": float("inf")}],
+)
+def test_moments_beyond_all_measure_are_damage(run: Path, wrong: dict[str, float]) -> None:
+    odd = dataclasses.replace(observation(2), **wrong)
+    ArmFolder(run / "arms" / INFO.arm).observations("w1").write([odd])
+    arm = read_run(run).arms[INFO.arm]
+    assert [*arm.observations["request"]] == [0, 1]
+    (damaged,) = arm.damaged
+    assert damaged.startswith("observations/w1-000001.parquet: ")
+    assert next(iter(wrong)) in damaged
+
+
+@pytest.mark.parametrize(
+    "reading", [Reading(1e300, "p", "m", 1.0, {}), Reading(1.0, "p", "m", 1e300, {}), Reading(-1e9, "p", "m", 1.0, {})]
+)
+def test_readings_beyond_all_measure_are_damage(run: Path, reading: Reading) -> None:
+    ArmFolder(run / "arms" / INFO.arm).readings("p").write([reading])
+    arm = read_run(run).arms[INFO.arm]
+    assert len(arm.readings) == 1
+    assert "readings/p-000001.parquet" in arm.damaged[0]
+
+
+@pytest.mark.parametrize("at_s", [1e300, -1e300, 10**400])
+def test_marks_beyond_all_measure_are_damage(run: Path, at_s: float) -> None:
+    append_line(
+        run / "arms" / INFO.arm / "marks.jsonl", {**dataclasses.asdict(Mark(0, "s", "k", "ended")), "at_s": at_s}
+    )
+    arm = read_run(run).arms[INFO.arm]
+    assert len(arm.marks) == 1
+    assert arm.damaged
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "merged pipe", "folder"])
+def test_what_is_no_file_of_its_own_is_no_segment(run: Path, kind: str) -> None:
+    """A pipe would be waited for; a link leads to what need not be this run's."""
+    folder = run / "arms" / INFO.arm / "observations"
+    odd = folder / {"merged pipe": f"{MERGED}000001.parquet"}.get(kind, "w1-000001.parquet")
+    if kind == "link":
+        odd.symlink_to(shutil.copy(folder / "w0-000001.parquet", run / "elsewhere"))
+    elif kind == "folder":
+        odd.mkdir()
+    else:
+        os.mkfifo(odd)
+    arm = read_run(run).arms[INFO.arm]
+    assert [*arm.observations["request"]] == [0, 1]
+    assert any(odd.name in sentence for sentence in arm.damaged)
+
+
+def test_evidence_from_before_a_column_is_read_without_it(run: Path) -> None:
+    for file in (run / "arms" / INFO.arm / "observations").glob("*.parquet"):
+        pq.write_table(pq.read_table(file).drop_columns(sorted(NEW_COLUMNS)), file)
+    arm = read_run(run).arms[INFO.arm]
+    assert arm.damaged == ()
+    assert arm.observations[sorted(NEW_COLUMNS)].isna().all(axis=None)
+
+
+@pytest.mark.parametrize("change", [{"done_s": "gone_s"}, {"items": "item"}, {"request": "requests"}])
+def test_a_column_of_another_name_is_damage(run: Path, change: dict[str, str]) -> None:
+    file = run / "arms" / INFO.arm / "observations" / "w0-000001.parquet"
+    table = pq.read_table(file)
+    pq.write_table(table.rename_columns([change.get(name, name) for name in table.column_names]), file)
+    arm = read_run(run).arms[INFO.arm]
+    assert len(arm.observations) == 1
+    assert "w0-000001.parquet" in arm.damaged[0]
+
+
+@given(st.data())
+def test_no_flipped_bit_changes_the_evidence_unseen(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    folder = ArmFolder(tmp_path_factory.mktemp("run") / "arms" / INFO.arm)
+    folder.create()
+    folder.write_info(INFO)
+    folder.observations("w0").write([dataclasses.replace(observation(n), sent_s=n / 7) for n in range(40)])
+    run = folder.path.parent.parent
+    write_json(run / "rehearsal.json", {})
+    wrote = read_run(run).arms[INFO.arm].observations
+    (file,) = (folder.path / "observations").glob("*.parquet")
+    content = bytearray(file.read_bytes())
+    for _ in range(8):
+        at, bit = data.draw(st.integers(0, len(content) - 1)), data.draw(st.integers(0, 7))
+        content[at] ^= 1 << bit
+        file.write_bytes(content)
+        arm = read_run(run).arms[INFO.arm]
+        assert arm.damaged or arm.observations.equals(wrote)
+        content[at] ^= 1 << bit
+
+
+def test_lean_evidence_says_the_same(run: Path) -> None:
+    arm = ArmFolder(run / "arms" / INFO.arm)
+    some = [
+        dataclasses.replace(observation(n), digest=digest) for n, digest in enumerate(["a" * 16, None, "b", "b"], 2)
+    ]
+    arm.observations("w1").write(some)
+    names = ("request", "endpoint", "due_s", "status", "shape", "digest", "outcome")
+    whole, lean = (read_run(run, columns).arms[INFO.arm].observations for columns in (None, names))
+    assert tuple(lean) == names
+    for name in ("request", "endpoint", "due_s", "shape", "outcome"):
+        assert lean[name].astype(object).equals(whole[name].astype(object)), name
+    assert (lean["digest"] == -1).tolist() == whole["digest"].isna().tolist()
+    assert lean["digest"].iloc[-1] == lean["digest"].iloc[-2] != lean["digest"].iloc[2]
 
 
 def test_lines_are_appended_whole(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from replay.evidence.run import ArmEvidence, Evidence
 from replay.evidence.values import ArmInfo, LogEvent, Mark, Observation, Reading
 
 SHAPE = "{id:number}"
+CONTENTS = ("items", "expected_items", "reads_back")
 TOKEN = "POST /oauth/token"
 EXPORT = "GET /v1/exports/registrations"
 STEP = "add token scopes"
@@ -106,8 +107,11 @@ def play(
             "error": None,
             "caused_by": None,
             "worker": "worker-0",
+            "items": None,
+            "expected_items": None,
+            "reads_back": None,
         }
-    ).astype({"caused_by": "float64"})[OBSERVATION_SCHEMA.names]
+    ).astype(dict.fromkeys(("caused_by", *CONTENTS), "float64"))[OBSERVATION_SCHEMA.names]
 
 
 @dataclass
@@ -169,6 +173,45 @@ class Planted:
         if endpoint is not None:
             hit &= self.steps["endpoint"] == endpoint
         self.steps.loc[hit, "done_s"] += by_s
+
+    def lists(self, endpoint: str, items: int, captured: int | None = None) -> None:
+        """Answer an endpoint with lists of so many items, in both arms and in the capture."""
+        for frame in (self.control, self.steps):
+            mine = (frame["endpoint"] == endpoint) & (frame["outcome"] == "ok")
+            frame.loc[mine, ["items", "expected_items"]] = items, items if captured is None else captured
+
+    def shrink(self, endpoint: str, from_s: float, to_s: float, items: int, *, arm: str = "steps") -> np.ndarray:
+        """Leave so many items in an endpoint's lists; returns the requests' numbers."""
+        frame = getattr(self, arm)
+        hit = (frame["due_s"] >= from_s) & (frame["due_s"] < to_s) & (frame["endpoint"] == endpoint)
+        hit &= frame["items"].notna()
+        frame.loc[hit, "items"] = items
+        return frame.loc[hit, "request"].to_numpy()
+
+    def read_back(self, read: str, write: str) -> None:
+        """Let the reads of one visit show what its writes wrote, in both arms: a new body after each write."""
+        names, numbers = self.steps["endpoint"].to_numpy(), self.steps["request"].to_numpy()
+        back, digest = np.full(len(names), np.nan), np.array(["0" * 16] * len(names), dtype=object)
+        latest, outdated, version = -1, -1, 0
+        for at in np.flatnonzero((names == read) | (names == write)):
+            if names[at] == write:
+                outdated, version = (latest if latest >= 0 else outdated), version + 1
+            else:
+                back[at], digest[at] = (np.nan if outdated < 0 else numbers[outdated]), f"{version:016x}"
+                latest = at
+        for frame in (self.control, self.steps):
+            frame["reads_back"], frame["digest"] = back, digest
+
+    def outdate(self, read: str, from_s: float, to_s: float, arm: str = "steps") -> np.ndarray:
+        """Answer an endpoint's reads as before the write that they read back; returns the requests' numbers."""
+        frame = getattr(self, arm)
+        hit = (frame["due_s"] >= from_s) & (frame["due_s"] < to_s) & (frame["endpoint"] == read)
+        hit &= frame["reads_back"].notna()
+        known = dict(zip(frame["request"], frame["digest"], strict=True))
+        for number, before in zip(frame.loc[hit, "request"], frame.loc[hit, "reads_back"], strict=True):
+            known[number] = known[int(before)]
+        frame["digest"] = frame["request"].map(known)
+        return frame.loc[hit, "request"].to_numpy()
 
     def lock(self, from_s: float = 20.0, to_s: float = 25.0, sessions: int = 12) -> None:
         """The application's sessions queue behind the step's ALTER, which waits for an export."""
@@ -310,7 +353,7 @@ def write(run: Evidence, path: Path) -> Path:
         folder.create()
         folder.write_info(arm.info)
         rows = arm.observations.astype(object).where(arm.observations.notna(), None).to_dict("records")
-        whole = ("status", "expected_status", "caused_by")
+        whole = ("status", "expected_status", "caused_by", *CONTENTS)
         observations = [
             Observation(
                 **{key: int(value) if key in whole and value is not None else value for key, value in row.items()}

@@ -1,10 +1,14 @@
 """Refusals that follow from a token request that had failed."""
 
 import numpy as np
+import simulate
 from hypothesis import given
 from hypothesis import strategies as st
+from incident import EVENTS, of, production, qa
+from simulate import TOKEN
 
 from replay.judge.cascade import refused_for_want_of_a_token
+from replay.judge.verdict import judge
 
 
 def causes(*requests: tuple[int, float, float, str]) -> list[int]:
@@ -45,6 +49,26 @@ def test_a_token_request_that_is_refused_stands_for_itself() -> None:
 def test_nothing_follows_from_nothing() -> None:
     assert causes((1, 0, 1, "R")) == [-1]
     assert causes((1, 0, 1, "t")) == [-1]
+
+
+def test_refusals_are_folded_under_the_token_request() -> None:
+    """Tokens come back empty for a while; who goes on with an old one is refused, and that is no failure of its own."""
+    planted = production()
+    for frame in (planted.control, planted.steps):
+        frame["visit"] = frame["request"] % 40
+    empty = planted.fail(TOKEN, 20, 40, 0.8)
+    tokens = planted.steps[planted.steps["request"].isin(empty)]
+    after = planted.steps[(planted.steps["endpoint"] == EVENTS) & planted.steps["due_s"].between(25, 45)]
+    lost = after[after["visit"].isin(tokens["visit"])]["request"]
+    hit = planted.steps["request"].isin(lost)
+    planted.steps.loc[hit, ["status", "shape", "outcome"]] = [401, "text/plain", "refused"]
+    told = {"endpoint_roles": {TOKEN: "authentication"}}
+    verdict = judge(simulate.evidence(planted, qa(), **told))
+    assert {one["root"] for one in of(verdict, endpoint=EVENTS, outcome="refused")} == {TOKEN}
+    assert any("because POST /oauth/token had failed before them" in one.explanation for one in verdict.findings)
+    assert [row["endpoint"] for row in verdict.facts["broke_first"]] == [TOKEN]
+    alone = judge(simulate.evidence(planted, qa()))
+    assert TOKEN not in {one["root"] for one in of(alone, endpoint=EVENTS, outcome="refused")}
 
 
 request = st.tuples(

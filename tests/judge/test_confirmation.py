@@ -174,7 +174,8 @@ def several(arm: str) -> st.SearchStrategy[list[Finding]]:
 
 @given(several("steps"), several("steps-2"))
 def test_two_pairs_together(first: list[Finding], second: list[Finding]) -> None:
-    made = {one.endpoint: one for one in confirm(first, second)}
+    again = {one.key for one in first} & {one.key for one in second}
+    made = {one.endpoint: one for one in confirm(first, second, again)}
     pair = [{one.endpoint: one for one in found} for found in (first, second)]
     assert set(made) == {*pair[0], *pair[1]}
     for endpoint, one in made.items():
@@ -185,7 +186,7 @@ def test_two_pairs_together(first: list[Finding], second: list[Finding]) -> None
         else:
             assert one.severity == {BLOCKING: SUSPECT, SUSPECT: NOTE, NOTE: NOTE}[worst]
     assert confirm(first, [], sound=False) == first
-    assert {one.endpoint: one.severity for one in confirm(second, first)} == {
+    assert {one.endpoint: one.severity for one in confirm(second, first, again)} == {
         endpoint: one.severity for endpoint, one in made.items()
     }
     sound = [Check("x", "evidence", None, None, passed=True, workload=None, sentence="")]

@@ -18,12 +18,21 @@ from replay.judge.verdict import judge, judge_run
 
 @pytest.mark.parametrize("regime", [simulate.I, simulate.M, simulate.S], ids=["I", "M", "S"])
 def test_two_equal_arms_are_go(regime):
+    """One pair may suspect something now and then; a second one does not show it again."""
     for seed in range(5):
-        arms = simulate.workload(seed, regime=regime)
+        mix = simulate.endpoints(np.random.default_rng(seed), 12, 1500)
+        arms = simulate.workload(seed, regime=regime, mix=mix)
         arms.step(20, 25)
         other = simulate.workload(seed + 100, name="qa", role="pre-production", regime=regime, number=6, most=300)
         other.step(20, 25)
-        verdict = judge(simulate.evidence(arms, other, criteria={"control_agreement": 0.8}))
+        verdict = judge(simulate.evidence(arms, other))
+        assert verdict.verdict != "NO_GO", (seed, verdict.reasons)
+        assert "qa" not in verdict.unconfirmed
+        if verdict.unconfirmed:
+            second = simulate.again(arms, seed, 2, mix, regime)
+            second.step(20, 25)
+            pair = {"production": {"control": "production-control-2", "steps": "production-steps-2"}}
+            verdict = judge(simulate.evidence(arms, second, other, confirming=pair))
         assert verdict.verdict == "GO", (seed, verdict.reasons)
         assert verdict.reasons
 
@@ -95,6 +104,18 @@ def test_what_fails_under_both_workloads_is_not_only_in_production():
     assert any("Seen under qa." in reason for reason in verdict.reasons)
 
 
+def test_what_is_lost_for_good_and_fails_under_pre_production_too_is_not_only_in_production():
+    planted, both = production(), qa()
+    planted.lock()
+    both.lock()
+    planted.fail(TOKEN, 20, 60, 1.0, "server error")
+    both.fail(TOKEN, 20, 25, 0.9, "server error")
+    verdict = judge(simulate.evidence(planted, both))
+    (lost,) = of(verdict, metric="never_recovered", workload="production")
+    assert lost["only_in_production"] is False
+    assert not of(verdict, metric="never_recovered", workload="qa")
+
+
 def test_where_pre_production_is_silent_nothing_is_said_of_it():
     planted = incident()
     planted.fail(CHECK_IN, 20, 25, 0.6)
@@ -115,13 +136,42 @@ def test_an_unproven_but_strong_effect_is_no_go():
     assert {finding["root"] for finding in of(verdict, endpoint=TOKEN)} == {None}
 
 
-def test_a_spell_of_failures_with_the_step_is_no_go_without_a_probe():
+def test_a_spell_of_failures_with_the_step_is_no_go_without_a_probe_once_it_was_seen_twice():
+    first = production()
+    second = simulate.again(first, 1, 2, PRODUCTION)
+    for planted in (first, second):
+        planted.marks.clear()
+        planted.step(15, 45)
+        planted.fail(TOKEN, 16, 21, 0.4, seed=planted.repetition)
+    once = judge(simulate.evidence(first, qa()))
+    assert (once.verdict, once.unconfirmed) == ("INCONCLUSIVE", {"production": "production-steps"})
+    pair = {"production": {"control": "production-control-2", "steps": "production-steps-2"}}
+    assert judge(simulate.evidence(first, second, qa(), confirming=pair)).verdict == "NO_GO"
+
+
+def test_a_tail_that_became_slow_is_no_go_once_it_was_seen_twice():
+    """A twentieth of the answers takes twice the time: no p95 tells it."""
+    first = production()
+    second = simulate.again(first, 1, 2, PRODUCTION)
+    second.step(20, 25)
+    for planted in (first, second):
+        rows = planted.steps
+        mine = (rows["endpoint"] == EVENTS) & (rows["due_s"] >= 20)
+        took = rows["done_s"] - rows["sent_s"]
+        slowest = mine & (took >= took[mine].quantile(0.95))
+        rows.loc[slowest, "done_s"] += took[slowest]
+    once = judge(simulate.evidence(first, qa()))
+    assert once.verdict == "INCONCLUSIVE", once.reasons
+    pair = {"production": {"control": "production-control-2", "steps": "production-steps-2"}}
+    twice = judge(simulate.evidence(first, second, qa(), confirming=pair))
+    assert twice.verdict == "NO_GO"
+    assert {finding["endpoint"] for finding in of(twice, severity="blocking")} == {EVENTS}
+
+
+def test_failures_that_fill_only_a_part_of_a_phase_are_no_burst():
     planted = production()
-    planted.marks.clear()
-    planted.step(15, 45)
-    planted.fail(TOKEN, 16, 21, 0.4)
-    verdict = judge(simulate.evidence(planted, qa()))
-    assert verdict.verdict == "NO_GO"
+    planted.fail(EVENTS, 25, 40, 0.2)
+    assert judge(simulate.evidence(planted, qa())).verdict != "GO"
 
 
 def test_an_outage_is_no_go():

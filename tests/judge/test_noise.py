@@ -62,3 +62,53 @@ def test_within_says_what_a_loop_would(windows, intervals):
     slow = [any(s <= end and e >= start for start, end in windows) for s, e in zip(starts, ends, strict=True)]
     assert within(starts, ends, windows).tolist() == slow
     assert all(a[1] < b[0] for a, b in zip(merge(windows), merge(windows)[1:], strict=False))
+
+
+@st.composite
+def endpoint_requests(draw):
+    """(sent, ended, failed) of an endpoint's requests, some at the same moment."""
+    rows = draw(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 12), st.booleans()), max_size=40))
+    sent = np.array([start / 4 for start, _, _ in rows])
+    return sent, sent + np.array([length / 4 for _, length, _ in rows]), np.array([bad for *_, bad in rows], dtype=bool)
+
+
+@given(endpoint_requests())
+def test_recovery_is_what_one_sees_who_goes_from_answer_to_answer(requests):
+    sent, ended, failed = requests
+    spells = []
+    failures = successes = 0
+    began = back = last_bad = 0.0
+    for at in np.lexsort((sent, ended)):
+        moment = ended[at]
+        if failures and successes and moment - last_bad >= 2.0:
+            spells.append((failures, began, back))
+            failures = successes = 0
+        if failed[at]:
+            began = moment if not failures else began
+            failures, successes, last_bad = failures + 1, 0, moment
+        elif failures:
+            back = moment if not successes else back
+            successes += 1
+            if moment - last_bad >= 2.0:
+                spells.append((failures, began, back))
+                failures = successes = 0
+    if failures:
+        spells.append((failures, began, back if successes >= 3 else None))
+    counted = [spell for spell in spells if spell[0] >= 3] or spells or [(0, None, None)]
+    assert recovery(sent, ended, failed) == (counted[0][1], counted[-1][2])
+
+
+@given(endpoint_requests())
+def test_the_longest_outage_is_the_longest_run_of_failures(requests):
+    sent, ended, failed = requests
+    order = np.lexsort((ended, sent)).tolist()
+    longest, run = 0.0, []
+    for place, at in enumerate(order):
+        run = [*run, at] if failed[at] else []
+        last = place + 1 == len(order) or not failed[order[place + 1]]
+        if last and len(run) >= 3:
+            end = max(ended[run])
+            if place + 1 < len(order):
+                end = max(sent[at], min(end, sent[order[place + 1]]))
+            longest = max(longest, end - sent[run[0]])
+    assert longest_outage(sent, ended, failed)[0] == longest

@@ -275,3 +275,109 @@ def test_every_limit_can_be_set() -> None:
 def test_wrong_criteria_are_named(table: Any, says: str) -> None:
     with pytest.raises(InputError, match=says):
         parse_soak_criteria(table)
+
+
+def with_probe(run: Path, readings: list[Reading], **said: Any) -> Path:
+    soak(run, steady(), plan={"probes": {"api": {"kind": "process"}}}, **said)
+    ArmFolder(run / "arms" / "w-control").readings("api").write(readings)
+    return run
+
+
+def running(metric: str = "processes", value: float = 1.0) -> list[Reading]:
+    return [Reading(float(at_s), "api", metric, value, {}) for at_s in range(600)]
+
+
+def restart(at_s: float, gone: list[int], come: list[int]) -> Reading:
+    return Reading(at_s, "api", "process_restarted", 1.0, {"gone": gone, "come": come})
+
+
+RESTARTS = [restart(120.0, [7], []), restart(121.0, [], [8]), restart(300.0, [8], [9])]
+
+
+@pytest.mark.parametrize(
+    ("limit", "verdict", "severity"),
+    [(None, "NO_GO", "blocking"), (1, "NO_GO", "blocking"), (2, "GO", "note"), ("inf", "GO", "note")],
+)
+def test_a_process_that_ended_is_a_finding(tmp_path: Path, limit: Any, verdict: str, severity: str) -> None:
+    criteria = {} if limit is None else {"restarts": limit}
+    found = judge_run(with_probe(tmp_path, [*running(), *RESTARTS], criteria=criteria))
+    assert found.verdict == verdict
+    (finding,) = found.findings
+    assert (finding.metric, finding.probe, finding.severity, finding.observed) == ("restarts", "api", severity, 2)
+    assert finding.first_bad_s == 120
+    assert finding.rests_on == "proof"
+    said = "2 processes of the probe 'api' ended (at 120 s, 300 s), and 2 came anew"
+    assert any(reason.startswith(said) for reason in found.reasons)
+    (check,) = (one for one in found.checks if one.name == "restarts")
+    assert (check.observed, check.passed) == (2, verdict == "GO")
+
+
+def test_a_process_that_never_came_back_has_ended_too(tmp_path: Path) -> None:
+    verdict = judge_run(with_probe(tmp_path, [*running(), restart(120.0, [7], [])]))
+    assert verdict.reasons[0] == "1 process of the probe 'api' ended (at 120 s), and none came anew (limit 0)."
+
+
+@pytest.mark.parametrize("detail", [{}, {"gone": 3}, {"gone": None, "come": "x"}, {"come": [4]}])
+def test_one_more_process_is_no_restart(tmp_path: Path, detail: dict[str, Any]) -> None:
+    rows = [*running(), Reading(50.0, "api", "process_restarted", 1.0, detail)]
+    assert judge_run(with_probe(tmp_path, rows)).verdict == "GO"
+
+
+def test_restarts_by_the_start_that_a_program_tells(tmp_path: Path) -> None:
+    def told(starts: list[float]) -> list[Reading]:
+        name = "process_start_time_seconds"
+        return [Reading(float(n), "api", name, start, {"job": "api"}) for n, start in enumerate(starts)]
+
+    once = judge_run(with_probe(tmp_path / "once", told([1.7e9] * 200 + [1.8e9] * 400)[::-1]))
+    assert once.verdict == "NO_GO"
+    assert once.reasons[0].startswith("1 process of the probe 'api' ended (at 200 s), and 1 came anew")
+    in_turn = judge_run(with_probe(tmp_path / "in turn", told([1.7e9, 1.8e9] * 300)))
+    assert in_turn.verdict == "GO"
+    assert not in_turn.findings
+
+
+@pytest.mark.parametrize(("readings", "says"), [([], "No probe watches a process"), (running(), "No process that")])
+def test_whether_a_restart_would_have_been_seen_is_said(tmp_path: Path, readings: list[Reading], says: str) -> None:
+    verdict = judge_run(with_probe(tmp_path, [*running("connections"), *readings]))
+    (check,) = (one for one in verdict.checks if one.name == "restarts")
+    assert check.passed
+    assert check.sentence.startswith(says)
+
+
+@pytest.mark.parametrize("spread", [2, 50])
+def test_what_was_doubled_is_seen_where_others_are_answered(tmp_path: Path, spread: int) -> None:
+    """Of the schedule's numbers only some are sent, so that most of them are larger than their count."""
+    rows = [dataclasses.replace(one, request=one.request * spread) for one in steady()]
+    assert judge_run(soak(tmp_path / "whole", rows)).verdict == "GO"
+    verdict = judge_run(soak(tmp_path / "forged", [*rows[:-500], *rows[-1000:-500]]))
+    assert verdict.verdict == "INCONCLUSIVE"
+    assert any("500 requests twice" in reason for reason in verdict.reasons)
+
+
+def unanswered(rows: list[Observation], of: str, but: int) -> list[Observation]:
+    """All requests of an endpoint but some time out, as they did in the capture."""
+    mine = [n for n, one in enumerate(rows) if one.endpoint == of][but:]
+    for number in mine:
+        rows[number] = dataclasses.replace(
+            rows[number], status=None, size_bytes=None, expected_status=None, outcome="no connection"
+        )
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("own", "verdict", "check"),
+    [
+        ({}, "GO", "drift_endpoints"),
+        ({"drift_latency_share": 0.5}, "INCONCLUSIVE", "drift_endpoints"),
+        ({"drift_failure_share": 1}, "GO", "drift_endpoints"),
+        ({"p95_s": 5.0}, "INCONCLUSIVE", "criteria_endpoints"),
+    ],
+)
+def test_an_endpoint_too_rarely_answered_is_named(tmp_path: Path, own: Any, verdict: str, check: str) -> None:
+    criteria = {"failure_share": 1, "drift_failure_share": 1, "endpoints": {"GET /1": own} if own else {}}
+    found = judge_run(soak(tmp_path, unanswered(steady(), "GET /1", 10), criteria=criteria))
+    assert found.verdict == verdict, found.reasons
+    (one,) = (one for one in found.checks if one.name == check)
+    assert one.passed == (verdict == "GO")
+    assert "GET /1" in one.sentence
+    assert any("GET /1" in reason for reason in found.reasons)

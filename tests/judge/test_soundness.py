@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import simulate
-from incident import TOKEN, failed, incident, production, qa
+from incident import CHECK_IN, TOKEN, failed, incident, production, qa
 from simulate import EXPORT, STEP
 
 from replay.evidence.values import Mark, Reading
@@ -34,6 +34,13 @@ def test_one_endpoint_that_the_control_gets_wrong_is_enough():
     assert EXPORT in " ".join(verdict.reasons)
 
 
+def test_a_burst_in_the_control_is_no_other_behaviour():
+    """Four seconds of sixty: more than the twentieth that may miss, and yet no reason to doubt the other fifty-six."""
+    planted = production()
+    planted.fail(CHECK_IN, 40, 44, 1.0, arm="control")
+    assert judge(simulate.evidence(planted, qa())).verdict == "GO"
+
+
 def _late(frame):
     return frame.assign(sent_s=frame["sent_s"] + 0.4, done_s=frame["done_s"] + 0.4)
 
@@ -48,6 +55,10 @@ SPOILT_ARMS = {
     "other schedule": (
         "same_schedule",
         lambda arm: {"observations": arm.observations.assign(endpoint=arm.observations["endpoint"].to_numpy()[::-1])},
+    ),
+    "other request": (
+        "same_schedule",
+        lambda arm: {"observations": arm.observations.assign(request=arm.observations["request"].replace(7, 10**15))},
     ),
     "damaged": ("arm_complete", lambda _: {"damaged": ("observations/x.parquet: broken",)}),
     "starved generator": ("engine_lateness", lambda arm: {"observations": _late(arm.observations)}),

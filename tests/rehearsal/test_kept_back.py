@@ -122,6 +122,37 @@ def test_a_locustfile_brings_its_own_policy(selling, more: dict, answers: dict) 
     assert "replay build --" in refused.value.hint
 
 
+@pytest.mark.parametrize(
+    ("kept", "named", "sentence"),
+    [
+        ({"leave_out": ["POST /mail/send"]}, "POST /mail/send", "Left out as was asked: 20 requests"),
+        ({"leave_out": ["POST /v2/*"]}, "GET /tokens/{token_id}", None),  # half of them are sent
+        ({"leave_out": ["POST /v2/*"]}, "POST /v2/payments", "Left out as was asked: 20 requests"),
+        (ANSWER, "POST /v2/payments", "Answered without being sent: 20 requests"),
+    ],
+)
+def test_criteria_for_what_is_never_sent_are_refused(selling, kept: dict, named: str, sentence: str | None) -> None:
+    if kept is ANSWER:
+        answer(selling, **kept)
+    else:
+        selling.values["workloads.production"] |= kept
+    selling.values[f'criteria.endpoints."{named}"'] = {"outage_s": 1.0}
+    if sentence is None:
+        assert check(selling).arms
+        return
+    with pytest.raises(PlanError, match="is for an endpoint to which nothing is sent") as refused:
+        check(selling)
+    assert sentence in refused.value.hint
+    selling.values["workloads.qa"] = {"capture": "shop", "role": "pre-production"}  # which sends it
+    assert check(selling).arms
+    build_scenario(selling.folder / "shop", selling.folder / "shop.py", policy=Policy(tuple(kept.get("leave_out", ()))))
+    selling.values["workloads.production"] = {"locustfile": "shop.py", "role": "production"}
+    del selling.values["workloads.qa"]
+    if kept is not ANSWER:
+        with pytest.raises(PlanError, match="is for an endpoint to which nothing is sent"):
+            check(selling)
+
+
 def test_what_is_kept_back_is_told_beforehand(
     selling, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -137,9 +168,10 @@ def test_what_is_kept_back_is_told_beforehand(
     workload = check(selling).workloads[0]
     assert (workload.planned, sum(workload.due)) == (40, 40)
     assert workload.credentials == ()  # only what is answered would need the key
+    of_all = "20 requests of 80 (25.0%) of its whole capture"
     told = (
-        "Workload production: Left out as was asked: 20 requests of 80 (25.0%), all of POST /mail/send.",
-        "Workload production: Answered without being sent: 20 requests of 80 (25.0%), all of POST /v2/payments.",
+        f"Workload production: Left out as was asked: {of_all}, all of POST /mail/send.",
+        f"Workload production: Answered without being sent: {of_all}, all of POST /v2/payments.",
         "Workload production: The answer to POST /v2/payments must have json:/id, which later requests send back.",
         (
             "Workload production: What the answer to POST /v2/payments hands out goes to Stage with GET "
@@ -189,7 +221,7 @@ def test_nothing_that_is_kept_back_reaches_stage(playable, api, monkeypatch: pyt
     kept_back = evidence.rehearsal["kept_back"]["production"]
     assert (kept_back["left_out"], kept_back["answered"]) == ({"POST /mail/send": 20}, {"POST /v2/payments": 20})
     assert len(evidence.rehearsal["warnings"]) == 4
-    assert "Answered without being sent: 20 requests of 80 (25.0%)" in report
+    assert "Answered without being sent: 20 requests of 80 (25.0%) of its whole capture" in report
     for arm in evidence.arms.values():
         assert set(arm.observations["endpoint"]) == {"GET /tokens/{token_id}"}
         assert len(arm.observations) == arm.info.planned == 40

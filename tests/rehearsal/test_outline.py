@@ -125,6 +125,13 @@ def test_criteria_for_an_endpoint_that_no_workload_has(setting) -> None:
     assert check(setting).arms
 
 
+def test_a_probe_looks_at_least_once(setting) -> None:
+    setting.values["probes.database"]["interval"] = "4s"
+    assert check(setting).arms
+    setting.values["probes.database"]["interval"] = "4.1s"
+    refusal(setting, PlanError, r"The probe 'database' looks every 4\.1 s, and the workload '\w+' lasts only 4 s")
+
+
 def test_a_workload_is_not_named_quiet(setting) -> None:
     setting.values["workloads.quiet"] = setting.values["workloads.qa"]
     refusal(setting, PlanError, "cannot be named 'quiet'")

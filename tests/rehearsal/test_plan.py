@@ -161,12 +161,23 @@ def test_a_probe_reads_often_by_default(setting) -> None:
         ("workloads.production", "speed", 1e-300),
         ("workloads.production", "scale", 10**400),
         ("abort", "disk", f"{'9' * 400}GB"),
+        ("probes.database", "interval", "1000000000s"),
+        ("probes.database", "interval", "60m1s"),
     ],
 )
 def test_what_is_beyond_all_measure_is_refused(setting, table: str, key: str, value: object) -> None:
     setting.values.setdefault(table, {})[key] = value
     with pytest.raises(PlanError, match=key):
         read_plan(setting.write(), setting.environment)
+
+
+@pytest.mark.parametrize("kind", ["workloads", "pools", "probes"])
+@pytest.mark.parametrize("name", ["a/b", "..", ".hidden", "", "a b"])
+def test_a_name_can_be_a_folder_s(setting, kind: str, name: str) -> None:
+    setting.write()
+    setting.plan.write_text(f'{setting.plan.read_text()}\n[{kind}."{name}"]\nkind = "process"\n')
+    with pytest.raises(PlanError, match="has a name that cannot be a folder's"):
+        read_plan(setting.plan, setting.environment)
 
 
 def test_a_number_of_too_many_digits_is_refused(setting) -> None:

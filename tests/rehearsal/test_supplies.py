@@ -2,7 +2,10 @@
 
 import csv
 import json
+import os
 import re
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -146,20 +149,29 @@ def test_a_query_only_reads(queried, server, sql: str, kind: type[Exception], sa
         assert connection.execute("SELECT count(*) FROM token").fetchone() == (1000,)
 
 
-def test_credentials_go_to_a_private_file(queried, tmp_path: Path) -> None:
+def test_credentials_go_to_a_file_without_a_name(queried, tmp_path: Path) -> None:
     sql = "SELECT 'key-of-' || id AS \"x-api-key\", id % 2 = 0 AS even FROM token ORDER BY id LIMIT 2"
     queried.values["workloads.qa.identities"] = {"sql": sql, "dsn": "${STAGE_DSN}"}
     plan = read(queried)
     workload = plan.workloads[0]
     assert asks_stage(plan, workload)
-    private, folder = tmp_path / "private", tmp_path / "arm" / "pools"
-    private.mkdir()
-    given = {"captured": [3], "ranked": ("busy", "quiet"), "folder": folder, "private": private}
+    folder = tmp_path / "arm" / "pools"
+    given = {"captured": [3], "ranked": ("busy", "quiet"), "folder": folder}
     supplies = gather(plan, workload, needed=[("busy", "x-api-key"), ("quiet", "x-api-key")], **given)
-    assert supplies.identities == private / "identities.csv"
+    assert supplies.identities is not None
     assert supplies.identities.stat().st_mode & 0o777 == 0o600
-    with supplies.identities.open(newline="") as lines:
-        assert list(csv.reader(lines)) == [["x-api-key", "even"], ["key-of-1", "false"], ["key-of-2", "true"]]
+    assert supplies.identities.stat().st_nlink == 0
+    for _ in range(2):  # whoever reads it has it from its beginning
+        with supplies.identities.open(newline="") as lines:
+            assert list(csv.reader(lines)) == [["x-api-key", "even"], ["key-of-1", "false"], ["key-of-2", "true"]]
+    reads = [sys.executable, "-c", f"print(open({str(supplies.identities)!r}).read())"]
+    assert (
+        "key-of-2" in subprocess.run(reads, pass_fds=supplies.handed, check=True, capture_output=True, text=True).stdout
+    )
+    (held,) = supplies.handed
+    supplies.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(held)
     assert supplies.secrets >= {"key-of-1", "key-of-2"}
     assert supplies.pools == (f"token_id={folder / 'token_id.csv'}",)
     given["ranked"] = ("busy", "quiet", "third")
@@ -172,7 +184,7 @@ def test_a_failed_query_for_credentials_quotes_none(queried, tmp_path: Path) -> 
     queried.values["workloads.qa.identities"] = {"sql": sql, "dsn": "${STAGE_DSN}"}
     plan = read(queried)
     with pytest.raises(StageError) as failed:
-        gather(plan, plan.workloads[0], captured=[1], needed=[], ranked=[], folder=tmp_path / "a", private=tmp_path)
+        gather(plan, plan.workloads[0], captured=[1], needed=[], ranked=[], folder=tmp_path / "a")
     assert "secret-word" not in failed.value.message
     assert "InvalidTextRepresentation 22P02" in failed.value.message
 

@@ -21,6 +21,7 @@ from replay.capture.store import CaptureWriter
 from replay.cli.main import run
 from replay.errors import InputError
 from replay.scenario.locustfile import build_scenario, read_scenario
+from replay.scenario.modelled.schedule import Ask
 from replay.scenario.schedule import Extract, Inject
 from replay.traffic import Exchange, Request, Response
 
@@ -116,6 +117,28 @@ def test_the_schedule_follows_values_and_leaves_the_connection_out(capture: Path
     assert (looked.endpoint, looked.expected_status) == ("GET /v1/registrations/{registration_id}", 200)
     assert looked.expected_shape == "{id:number}"
     assert looked.due_s == pytest.approx(0.6)
+
+
+def test_the_schedule_knows_how_much_was_answered_and_what_reads_back(tmp_path: Path) -> None:
+    def answered() -> Iterator[Exchange]:
+        first, second = {"items": [1, 2, 3]}, {"items": [1, 2, 3, 4]}
+        yield exchange(0, "GET", "/v1/events/7/guests", first)
+        yield exchange(0.2, "GET", "/v1/events/7", {"id": 7})
+        yield exchange(0.4, "POST", "/v1/events/7/guests", {"id": 4}, 201)
+        yield exchange(0.6, "GET", "/v1/events/7/guests", second)
+        yield exchange(0.8, "GET", "/v1/events/7", {"id": 7})  # which does not show what was written
+
+    schedule = build_scenario(written(tmp_path / "captures" / "one", answered()), tmp_path / "one.py").schedule
+    assert read_scenario(tmp_path / "one.py").schedule == schedule
+    assert [one.expected_items for one in schedule] == [3, None, None, 4, None]
+    assert [one.reads_back for one in schedule] == [None, None, None, 0, None]
+    ask = Ask(duration_s=30.0, scale=5.0)
+    modelled = build_scenario(tmp_path / "captures" / "one", tmp_path / "model.py", model=ask).schedule
+    assert {one.expected_items for one in modelled if one.path.endswith("/guests") and one.method == "GET"} == {3, 4}
+    for one in modelled:
+        if one.reads_back is not None:
+            before = modelled.requests[one.reads_back]
+            assert (before.path, before.visit) == (one.path, one.visit)
 
 
 def test_clients_accept_what_they_accepted(tmp_path: Path) -> None:

@@ -13,7 +13,13 @@ from replay.scenario.schedule import Extract, Inject, PlannedRequest, Schedule
 
 
 def planned(
-    number: int, due_s: float, visit: int = 0, after: int | None = None, origin: int | None = None
+    number: int,
+    due_s: float,
+    visit: int = 0,
+    after: int | None = None,
+    origin: int | None = None,
+    *,
+    reads_back: int | None = None,
 ) -> PlannedRequest:
     return PlannedRequest(
         request=number,
@@ -33,6 +39,7 @@ def planned(
         injects=()
         if origin is None
         else (Inject("path", str(origin), origin=origin), Inject("bearer", "t", credential="bearer")),
+        reads_back=reads_back,
     )
 
 
@@ -48,7 +55,9 @@ def schedules(draw: st.DrawFn) -> Schedule:
         after = draw(st.sampled_from([None, *own]))
         values = [one for other in range(visit % 2, visit + 1, 2) for one in visits.get(other, ())]
         origin = draw(st.sampled_from([None, *values]))
-        requests.append(planned(number, due / 100, visit, after, origin))
+        requests.append(
+            planned(number, due / 100, visit, after, origin, reads_back=draw(st.sampled_from([None, *own])))
+        )
         own.append(number)
     return Schedule(tuple(requests), dues[-1] / 100 + draw(st.integers(1, 100)) / 100)
 
@@ -79,6 +88,10 @@ def test_what_holds_however_it_is_paced(
             assert before.request < one.request
             assert before.visit == one.visit
             assert dict(before.headers)["X-Original"] == str(original.after)
+        assert (one.reads_back is None) == (original.reads_back is None)
+        if one.reads_back is not None:
+            before = paced.requests[one.reads_back]
+            assert (before.visit, dict(before.headers)["X-Original"]) == (one.visit, str(original.reads_back))
         assert [dataclasses.replace(inject, origin=None) for inject in one.injects] == [
             dataclasses.replace(inject, origin=None) for inject in original.injects
         ]

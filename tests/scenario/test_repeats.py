@@ -12,11 +12,13 @@ from replay.scenario.repeats import Repeats, changed, coming, earlier_of, ends_o
 from replay.scenario.schedule import Inject, PlannedRequest, Schedule
 
 
-def planned(number: int, due_s: float, visit: int, after: int | None, origin: int | None) -> PlannedRequest:
+def planned(
+    number: int, due_s: float, visit: int, after: int | None, origin: int | None, *, reads_back: int | None = None
+) -> PlannedRequest:
     injects = () if origin is None else (Inject("bearer", "t", origin=origin),)
-    return PlannedRequest(
-        number, visit, f"c{visit}", f"GET /{number}", due_s, after, "GET", "/", "", (), None, 200, None, (), injects
-    )
+    name = f"GET /{number}"
+    one = PlannedRequest(number, visit, f"c{visit}", name, due_s, after, "GET", "/", "", (), None, 200, None)
+    return dataclasses.replace(one, injects=injects, reads_back=reads_back)
 
 
 @st.composite
@@ -27,7 +29,7 @@ def rounds(draw: st.DrawFn) -> tuple[PlannedRequest, ...]:
     for number, moment in enumerate(moments):
         earlier = st.none() if not number else st.none() | st.integers(0, number - 1)
         visit = draw(st.integers(0, 3))
-        found.append(planned(number, moment / 10, visit, draw(earlier), draw(earlier)))
+        found.append(planned(number, moment / 10, visit, draw(earlier), draw(earlier), reads_back=draw(earlier)))
     return tuple(found)
 
 
@@ -47,6 +49,7 @@ def written_out(once: tuple[PlannedRequest, ...], times: int, span_s: float, bef
             visit=visits.setdefault((time, one.visit), len(visits)),
             due_s=due_s,
             after=None if one.after is None else numbers[time, one.after],
+            reads_back=None if one.reads_back is None else numbers[time, one.reads_back],
             injects=tuple(
                 dataclasses.replace(inject, origin=numbers[time, inject.origin])
                 for inject in one.injects

@@ -32,6 +32,7 @@ def request_lists(draw: st.DrawFn) -> list[PlannedRequest]:
             request=number,
             due_s=due_s,
             after=earlier(number),
+            reads_back=earlier(number),
             injects=tuple(replace(inject, origin=earlier(number)) for inject in one.injects),
         )
         for number, (one, due_s) in enumerate(zip(found, due, strict=True))
@@ -57,6 +58,8 @@ REQUESTS = st.builds(
     injects=st.lists(
         st.builds(Inject, place=TEXT, captured=TEXT, origin=st.none(), credential=TEXT, clock=TEXT), max_size=2
     ).map(tuple),
+    expected_items=st.none() | st.integers(0, 2**40),
+    reads_back=st.none(),
 )
 
 
@@ -72,6 +75,15 @@ def test_a_schedule_is_read_as_it_was_written(
     schedule = Schedule(tuple(requests), duration_s, copies)
     write_schedule(schedule, file)
     assert read_schedule(file) == schedule
+
+
+@pytest.mark.parametrize("lacking", [["expected_items", "reads_back"], ["reads_back"]])
+def test_a_schedule_of_an_older_kind_is_read(tmp_path: Path, lacking: list[str]) -> None:
+    file = tmp_path / "schedule.parquet"
+    write_schedule(Schedule((replace(ONE, expected_items=3), replace(ONE, request=1, reads_back=0)), 3.0), file)
+    pq.write_table(pq.read_table(file).drop_columns(lacking), file)
+    one, other = read_schedule(file)
+    assert (one.expected_items, other.reads_back) == (None if "expected_items" in lacking else 3, None)
 
 
 def test_what_is_no_schedule_is_said_to_be_none(tmp_path: Path) -> None:
@@ -105,6 +117,7 @@ ONE = PlannedRequest(0, 0, "c", "GET /", 0.0, None, "GET", "/", "", (), None, 20
         ({"after": 1}, "request 1 hangs on request 1"),
         ({"after": 99}, "hangs on request 99"),
         ({"after": -1}, "hangs on request -1"),
+        ({"reads_back": 1}, "hangs on request 1"),
         ({"request": 0}, "request 0 stands where 1 should"),
         ({"request": 7}, "request 7 stands where 1 should"),
         ({"due_s": math.nan}, "is due at nan"),

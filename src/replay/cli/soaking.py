@@ -19,10 +19,10 @@ from replay.judge.limits import SoakCriteria, parse_soak_criteria
 from replay.rehearsal.clock import ArmClock
 from replay.rehearsal.outline import check_database
 from replay.rehearsal.probes.kinds import read_probe
-from replay.rehearsal.probes.plan import ProbePlan, Setting
+from replay.rehearsal.probes.plan import ProbePlan, Setting, check_interval
 from replay.rehearsal.probes.process import ProcessProbePlan
 from replay.rehearsal.secrets import Scrubber, passwords_in
-from replay.rehearsal.table import Surroundings, Table, suggest
+from replay.rehearsal.table import Surroundings, named_tables, suggest
 from replay.scenario.process import LocustProcess
 from replay.target import check_allowed
 
@@ -78,10 +78,7 @@ def read_soak_file(file: Path, allow: Sequence[str]) -> SoakFile:
             raise around.error(f"Unknown table [{key}].", suggest(key, _TABLES))
     criteria = values.get("criteria", {})
     limits = parse_soak_criteria(criteria)
-    given = values.get("probes", {})
-    if not isinstance(given, dict):
-        raise around.error("probes must hold named tables.", "Write [probes.NAME].")
-    tables = {name: Table(f"[probes.{name}]", table, around) for name, table in given.items()}
+    tables = dict(named_tables("probes", values, around))
     probes = tuple(read_probe(name, table) for name, table in tables.items())
     for probe in probes:
         for dsn in probe.dsns:
@@ -117,12 +114,14 @@ def foretell(soak: SoakFile, planned: int, asked: Mapping[str, int], length_s: t
     """Sentences on what will make the soak INCONCLUSIVE, as far as it is known before its start.
 
     ``asked`` are the requests planned for the endpoints that the criteria name; ``length_s`` is how long it lasts, and
-    its schedule before that repeats.
+    its schedule before that repeats. Raises PlanError for a probe that would read nothing meanwhile.
     """
     from replay.judge.drift import layout  # noqa: PLC0415 - heavy
     from replay.judge.trend import FEWEST  # noqa: PLC0415
 
     limits, notes = soak.limits, list[str]()
+    for probe in soak.probes:
+        check_interval(probe, length_s[0], "the run")
     lay = layout(*length_s)
     if limits.drift_p_value and not lay.enough:
         notes.append(

@@ -45,8 +45,12 @@ OBSERVATION_SCHEMA = pa.schema(
         pa.field("error", pa.string()),
         pa.field("caused_by", pa.int64()),
         pa.field("worker", pa.string(), nullable=False),
+        pa.field("items", pa.int64()),
+        pa.field("expected_items", pa.int64()),
+        pa.field("reads_back", pa.int64()),
     ]
 )
+NEW_COLUMNS = frozenset({"items", "expected_items", "reads_back"})  # which evidence from before may lack
 RETRY_SCHEMA = pa.schema(
     [
         pa.field("request", pa.int64(), nullable=False),
@@ -159,7 +163,7 @@ class Segments:
         table = pa.Table.from_pylist(dicts, schema=self._schema)
         partial = self._folder / f".{name}.part"
         with partial.open("wb") as sink:  # pyarrow takes a path with a colon for an address
-            pq.write_table(table, sink, compression="zstd")
+            pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
         partial.replace(self._folder / name)
 
 

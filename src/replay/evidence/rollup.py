@@ -7,6 +7,7 @@ counts and its parts do not.
 
 import json
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from replay.evidence.files import LOG_SCHEMA, OBSERVATION_SCHEMA, READING_SCHEMA, RETRY_SCHEMA
+from replay.evidence.files import LOG_SCHEMA, NEW_COLUMNS, OBSERVATION_SCHEMA, READING_SCHEMA, RETRY_SCHEMA
 from replay.parquet import open_file, read_parquet
 
 MERGED = "merged+"  # what the names of merged files begin with; no writer's name has a plus
@@ -38,7 +39,7 @@ def segment_files(folder: Path) -> list[Path]:
     """The segments in a folder that count, in the order of their names: not those that a merged file stands for."""
     files = sorted(folder.glob("*.parquet"))
     replaced = {name for file in files if file.name.startswith(MERGED) for name in _replaced_by(file)}
-    return [file for file in files if file.name not in replaced]
+    return [file for file in files if file.name not in replaced or file.name.startswith(MERGED)]
 
 
 class MovedError(Exception):
@@ -46,21 +47,52 @@ class MovedError(Exception):
 
 
 def read_segments(
-    folder: Path, schema: pa.Schema, columns: Sequence[str] | None = None
+    folder: Path, schema: pa.Schema, columns: Sequence[str] | None = None, dictionaries: Sequence[str] = ()
 ) -> Iterator[tuple[Path, pa.Table | Exception]]:
     """Each segment's rows, of ``columns`` where given, or what was wrong with it; one is in memory at a time.
 
-    Raises MovedError where a roll-up has taken one away meanwhile, see ``steadily``.
+    Columns of text among ``dictionaries`` come as dictionaries. Raises MovedError where a roll-up has taken one away
+    meanwhile, see ``steadily``.
     """
     names = schema.names if columns is None else list(columns)
-    wanted = pa.schema([schema.field(name) for name in names])
+    wanted = schema_of(schema, names, dictionaries)
     for file in segment_files(folder):
         try:
-            yield file, read_parquet(file, None if columns is None else names).select(names).cast(wanted)
+            yield file, _read(file, wanted, None if columns is None else names, dictionaries)
         except (pa.ArrowException, OSError, KeyError, ValueError) as error:
             if not os.path.lexists(file):
                 raise MovedError(str(file)) from error
             yield file, error
+
+
+def _read(
+    file: Path, wanted: pa.Schema, columns: Sequence[str] | None = None, dictionaries: Sequence[str] = ()
+) -> pa.Table:
+    """A segment's rows as ``wanted``, null in new columns where the segment is older than these.
+
+    Raises ValueError, KeyError, OSError and pyarrow's ArrowException.
+    """
+    _check_regular(file)
+    table = read_parquet(file, columns, dictionaries)
+    if strange := sorted(set(table.column_names) - set(wanted.names)):
+        raise ValueError(f"it has columns that nobody knows: {strange}")  # what is damaged may be a name
+    for field in wanted:
+        if field.name in NEW_COLUMNS and field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    table = table.select(wanted.names)
+    return table if table.schema.equals(wanted) else table.cast(wanted)
+
+
+def _check_regular(file: Path) -> None:
+    if not stat.S_ISREG(file.lstat().st_mode):
+        raise OSError("it is not a file of its own")  # a link leads elsewhere, and a pipe has no end
+
+
+def schema_of(schema: pa.Schema, columns: Sequence[str], dictionaries: Sequence[str]) -> pa.Schema:
+    """The schema of what ``read_segments`` gives."""
+    texts = pa.dictionary(pa.int32(), pa.string())
+    fields = [schema.field(name) for name in columns]
+    return pa.schema([field.with_type(texts) if field.name in dictionaries else field for field in fields])
 
 
 def steadily(read: Callable[[], Read]) -> Read:
@@ -125,7 +157,7 @@ def _merge(folder: Path, parts: Sequence[Path], schema: pa.Schema) -> int:
     tables, taken = [], []
     for file in parts:
         try:
-            tables.append(read_parquet(file).select(schema.names).cast(schema))
+            tables.append(_read(file, schema))
         except (pa.ArrowException, OSError, KeyError, ValueError):
             continue  # the judge will name it
         taken.append(file)
@@ -161,6 +193,7 @@ def _write(table: pa.Table, sink: object) -> None:
         sink,
         compression="zstd",
         compression_level=_LEVEL,
+        write_page_checksum=True,
         use_dictionary=texts,
         column_encoding=numbers | floats,
     )
@@ -180,5 +213,6 @@ def _replaced_by(file: Path) -> frozenset[str]:
 
 
 def _footer(file: Path) -> pq.FileMetaData:
+    _check_regular(file)
     with open_file(file) as source:
         return pq.read_metadata(source)

@@ -2,22 +2,30 @@
 
 import dataclasses
 import json
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from replay.errors import InputError
 from replay.evidence.files import LOG_SCHEMA, OBSERVATION_SCHEMA, READING_SCHEMA
-from replay.evidence.rollup import read_segments, steadily
+from replay.evidence.rollup import read_segments, schema_of, steadily
 from replay.evidence.seal import broken
 from replay.evidence.values import ArmInfo, Mark, Outcome, Sample
+
+_LONGEST_S = 1e7  # some months; no arm lasts as long
+_AFTER_S = 86_400.0  # by so much an arm's last answers may come later than it was planned to last
+_MOST_REQUESTS = 10**9
+_LARGEST = 1e100
+# Of these there are few different ones, however many observations there are.
+_DIGEST = "digest"
+_FEW = ("client", "endpoint", "shape", "expected_shape", "outcome", "error", "worker")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +51,20 @@ class Evidence:
     arms: dict[str, ArmEvidence]
 
 
-def read_run(path: Path) -> Evidence:
-    """Read a run's folder. Raises InputError where it is not one; what is damaged inside an arm is named by the arm."""
+def read_run(path: Path, columns: Sequence[str] | None = None) -> Evidence:
+    """Read a run's folder. Raises InputError where it is not one; what is damaged inside an arm is named by the arm.
+
+    Where ``columns`` are given, only these are kept of the observations, with their texts as categories and digests
+    as numbers (-1 for none): so millions of them have room in memory. They are looked at for damage all the same.
+    """
     rehearsal = read_rehearsal(path)
     workloads = {
         file.stem: _read_object(file, f"{file} cannot be read.") for file in sorted((path / "workloads").glob("*.json"))
     }
+    folders = [folder for folder in sorted((path / "arms").glob("*")) if (folder / "arm.json").is_file()]
     seals = rehearsal.get("seals")
     sealed = seals if isinstance(seals, dict) else {}
-    arms = [
-        _read_arm(folder, sealed.get(folder.name))
-        for folder in sorted((path / "arms").glob("*"))
-        if (folder / "arm.json").is_file()
-    ]
+    arms = [_read_arm(folder, sealed.get(folder.name), columns) for folder in folders]
     arms.sort(key=lambda arm: (arm.info.started_at, arm.info.arm))
     found: dict[str, ArmEvidence] = {}
     for arm in arms:
@@ -66,22 +75,21 @@ def read_run(path: Path) -> Evidence:
     return Evidence(path, rehearsal, workloads, found)
 
 
-def _read_arm(folder: Path, seal: object) -> ArmEvidence:
+def _read_arm(folder: Path, seal: object, columns: Sequence[str] | None) -> ArmEvidence:
     damaged = [] if seal is None else list(broken(folder, str(seal)))
     info = read_info(folder)
+    until_s = info.duration_s + _AFTER_S
     if info.arm != folder.name:
         damaged.append(f"arm.json says it is {info.arm!r}, in the folder {folder.name}")
-    observations = _read_segments(folder / "observations", OBSERVATION_SCHEMA, damaged)
+    observations = _read_segments(folder / "observations", OBSERVATION_SCHEMA, damaged, until_s, columns)
     damaged += _strangers(folder, observations)
-    unknown = sorted(set(observations["outcome"]) - set(Outcome))
+    unknown = sorted(set(observations["outcome"].unique()) - set(Outcome))
     damaged += [f"observations have the outcome {name!r}" for name in unknown]
     return ArmEvidence(
         info=info,
-        observations=observations.sort_values("request", kind="stable", ignore_index=True),
-        readings=_read_segments(folder / "readings", READING_SCHEMA, damaged).sort_values(
-            "at_s", kind="stable", ignore_index=True
-        ),
-        log=_read_segments(folder / "log", LOG_SCHEMA, damaged).sort_values("at_s", kind="stable", ignore_index=True),
+        observations=observations if columns is None else observations[list(columns)],
+        readings=_read_segments(folder / "readings", READING_SCHEMA, damaged, until_s),
+        log=_read_segments(folder / "log", LOG_SCHEMA, damaged, until_s),
         marks=tuple(_read_lines(folder / "marks.jsonl", Mark, damaged)),
         samples=tuple(_read_lines(folder / "samples.jsonl", Sample, damaged)),
         damaged=tuple(damaged),
@@ -94,6 +102,7 @@ def read_info(folder: Path) -> ArmInfo:
     try:
         info = ArmInfo(**{field.name: values[field.name] for field in dataclasses.fields(ArmInfo)})
         _check(info)
+        _check_size(info)
         datetime.fromisoformat(info.started_at)
     except KeyError as error:
         raise InputError(f"{folder / 'arm.json'} lacks {error}.") from error
@@ -102,50 +111,81 @@ def read_info(folder: Path) -> ArmInfo:
     return info
 
 
+def _check_size(info: ArmInfo) -> None:
+    if info.duration_s < 0 or not 0 <= info.planned <= _MOST_REQUESTS:
+        raise ValueError(f"it lasts {info.duration_s} s and has {info.planned} requests")
+
+
 def read_rehearsal(path: Path) -> dict[str, Any]:
     """What ``rehearsal.json`` in a run's folder says. Raises InputError where it cannot be read."""
-    return _read_object(path / "rehearsal.json", f"{path} is not a run: it has no readable rehearsal.json.")
+    said = _read_object(path / "rehearsal.json", f"{path} is not a run: it has no readable rehearsal.json.")
+    for name, kind in _SAID.items():
+        if not isinstance(said.get(name), kind | None):
+            raise InputError(f"{path / 'rehearsal.json'} is damaged: {name} is {said[name]!r:.60}.")
+    return said
 
 
-def _read_segments(folder: Path, schema: pa.Schema, damaged: list[str]) -> pd.DataFrame:
-    tables, wrong = steadily(lambda: _tables(folder, schema))
+def _read_segments(
+    folder: Path, schema: pa.Schema, damaged: list[str], until_s: float, columns: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """All rows of a folder's segments, of ``columns`` and those that an arm is checked by where given, in order."""
+    kept = schema.names if columns is None else [name for name in schema.names if name in {*columns, *_CHECKED}]
+    tables, wrong = steadily(lambda: _tables(folder, schema, kept, until_s, () if columns is None else _FEW))
     damaged += wrong
-    frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()
-    return frame
+    whole = pa.concat_tables(tables).unify_dictionaries()
+    del tables
+    frame: pd.DataFrame = whole.to_pandas(split_blocks=True, self_destruct=True)
+    order = "request" if "request" in schema.names else "at_s"
+    if frame[order].is_monotonic_increasing:
+        return frame
+    return frame.sort_values(order, kind="stable", ignore_index=True)
 
 
-def _tables(folder: Path, schema: pa.Schema) -> tuple[list[pa.Table], list[str]]:
-    tables, damaged = [schema.empty_table()], []
-    for file, table in read_segments(folder, schema):
+def _tables(
+    folder: Path, schema: pa.Schema, kept: Sequence[str], until_s: float, dictionaries: Sequence[str]
+) -> tuple[list[pa.Table], list[str]]:
+    nothing = schema_of(schema, kept, dictionaries).empty_table()
+    tables, damaged = [_lean(nothing) if dictionaries else nothing], []
+    for file, table in read_segments(folder, schema, dictionaries=dictionaries):
         try:
             if isinstance(table, Exception):
                 raise table
-            check_segment(table)
-            tables.append(table)
+            check_segment(table, until_s)
+            tables.append(_lean(table.select(kept)) if dictionaries else table)
         except (pa.ArrowException, OSError, KeyError, ValueError) as error:
             damaged.append(f"{file.parent.name}/{file.name}: {(str(error).splitlines() or ['unreadable'])[0]}")
     return tables, damaged
 
 
-def check_segment(table: pa.Table) -> None:
-    """Raise ValueError or pyarrow's ArrowException where a segment's values cannot be."""
+def _lean(table: pa.Table) -> pa.Table:
+    """The table with a number for each digest: there are as many different texts as answers."""
+    if _DIGEST not in table.column_names:
+        return table
+    texts = table.column(_DIGEST)
+    numbers = (pd.util.hash_array(texts.to_numpy(), categorize=False) >> 1).astype(np.int64)
+    numbers[texts.is_null().to_numpy()] = -1
+    return table.set_column(table.column_names.index(_DIGEST), _DIGEST, pa.array(numbers))
+
+
+def check_segment(table: pa.Table, until_s: float = _LONGEST_S) -> None:
+    """Raise ValueError or pyarrow's ArrowException where a segment's values cannot be: times past ``until_s``, say."""
     table.validate(full=True)
-    _check_finite(table)
-
-
-def _check_finite(table: pa.Table) -> None:
-    for name in table.schema.names:
-        if pa.types.is_floating(table.schema.field(name).type):
-            values = table.column(name).drop_null()
-            if not pc.all(pc.is_finite(values), min_count=0).as_py():
-                raise ValueError(f"{name} is not a number everywhere")
+    for field in table.schema:
+        if not pa.types.is_floating(field.type):
+            continue
+        values = table.column(field.name)
+        most = until_s if field.name.endswith("_s") else _LARGEST
+        if not pc.all(pc.less_equal(pc.abs(values), most), min_count=0).as_py():  # which no nan is
+            finite = pc.all(pc.is_finite(values), min_count=0).as_py()
+            what = "beyond all measure somewhere" if finite else "not a number everywhere"
+            raise ValueError(f"{field.name} is {what}")
 
 
 def _strangers(folder: Path, observations: pd.DataFrame) -> Iterator[str]:
     """Workers whose observations lie here, but whose word that they played this arm does not."""
     known = {file.stem.removeprefix("replay-") for file in folder.glob("replay-*.json")}
     if known:
-        strangers = sorted(set(observations["worker"]) - known)
+        strangers = sorted(set(observations["worker"].unique()) - known)
         yield from (f"observations of {worker!r}, which did not play this arm" for worker in strangers)
 
 
@@ -168,6 +208,8 @@ def _read_lines(file: Path, kind: type[Any], damaged: list[str]) -> Iterator[Any
             yield value
 
 
+_CHECKED = ("request", "outcome", "worker")
+_SAID = {"order": list, "plan": dict, "migrations": list, "stage": dict, "confirming": dict, "seals": dict}
 _KINDS: dict[Any, tuple[type, ...]] = {
     str: (str,),
     int: (int,),
@@ -178,11 +220,14 @@ _KINDS: dict[Any, tuple[type, ...]] = {
 
 
 def _check(value: Any) -> None:
-    """Raise ValueError where a field is not of its type, or not a finite number."""
+    """Raise ValueError where a field is not of its type, or not a finite number, or a time beyond all measure."""
     for field in dataclasses.fields(value):
         content = getattr(value, field.name)
         fits = isinstance(content, _KINDS[field.type]) and (field.type is bool or not isinstance(content, bool))
-        if not fits or (isinstance(content, float) and not math.isfinite(content)):
+        if fits and field.type is float:
+            most = _LONGEST_S if field.name.endswith("_s") else _LARGEST
+            fits = abs(content) <= most  # which no nan is
+        if not fits:
             raise ValueError(f"{field.name} is {content!r}")
 
 

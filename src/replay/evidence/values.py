@@ -58,6 +58,8 @@ class Observation:
     first byte left, so that ``sent_s - due_s - waited_s`` is the engine's own lateness. Times are None where the moment
     never came. ``caused_by`` is the number of the request whose failure left this one unsent.
     ``digest`` is 16 hex digits of BLAKE2b over the body. ``expected_status`` is None where the capture had no response.
+    ``items`` is the length of the body's main list (`replay.shapes`), None where it has none. ``reads_back`` is the
+    number of the request that asked for the same before its visit wrote there (`replay.scenario.reading`).
     """
 
     request: int
@@ -79,6 +81,9 @@ class Observation:
     error: str | None
     caused_by: int | None
     worker: str
+    items: int | None = None
+    expected_items: int | None = None
+    reads_back: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from replay.judge.differences import pair
 from replay.judge.locks import Queue, lock_queues
 from replay.judge.noise import Flags, Stall, find_stalls, merge, near_stall, within
 from replay.judge.phases import BEFORE, Span, step_spans
+from replay.judge.texts import texts_of
 
 _AFTERMATH_S = 2.0
 _WAITED_S = 0.25
@@ -37,6 +38,8 @@ _SQL_WORDS = frozenset(
 class Case:
     """A workload with its control and its steps arm, and the plan's limits. ``migrations`` are the steps' SQL texts.
 
+    ``givers`` are the endpoints that hand out what later requests authenticate with.
+
     ``more_controls`` are further arms without the steps: the steps arm is paired with ``control``, and all of them are
     the reference.
     """
@@ -48,6 +51,7 @@ class Case:
     criteria: Criteria
     migrations: tuple[str, ...] = ()
     more_controls: tuple[ArmEvidence, ...] = ()
+    givers: frozenset[str] = frozenset()
 
     @cached_property
     def beside(self) -> tuple["Case", ...]:
@@ -88,15 +92,16 @@ class Case:
     @cached_property
     def pairs(self) -> pd.DataFrame:
         """Each request of the steps arm beside its control, as `replay.judge.differences.pair` has it."""
-        return pair(self.control, self.steps, self.spans)
+        return pair(self.control, self.steps, self.spans, self.givers)
 
     @cached_property
     def rows(self) -> dict[str, npt.NDArray[np.int64]]:
         """The positions in ``pairs`` of every endpoint, by name."""
-        names, index = np.unique(self.texts("endpoint").astype(str), return_inverse=True)
-        order = np.argsort(index, kind="stable")
-        edges = np.searchsorted(index[order], np.arange(len(names) + 1))
-        return {str(name): order[edges[n] : edges[n + 1]] for n, name in enumerate(names)}
+        endpoint = texts_of(self.pairs["endpoint"])
+        order = np.argsort(endpoint.codes, kind="stable")
+        edges = np.searchsorted(endpoint.codes[order], np.arange(len(endpoint.names) + 1))
+        found = {name: order[edges[n] : edges[n + 1]] for n, name in enumerate(endpoint.names)}
+        return dict(sorted(found.items()))
 
     def rows_of(self, endpoint: str) -> npt.NDArray[np.int64]:
         """The positions in ``pairs`` of an endpoint, none where it was not asked."""
@@ -105,7 +110,7 @@ class Case:
     @cached_property
     def later(self) -> Flags:
         """Which pairs belong to a phase from the first step's start on."""
-        flags: Flags = self.pairs["phase"].to_numpy(object) != BEFORE
+        flags: Flags = (self.pairs["phase"] != BEFORE).to_numpy()
         return flags
 
     @cached_property

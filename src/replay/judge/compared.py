@@ -8,21 +8,22 @@ from replay.judge.statistics import mover, rate_difference
 
 SILENT = "never calls it"
 _FEW = 20
+_BROKEN = ("failures", "never_recovered")
 
 
 def with_only_in_production(findings: list[Finding], cases: list[Case], untrusted: set[str]) -> list[Finding]:
     """The findings, those of production workloads with ``only_in_production`` and the interaction.
 
     True where pre-production, judged alone, passes the same criterion; false where it fails it too; null where it never
-    calls the endpoint, where there is no pre-production, or where its arms (``untrusted``) prove nothing.
+    calls the endpoint, where there is no pre-production, or where its arms (``untrusted``) prove nothing. An endpoint
+    that fails under pre-production too is not slow, or lost for good, in production only: testing would have seen it.
     """
     others = [case for case in cases if case.role == "pre-production" and case.workload not in untrusted]
     production = {case.workload for case in cases if case.role == "production"}
-    failing = {
-        finding.key
-        for finding in findings
-        if finding.severity != NOTE and finding.workload in {case.workload for case in others}
-    }
+    told = [one for one in findings if one.severity != NOTE and one.workload in {case.workload for case in others}]
+    failing = {finding.key for finding in told}
+    broken = {str(finding.endpoint) for finding in told if finding.key[1] in _BROKEN}
+    failing |= {(endpoint, metric) for endpoint in broken for metric in (*_BROKEN, "recovery_s", "latency_p95_s")}
     return [
         dataclasses.replace(
             finding,
@@ -43,7 +44,7 @@ def _only(finding: Finding, others: list[Case], failing: set[tuple[str, str]]) -
         return False
     if _is_silent(finding, others):
         return None
-    if finding.metric in {"step_failed", "rollback_failed"}:
+    if finding.metric in {"step_failed", "rollback_failed", "data_after_rollback", "migration_s"}:
         ran = any(span.step == finding.evidence.get("step") for case in others for span in case.all_spans)
         return True if ran else None
     if finding.probe is not None and finding.metric and not any(_measured(case, finding) for case in others):
@@ -60,7 +61,7 @@ def _is_silent(finding: Finding, others: list[Case]) -> bool:
 
 def _calls(case: Case, endpoint: str) -> bool:
     """Whether a workload calls an endpoint from the first step's start on."""
-    return bool(((case.pairs["endpoint"] == endpoint).to_numpy() & case.later).any())
+    return bool(case.later[case.rows_of(endpoint)].any())
 
 
 def _measured(case: Case, finding: Finding) -> bool:
@@ -78,17 +79,17 @@ def _interaction(finding: Finding, others: list[Case]) -> dict[str, object] | No
         return None
     low, high = finding.interval
     for case in others:
-        pairs = case.pairs
-        called = (pairs["endpoint"] == finding.endpoint) & case.later
-        here = called & (pairs["phase"] == finding.phase)
-        if here.sum() < _FEW:
-            here = called
-        n = int(here.sum())
+        rows = case.rows_of(str(finding.endpoint))
+        called = rows[case.later[rows]]
+        here = called[case.texts("phase")[called] == finding.phase]
+        here = here if len(here) >= _FEW else called
+        n = len(here)
         if not n or low is None or high is None:
             continue
-        kind = finding.outcome
-        x = int((here & pairs["t_new"] & (pairs["t_kind"] == kind)).sum())
-        x0 = int((here & pairs["c_new"] & (pairs["c_kind"] == kind)).sum())
+        x, x0 = (
+            int((case.flags(f"{arm}_new")[here] & (case.texts(f"{arm}_kind")[here] == finding.outcome)).sum())
+            for arm in ("t", "c")
+        )
         other = (x - x0) / n
         interval = mover(finding.effect, (low, high), other, rate_difference(x, n, x0, n, 1.0))
         return {"effect": finding.effect - other, "interval": interval, "pre_production": other}

@@ -7,8 +7,9 @@ steps changed, a direct measurement) needs no second pair.
 """
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
+from replay.judge.again import is_weighed
 from replay.judge.findings import BLOCKING, NOTE, ONE_PAIR, PROVEN, RANK, SUSPECT, Check, Finding
 
 
@@ -28,16 +29,24 @@ def unconfirmed(findings: Sequence[Finding], checks: Iterable[Check]) -> dict[st
     return wanted
 
 
-def confirm(first: Sequence[Finding], second: Sequence[Finding], *, sound: bool = True) -> list[Finding]:
+def confirm(
+    first: Sequence[Finding],
+    second: Sequence[Finding],
+    again: Collection[tuple[str, str]] = (),
+    *,
+    sound: bool = True,
+) -> list[Finding]:
     """The findings of the first pair (or its repetitions) and of the second, as what both say together.
 
+    ``again`` are the keys of what both show by their evidence taken together (`replay.judge.again`): of an endpoint's
+    failures and latency nothing else counts as shown by both. Of all other findings that counts which both pairs have.
     An unproven one that both show is blocking. One that a single pair shows is a suspect where it was strong enough to
     be blocking by itself, else a note. Where the evidence is not ``sound`` nothing is confirmed, and nothing dismissed.
     """
     together = _together(first, second)
     if not sound:
         return together
-    both = _seen(first) & _seen(second)
+    both = {key for key in _seen(first) & _seen(second) if not is_weighed(key)} | set(again)
     return [_weighed(one, both) for one in together]
 
 

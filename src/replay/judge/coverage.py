@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from replay.judge.case import Case
 from replay.judge.criteria import Criteria
 from replay.judge.effects import Effect
-from replay.judge.findings import Check, percent, seconds
+from replay.judge.findings import NOTE, Check, percent, seconds
 
 _NAMED = 4
 _FEWEST = 8  # new failures on an endpoint that never fails otherwise, as a rule
@@ -51,7 +51,8 @@ def sights(case: Case, effects: Iterable[Effect]) -> list[Sight]:
 def check_coverage(case: Case, effects: Iterable[Effect]) -> Check:
     """Whether all that production asks for often was seen well enough. A failure is INCONCLUSIVE."""
     criteria = case.criteria
-    asked = [one for one in sights(case, effects) if _counts(one, criteria)]
+    unseen = [effect for effect in effects if effect.severity in {"", NOTE}]  # what was found was seen
+    asked = [one for one in sights(case, unseen) if _counts(one, criteria)]
     missed = [one for one in asked if one.share is None or one.share > criteria.of(one.endpoint).visible_share]
     told = "; ".join(_told(one) for one in missed[:_NAMED])
     more = f"; and {len(missed) - _NAMED} more" if len(missed) > _NAMED else ""

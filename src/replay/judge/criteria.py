@@ -27,22 +27,29 @@ class Criteria:
 
     - ``p_value``, ``min_failures``, ``min_seconds``: when failures count as more than noise: the test's p, so many more
       failures, in so many distinct seconds. ``p_value_with_cause`` serves where a lock or an error proves the cause
-    - ``failure_share``, ``strong_failures``: what an effect without a proven cause needs to be NO_GO by itself: this
-      share of a phase's requests and so many failures
+    - ``failure_ratio``: failures, and slow answers, count only beyond so many times the reference's rate
+    - ``p_value_one_pair``: when one pair of arms suspects an effect that has no proven cause, and wants a second pair;
+      ``p_value_again`` what that must show at least, and ``p_value_both`` what both must show together to be NO_GO
+    - ``p_value_shift``, ``p_value_shift_both``: the same for what makes all answers of an endpoint slower
+    - ``p_value_alone``, ``failure_share``, ``strong_failures``: what an effect without a proven cause
+      needs to be NO_GO by one pair alone: this p, this share of a phase's requests and so many failures
     - ``tolerated_failures``, ``tolerated_empties``, ``tolerated_changes`` (of shape, items or freshness): shares of a
       phase's requests that are put up with, proven or not; ``failed_steps``, ``failed_rollbacks``: so many of them
     - ``recovery_s`` (none by default): how long an endpoint may take to come back, once it broke
     - ``outage_s``: nothing but failures of an endpoint (3 or more) for so long counts as an outage;
       ``unavailable_s``: an outage that is NO_GO without a proven cause too
     - ``stall_s``: the whole Stage gives no success for so long, and 1 s longer than in any reference
-    - ``latency_ratio``, ``latency_floor_s``: a phase's p95 above this multiple of the reference's and by at least so
-      many seconds; ``latency_lasting_s``: how long that must last to be NO_GO
+    - ``latency_ratio``, ``latency_floor_s``: what counts as slow, above this multiple of the reference's p95 and by at
+      least so many seconds; ``latency_lasting_s``: how long that must last to be more than noted;
+      ``latency_strong_s``: by how much, to be NO_GO by one pair alone
     - ``lock_wait_s``: the longest wait of an application's session behind a step
     - ``replica_lag_s``, ``replica_lag_bytes`` (none by default): the furthest a replica falls behind
     - ``replica_lag_growth``: what a replica falls behind by, a second, until the rehearsal ends, 1 s at least
     - ``new_error_lines`` (none by default: they are only noted): lines of an error log like none before the steps
     - ``log_flood_ratio``, ``log_flood_lines``, ``log_flood_s``: error-log lines a second, as a multiple of the
       reference's busiest second, by at least so many more, in at least so many seconds
+    - ``rollback_rows_share``: share of a table's rows that may be missing after a rollback, beside the control (4 rows
+      always may); ``migration_s`` (none by default): the window that the migration has, without traffic too
     - ``drift_latency_share``, ``drift_failure_share``, ``drift_level_share`` (none by default: drift is only noted):
       what an arm of ten minutes or more may drift by, see `replay.judge.drift`
     """
@@ -54,6 +61,13 @@ class Criteria:
     visible_of: float = 0.02
     p_value: float = 0.002
     p_value_with_cause: float = 0.01
+    p_value_one_pair: float = 0.01
+    p_value_again: float = 0.1
+    p_value_both: float = 0.0001
+    p_value_alone: float = 0.000001
+    p_value_shift: float = 0.05
+    p_value_shift_both: float = 0.002
+    failure_ratio: float = 1.25
     min_failures: float = 5
     min_seconds: float = 3
     failure_share: float = 0.05
@@ -68,7 +82,8 @@ class Criteria:
     unavailable_s: float = 5.0
     stall_s: float = 3.0
     latency_ratio: float = 1.5
-    latency_floor_s: float = 0.25
+    latency_floor_s: float = 0.005
+    latency_strong_s: float = 0.25
     latency_lasting_s: float = 10.0
     lock_wait_s: float = 2.0
     replica_lag_s: float = 5.0
@@ -78,6 +93,8 @@ class Criteria:
     log_flood_ratio: float = 10.0
     log_flood_lines: float = 20.0
     log_flood_s: float = 2.0
+    rollback_rows_share: float = 0.01
+    migration_s: float | None = None
     drift_latency_share: float | None = None
     drift_failure_share: float | None = None
     drift_level_share: float | None = None
@@ -90,13 +107,15 @@ class Criteria:
 
 _LIMITS = tuple(field.name for field in dataclasses.fields(Criteria) if field.name != "endpoints")
 _SHARES = frozenset(
-    "control_agreement visible_share visible_of p_value p_value_with_cause failure_share "
-    "tolerated_failures tolerated_empties tolerated_changes".split()
+    "control_agreement visible_share visible_of p_value p_value_with_cause p_value_one_pair p_value_again p_value_both "
+    "p_value_alone p_value_shift p_value_shift_both failure_share rollback_rows_share tolerated_failures "
+    "tolerated_empties tolerated_changes".split()
 )
 _OF_AN_ENDPOINT = (
-    "control_agreement visible_share p_value p_value_with_cause min_failures min_seconds failure_share "
+    "control_agreement visible_share p_value p_value_with_cause p_value_one_pair p_value_again p_value_both "
+    "p_value_alone p_value_shift p_value_shift_both failure_ratio min_failures min_seconds failure_share "
     "strong_failures tolerated_failures tolerated_empties tolerated_changes recovery_s outage_s unavailable_s "
-    "latency_ratio latency_floor_s latency_lasting_s drift_latency_share drift_failure_share"
+    "latency_ratio latency_floor_s latency_strong_s latency_lasting_s drift_latency_share drift_failure_share"
 ).split()
 
 

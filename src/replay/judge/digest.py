@@ -13,7 +13,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from replay.evidence.values import Outcome
-from replay.judge.differences import expected_outcomes
+from replay.judge.differences import OUTCOMES, expected_outcomes
+from replay.judge.texts import texts_of
 
 COLUMNS = (
     "request",
@@ -31,6 +32,9 @@ _FROM_S = 1e-5
 _STEP = np.log(1.01)
 _STEPS = 2048  # up to some hours
 _EMPTY = 12  # tables that are held before they are put together
+_SPREAD = 4
+_MOST_FLAGS = 2**31
+ALL = "*"
 Values = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]
 
@@ -44,6 +48,11 @@ class Histogram:
     def add(self, seconds: Values) -> None:
         """Count some more; nan is none."""
         self.counts += np.bincount(steps_of(seconds[np.isfinite(seconds)]), minlength=_STEPS)
+
+    @property
+    def total(self) -> int:
+        """How many were counted."""
+        return int(self.counts.sum())
 
     def quantile(self, q: float) -> float | None:
         """A quantile in seconds; None where there is nothing."""
@@ -79,7 +88,9 @@ class Digest:
         self.latencies: dict[str, Histogram] = {}
         self.lateness = Histogram()
         self.unknown: set[str] = set()
-        self._seen = np.zeros(max(0, planned), dtype=np.bool_)
+        # Numbers go beyond ``planned`` where some requests are answered without being sent; zeros take no memory.
+        self._seen = np.zeros(min(max(0, planned) * _SPREAD, _MOST_FLAGS), dtype=np.bool_)
+        self._beyond: Whole = np.zeros(0, dtype=np.int64)
         self._endpoints: dict[str, int] = {}
         self._cells: list[tuple[Whole, Whole]] = []  # (endpoint, block, failed, step of the latency) as one number
 
@@ -89,15 +100,17 @@ class Digest:
             return
         self.observed += len(rows)
         self._count_twice(rows["request"].to_numpy(np.int64))
-        outcome = rows["outcome"].to_numpy(object).astype(str)
-        self.unknown |= set(np.unique(outcome)) - {str(name) for name in Outcome}
-        unsent = outcome == str(Outcome.UNSENT)
-        failed = ~unsent & (outcome != str(Outcome.OK)) & (outcome != expected_outcomes(rows).astype(str))
-        endpoint = rows["endpoint"].to_numpy(object).astype(str)
-        names, which = np.unique(endpoint, return_inverse=True)
-        numbers = np.array([self._endpoints.setdefault(str(name), len(self._endpoints)) for name in names])
-        self.outcomes.update(zip(endpoint.tolist(), outcome.tolist(), strict=True))
-        self.failed.update(endpoint[failed].tolist())
+        outcome, endpoint = texts_of(rows["outcome"]), texts_of(rows["endpoint"])
+        self.unknown |= set(outcome.names) - set(OUTCOMES)
+        unsent = outcome.are(Outcome.UNSENT)
+        failed = ~unsent & ~outcome.are(Outcome.OK) & (outcome.as_in(OUTCOMES) != expected_outcomes(rows))
+        names, which = endpoint.names, endpoint.codes
+        numbers = np.array([self._endpoints.setdefault(name, len(self._endpoints)) for name in names])
+        for name, count in endpoint.of(failed).counts().items():
+            self.failed[name] += count
+        for at, name in enumerate(names):
+            for kind, count in outcome.of(which == at).counts().items():
+                self.outcomes[name, kind] += count
         due, waited, sent, done = (
             rows[name].to_numpy(np.float64, na_value=np.nan) for name in ("due_s", "waited_s", "sent_s", "done_s")
         )
@@ -106,13 +119,35 @@ class Digest:
         self.answered += int(answered.sum())
         latency = np.where(answered & ~failed, done - sent, np.nan)
         for at, name in enumerate(names):
-            self.latencies.setdefault(str(name), Histogram()).add((done - sent)[answered & (which == at)])
+            self.latencies.setdefault(name, Histogram()).add((done - sent)[answered & (which == at)])
         block = np.maximum(0, (due + waited) // self.block_s).astype(np.int64)
         step = np.where(np.isfinite(latency), steps_of(np.nan_to_num(latency, nan=1.0)), _STEPS)
         cells = ((numbers[which] * 2**32 + block) * 2 + failed) * (_STEPS + 1) + step
         self._cells.append(_counted(cells[~unsent]))
         if len(self._cells) > _EMPTY:
             self._cells = [self._together()]
+
+    @property
+    def names(self) -> list[str]:
+        """The endpoints, after the name that stands for all of them."""
+        return [ALL, *sorted({name for name, _ in self.outcomes})]
+
+    def sent(self, endpoint: str = ALL) -> int:
+        """How many requests were sent to an endpoint."""
+        return sum(
+            count
+            for (name, outcome), count in self.outcomes.items()
+            if endpoint in {name, ALL} and outcome != Outcome.UNSENT
+        )
+
+    def latency(self, endpoint: str = ALL) -> Histogram:
+        """The times of an endpoint's answers."""
+        if endpoint != ALL:
+            return self.latencies.get(endpoint, Histogram())
+        every = Histogram()
+        for one in self.latencies.values():
+            every.counts += one.counts
+        return every
 
     def blocks(self, blocks: int) -> dict[str, pd.DataFrame]:
         """For each endpoint a row for each of so many blocks: requests, failed, p50_s and p95_s (nan where too few)."""
@@ -135,10 +170,16 @@ class Digest:
         return found
 
     def _count_twice(self, numbers: Whole) -> None:
-        self.twice += len(numbers) - len(unique := np.unique(numbers))
-        inside = unique[(unique >= 0) & (unique < len(self._seen))]
+        unique = numbers if (np.diff(numbers) > 0).all() else np.unique(numbers)
+        self.twice += len(numbers) - len(unique)
+        flagged = (unique >= 0) & (unique < len(self._seen))
+        inside, beyond = unique[flagged], unique[~flagged]
         self.twice += int(self._seen[inside].sum())
         self._seen[inside] = True
+        if len(beyond):
+            both = np.union1d(self._beyond, beyond)
+            self.twice += len(self._beyond) + len(beyond) - len(both)
+            self._beyond = both
 
     def _together(self) -> tuple[Whole, Whole]:
         if not self._cells:

@@ -7,10 +7,11 @@ import numpy.typing as npt
 
 from replay.judge.case import Case
 from replay.judge.differences import difference_of
-from replay.judge.effects import Effect, Slowdown
+from replay.judge.effects import Effect
 from replay.judge.findings import BLOCKING, NOTE, SUSPECT, Finding, percent, seconds
 from replay.judge.noise import Stall
 from replay.judge.phases import phase_at
+from replay.judge.slowdowns import Slowdown
 from replay.judge.statistics import mover, quantile_interval, rate_difference
 
 _VERBS = {
@@ -21,6 +22,8 @@ _VERBS = {
     "no connection": "got no connection",
     "unsent": "could not be sent",
     "wrong shape": "came back in another shape",
+    "shrunken": "came back with less than half of their items",
+    "stale": "gave back what had been before the visit's own write",
 }
 _SHOWN = 5
 WHOLE_STAGE = "*"
@@ -133,7 +136,10 @@ def _unavailable(case: Case, effect: Effect, metric: str, lasted_s: float, told:
 
 def slowdown_findings(case: Case, slow: Slowdown) -> list[Finding]:
     """The findings about one endpoint's latency, one for each phase in which it was slow."""
+    if not slow.severity:
+        return []
     found = []
+    limits = case.criteria.of(slow.endpoint)
     t_latency, c_latency = case.column("t_latency"), case.column("c_latency")
     for phase in slow.phases:
         rows = slow.rows[case.texts("phase")[slow.rows] == phase]
@@ -144,6 +150,7 @@ def slowdown_findings(case: Case, slow: Slowdown) -> list[Finding]:
             continue
         observed, control = float(np.quantile(with_steps, 0.95)), float(np.quantile(without, 0.95))
         interval = mover(observed, quantile_interval(with_steps, 0.95), control, quantile_interval(without, 0.95))
+        far, far_control = int((with_steps > slow.limit_s).sum()), int((without > slow.limit_s).sum())
         found.append(
             Finding(
                 workload=case.workload,
@@ -153,17 +160,23 @@ def slowdown_findings(case: Case, slow: Slowdown) -> list[Finding]:
                 observed=observed,
                 control=control,
                 explanation=f"{slow.endpoint}: the slowest 5% of {len(with_steps)} answers took {seconds(observed)} or "
-                f"more {said(phase)}; the same requests took {seconds(control)} without the steps.",
+                f"more {said(phase)}; the same requests took {seconds(control)} without the steps."
+                if observed > slow.limit_s
+                else f"{slow.endpoint}: its answers took {slow.shift.ratio:.1f} times as long {said(phase)} as those "
+                "to the same requests did without the steps."
+                if slow.shift and slow.shift.suspects(limits.latency_ratio, limits.p_value_shift)
+                else f"{slow.endpoint}: {far} of {len(with_steps)} answers took longer than {seconds(slow.limit_s)} "
+                f"{said(phase)}; {far_control} of the same requests did without the steps.",
                 severity=slow.severity,
                 endpoint=slow.endpoint,
                 metric="latency_p95_s",
                 effect=observed - control,
                 interval=interval,
-                p_value=slow.test.p_value,
+                p_value=slow.p_value,
                 root=slow.cause,
                 proven=slow.cause is not None,
                 requests=len(with_steps),
-                failures=int((with_steps > slow.limit_s).sum()),
+                failures=far,
             )
         )
     return found

@@ -2,6 +2,8 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,8 @@ import numpy.typing as npt
 import pandas as pd
 
 Values = npt.NDArray[np.float64]
+RESTARTED = "process_restarted"
+START_TIME = "process_start_time_seconds"  # as Prometheus' own clients name it
 # What happens now and then, counts on since a server's start, or has its own place in the verdict.
 NO_SERIES = frozenset(
     {
@@ -16,7 +20,8 @@ NO_SERIES = frozenset(
         "lock_wait_s",
         "long_transaction_s",
         "statement_s",
-        "process_restarted",
+        RESTARTED,
+        START_TIME,
         "invalid_indexes",
         "wal_bytes",
         "deadlocks",
@@ -29,18 +34,32 @@ NO_SERIES = frozenset(
 )
 _COUNTERS = ("_total", "_created", "_bucket", "_sum", "_count")  # as Prometheus names them
 _MOST_NAMES = 50
+_MOST_STARTS = 1_000
+_MOST_MOMENTS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Restarts:
+    """Processes that a probe saw end, ``at_s`` the first of them, and how many came meanwhile."""
+
+    ended: int
+    came: int
+    at_s: tuple[float, ...]
 
 
 class Levels:
-    """Takes readings table by table, and keeps the mean of each block of each series."""
+    """Takes readings table by table, in any order, and keeps the mean of each block of each series."""
 
     def __init__(self, block_s: float) -> None:
         self._block_s = block_s
         self._sums: dict[tuple[str, str, str], dict[int, tuple[float, int]]] = {}
         self._left_out: Counter[tuple[str, str]] = Counter()
         self.read: Counter[str] = Counter()  # by probe
+        self.metrics: set[str] = set()
         self.failed: dict[str, str] = {}  # by probe, why it could not read the last time
         self._last: dict[tuple[str, bool], float] = {}  # when a probe was read last, and when it failed last
+        self._changes: dict[str, list[tuple[float, int, int]]] = {}  # by probe: when, how many ended, how many came
+        self._starts: dict[tuple[str, str], dict[float, tuple[float, float]]] = {}  # first and last seen, by start
 
     def add(self, rows: pd.DataFrame) -> None:
         """Take some more; the columns are Reading's."""
@@ -52,6 +71,8 @@ class Levels:
                 self._last[str(probe), has_failed] = max(float(at_s), last_s)
         for probe, detail in zip(rows["probe"][failures], rows["detail"][failures], strict=True):
             self.failed[str(probe)] = words_of(str(detail), "error")
+        self.metrics |= set(map(str, rows["metric"].unique()))
+        self._count_restarts(rows)
         rows = rows[~rows["metric"].isin(NO_SERIES) & ~rows["metric"].str.endswith(_COUNTERS)]
         if not len(rows):
             return
@@ -65,6 +86,40 @@ class Levels:
             own = self._sums.setdefault((str(probe), str(metric), str(name)), {})
             had, n = own.get(int(block), (0.0, 0))
             own[int(block)] = (had + float(total), n + int(count))
+
+    def _count_restarts(self, rows: pd.DataFrame) -> None:
+        changes = rows[rows["metric"] == RESTARTED]
+        for probe, at_s, detail in zip(changes["probe"], changes["at_s"], changes["detail"], strict=True):
+            gone, come = (len(found) for found in _lists_of(str(detail), "gone", "come"))
+            self._changes.setdefault(str(probe), []).append((float(at_s), gone, come))
+        told = rows[rows["metric"] == START_TIME]
+        columns = (told[name] for name in ("probe", "detail", "at_s", "value"))
+        for probe, detail, at_s, start in zip(*columns, strict=True):
+            seen = self._starts.setdefault((str(probe), words_of(str(detail))), {})
+            if start in seen or len(seen) < _MOST_STARTS:
+                first_s, last_s = seen.get(start, (at_s, at_s))
+                seen[start] = (min(first_s, at_s), max(last_s, at_s))
+
+    @property
+    def restarts(self) -> dict[str, Restarts]:
+        """By probe, the processes that ended, where any did.
+
+        A process that Prometheus' client tells the start of has ended where another start is told, and never again its
+        own: several that answer in turn are none.
+        """
+        changes = {probe: list(found) for probe, found in self._changes.items()}
+        for (probe, _), seen in self._starts.items():
+            ended_s = min(last_s for _, last_s in seen.values())
+            changes.setdefault(probe, []).extend((first_s, 1, 1) for first_s, _ in seen.values() if first_s > ended_s)
+        return {
+            probe: Restarts(
+                sum(gone for _, gone, _ in found),
+                sum(come for _, _, come in found),
+                tuple(sorted(at_s for at_s, gone, _ in found if gone)[:_MOST_MOMENTS]),
+            )
+            for probe, found in sorted(changes.items())
+            if any(gone for _, gone, _ in found)
+        }
 
     def blind_from(self, probe: str) -> float | None:
         """When a probe was read last, where all that came after that is failures; None where it was read to the end."""
@@ -90,13 +145,23 @@ class Levels:
         return found
 
 
+def _detail(text: str) -> dict[str, Any]:
+    try:
+        values: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def _lists_of(detail: str, *keys: str) -> Iterator[list[Any]]:
+    values = _detail(detail)
+    for key in keys:
+        found = values.get(key)
+        yield found if isinstance(found, list) else []
+
+
 def words_of(detail: str, only: str = "") -> str:
     """The texts of a reading's detail, which tell one series from another; ``only`` that of one key."""
-    try:
-        values: Any = json.loads(detail)
-    except (ValueError, RecursionError):
-        return ""
-    if not isinstance(values, dict):
-        return ""
+    values = _detail(detail)
     texts = {key: value for key, value in values.items() if isinstance(value, str)}
     return texts.get(only, "") if only else " ".join(f"{key}={value}" for key, value in sorted(texts.items()))

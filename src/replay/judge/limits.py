@@ -39,7 +39,8 @@ class SoakCriteria:
 
     About the target (a failure gives NO_GO): ``failure_share`` of the requests, of all and of each endpoint, that may
     fail otherwise than in the capture (one failure is always allowed); ``p50_s``, ``p95_s``, ``p99_s`` of the answers'
-    times; and what drift may come to, see ``DriftLimits``: ``drift_p_value`` 0 leaves drift unasked.
+    times; ``restarts``, how many processes that a probe watches may end meanwhile; and what drift may come to, see
+    ``DriftLimits``: ``drift_p_value`` 0 leaves drift unasked.
     """
 
     lateness_s: float = 0.25
@@ -49,6 +50,7 @@ class SoakCriteria:
     p50_s: float = float("inf")
     p95_s: float = float("inf")
     p99_s: float = float("inf")
+    restarts: float = 0
     drift_p_value: float = 0.01
     drift_latency_share: float = 0.25
     drift_latency_s: float = 0.005
@@ -66,6 +68,11 @@ class SoakCriteria:
         own = self.of(endpoint)
         times = any(getattr(own, name) != getattr(self, name) for name in PERCENTILES)
         return FEWEST_ANSWERS if times else 1
+
+    @property
+    def times_drift(self) -> tuple[float, float]:
+        """The limits of drift that are of times."""
+        return self.drift_latency_share, self.drift_latency_s
 
     @property
     def drift(self) -> DriftLimits:

@@ -201,7 +201,7 @@ def detail_of(text: object) -> dict[str, Any]:
     """The detail of a reading; empty where it is no JSON object."""
     try:
         return _dict(json.loads(str(text)))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
 
 

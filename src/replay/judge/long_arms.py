@@ -16,6 +16,7 @@ from replay.judge.limits import DriftLimits
 from replay.judge.phases import step_spans
 
 _LONG_S = 600.0
+_AT_ONCE = 500_000  # observations, which bounds the memory that counting them takes
 
 
 def long_arm_findings(evidence: Evidence, criteria: Criteria) -> list[Finding]:
@@ -50,9 +51,10 @@ def _drifting(arm: ArmEvidence, control: ArmEvidence | None, criteria: Criteria)
 
 def _series(arm: ArmEvidence, from_s: float, lay: Layout) -> tuple[list[Series], dict[str, pd.DataFrame]]:
     digest, levels = Digest(arm.info.planned, lay.block_s), Levels(lay.block_s)
-    rows = arm.observations[list(COLUMNS)]
-    moved = {name: rows[name] - from_s for name in ("due_s", "sent_s", "done_s")}
-    digest.add(rows.assign(**moved)[rows["due_s"] >= from_s])
+    for start in range(0, len(arm.observations), _AT_ONCE):
+        rows = arm.observations.iloc[start : start + _AT_ONCE][list(COLUMNS)]
+        moved = {name: rows[name] - from_s for name in ("due_s", "sent_s", "done_s")}
+        digest.add(rows.assign(**moved)[rows["due_s"] >= from_s])
     readings = arm.readings[arm.readings["at_s"] >= from_s]
     levels.add(readings.assign(at_s=readings["at_s"] - from_s))
     counted = digest.blocks(lay.blocks)

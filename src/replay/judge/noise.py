@@ -12,6 +12,7 @@ BLOCK_S = 5.0
 STALL_S = 0.5
 _BEFORE_STALL_S, _AFTER_STALL_S = 1.2, 0.7
 _ASKED = 5
+_SPELL = 3  # failures, or successes, that are more than one by chance
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +90,8 @@ def longest_outage(at_s: Times, end_s: Times, bad: Flags) -> tuple[float, float]
     order = np.lexsort((end_s, at_s))
     sent, ended, failed = at_s[order], end_s[order], bad[order]
     edges = np.flatnonzero(np.diff(np.concatenate(([False], failed, [False])).astype(np.int8)))
-    for first, stop in zip(edges[::2], edges[1::2], strict=True):
-        if stop - first < 3:
-            continue
+    runs = edges.reshape(-1, 2)
+    for first, stop in runs[runs[:, 1] - runs[:, 0] >= _SPELL].tolist():
         last = float(ended[first:stop].max())
         if stop < len(sent):
             last = max(float(sent[stop - 1]), min(last, float(sent[stop])))
@@ -110,23 +110,17 @@ def recovery(at_s: Times, end_s: Times, bad: Flags, calm_s: float = 2.0) -> tupl
     if not bad.any():
         return (None, None)
     order = np.lexsort((at_s, end_s))
-    spells: list[tuple[int, float, float | None]] = []  # failures, start, end
-    failures, successes = 0, 0
-    began = last_bad = back = 0.0
-    for moment, is_bad in zip(end_s[order].tolist(), bad[order].tolist(), strict=True):
-        if failures and successes and moment - last_bad >= calm_s:
-            spells.append((failures, began, back))
-            failures = successes = 0
-        if is_bad:
-            began = moment if failures == 0 else began
-            failures, successes, last_bad = failures + 1, 0, moment
-        elif failures:
-            back = moment if successes == 0 else back
-            successes += 1
-            if moment - last_bad >= calm_s:
-                spells.append((failures, began, back))
-                failures = successes = 0
-    if failures:
-        spells.append((failures, began, back if successes >= 3 else None))
-    counted = [spell for spell in spells if spell[0] >= 3] or spells
-    return (counted[0][1], counted[-1][2])
+    ended, failed = end_s[order], np.flatnonzero(bad[order])
+    failed_s = ended[failed]
+    parted = np.flatnonzero((np.diff(failed) > 1) & (np.diff(failed_s) >= calm_s))
+    first, last = np.concatenate(([0], parted + 1)), np.concatenate((parted, [len(failed) - 1]))
+    long = np.flatnonzero(last - first + 1 >= _SPELL)
+    counted = long if len(long) else np.arange(len(first))
+    return (float(failed_s[first[counted[0]]]), _back_s(ended, int(failed[last[counted[-1]]]), calm_s))
+
+
+def _back_s(ended: Times, failed: int, calm_s: float) -> float | None:
+    """The end of the first success after a failure that is a spell's last; None where those after it prove nothing."""
+    successes = len(ended) - 1 - failed
+    calm = successes > 0 and ended[-1] - ended[failed] >= calm_s
+    return float(ended[failed + 1]) if calm or successes >= _SPELL else None

@@ -29,7 +29,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from replay.evidence.values import Outcome
 from replay.judge.case import Case
 from replay.judge.effects import Effect
 from replay.judge.findings import NOTE, Finding
@@ -91,7 +90,7 @@ def asked_for(failures: int, requests: int, chance: float = _BY_CHANCE) -> int:
 
 
 def _of(case: Case, rows: Rows) -> list[Outage]:
-    new, later, sent = case.flags("t_new"), case.later, _sent(case)
+    new, later, sent = case.flags("t_new"), case.later, case.column("t_sent")
     told = np.isfinite(sent) & (case.flags("t_good") | (new & later))
     anyway = int((case.flags("c_new") | (new & ~later))[rows].sum())
     asked = len(rows) + int((~later[rows]).sum())
@@ -107,13 +106,6 @@ def _stands_out(one: Outage, requests: int, anyway: int, asked: int) -> bool:
     if not anyway:
         return True
     return one.failures >= _SPELL and requests * more_failures_p(one.failures, one.requests, anyway, asked, 1.0) <= 0.05
-
-
-def _sent(case: Case) -> Times:
-    """When each request of the steps arm was sent; not a number where it was not."""
-    seen = case.steps.observations.drop_duplicates("request").set_index("request")
-    seen = seen.loc[case.pairs["request"]]
-    return seen["sent_s"].where(seen["outcome"] != str(Outcome.UNSENT)).to_numpy(np.float64)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -92,21 +91,25 @@ def _with(statements: tuple[Statement, ...], mark: Mark) -> tuple[Statement, ...
 
 def phases_of(
     spans: tuple[Span, ...], from_s: npt.NDArray[np.float64], to_s: npt.NDArray[np.float64]
-) -> npt.NDArray[Any]:
-    """The phase of each interval: "during" the first step that it overlaps, else "after" the last one before it."""
-    phases = np.full(len(from_s), BEFORE, dtype=object)
+) -> npt.NDArray[np.int16]:
+    """The phase of each interval: "during" the first step that it overlaps, else "after" the last one before it.
+
+    As places in ``phase_order``.
+    """
+    place = {name: number for number, name in enumerate(phase_order(spans))}
+    phases = np.full(len(from_s), place[BEFORE], dtype=np.int16)
     for span in spans:
-        phases[from_s >= span.started_s] = span.after
+        phases[from_s >= span.started_s] = place[span.after]
     for span in reversed(spans):
         overlaps = (to_s >= span.started_s) & (from_s <= span.end_s(np.inf))
-        phases[overlaps] = span.during
+        phases[overlaps] = place[span.during]
     return phases
 
 
 def phase_at(spans: tuple[Span, ...], at_s: float) -> str:
     """The phase of one moment."""
     moment = np.array([at_s], dtype=np.float64)
-    return str(phases_of(spans, moment, moment)[0])
+    return phase_order(spans)[int(phases_of(spans, moment, moment)[0])]
 
 
 def phase_order(spans: tuple[Span, ...]) -> list[str]:

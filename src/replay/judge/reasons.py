@@ -223,6 +223,8 @@ _WEIGHT = {
     "failures": 2,
     "never_recovered": 3,
     "rollback_failed": 4,
+    "data_after_rollback": 4,
+    "migration_s": 4,
     "replica_lag_s": 5,
     "replica_lag_bytes": 5,
     "log_lines": 6,

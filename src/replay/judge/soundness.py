@@ -1,24 +1,27 @@
 """Whether the evidence can carry a verdict at all. What fails here makes it INCONCLUSIVE, and says what to do."""
 
-from typing import Any
-
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from replay.evidence.heartbeat import last_sign
 from replay.evidence.run import ArmEvidence, Evidence
 from replay.evidence.values import Outcome
 from replay.judge.criteria import Criteria
-from replay.judge.differences import expected_outcomes
+from replay.judge.databases import check_steps_seen
+from replay.judge.differences import OUTCOMES, expected_outcomes, numbers, paired
 from replay.judge.findings import Check, percent, seconds
 from replay.judge.locks import detail_of
-from replay.judge.noise import Times
+from replay.judge.noise import BLOCK_S, Times
 from replay.judge.phases import Span, step_spans
 from replay.judge.probes import replica_lag
 from replay.judge.repetitions import Trial
+from replay.judge.statistics import chance_of_so_many, dispersion
+from replay.judge.texts import alike, texts_of
 
 _BLIND_S = 2.0
 _APART_S = 0.5
+_CHANCE = 0.005  # many endpoints of many arms are looked at
 _SEE_LOCKS = ("postgres", "mysql")
 REQUESTS = "requests"
 UNPROVEN = "unproven"
@@ -29,7 +32,8 @@ def check_run(evidence: Evidence, criteria: Criteria) -> list[Check]:
     state = str(evidence.rehearsal.get("state", "unknown"))
     reason = str(evidence.rehearsal.get("reason") or "")
     arms = list(evidence.arms.values())
-    planned = [str(name) for name in evidence.rehearsal.get("order") or []]
+    order = evidence.rehearsal.get("order")
+    planned = [str(name) for name in order] if isinstance(order, list) else []
     missing = [name for name in planned if name not in evidence.arms]
     sign = last_sign(evidence.path) if state == "running" else None
     said = f"its last sign of life is of {sign.get('time')}" if sign else f"it is {state}"
@@ -128,6 +132,7 @@ def check_workload(evidence: Evidence, trial: Trial, criteria: Criteria) -> list
     checks += [_check_schedule(arms[0], arm) for arm in arms[1:] if control]
     checks += [check for arm in trial.all_controls for check in _check_control(arm, criteria)]
     checks += [check for arm in trial.all_steps for check in _check_steps(evidence, arm, criteria)]
+    checks += [check_steps_seen(evidence, arm) for arm in trial.all_steps]
     return checks
 
 
@@ -285,16 +290,16 @@ def lateness_p99_s(observations: pd.DataFrame) -> float | None:
 
 
 def _check_schedule(control: ArmEvidence, steps: ArmEvidence) -> Check:
-    columns = ["request", "endpoint", "due_s"]
-    left = control.observations[columns].drop_duplicates("request")
-    right = steps.observations[columns].drop_duplicates("request")
-    both = left.merge(right, on="request", how="inner", suffixes=("", "_steps"))
-    other = int(
-        ((both["endpoint"] != both["endpoint_steps"]) | ((both["due_s"] - both["due_s_steps"]).abs() > 1e-6)).sum()
-    )
-    alone = max(len(left), len(right)) - len(both)
+    left, right = control.observations, steps.observations
+    here, there = paired(left, right)
+    endpoint, endpoint_steps = alike(texts_of(left["endpoint"]).of(here), texts_of(right["endpoint"]).of(there))
+    moved_s = numbers(left, "due_s")[here] - numbers(right, "due_s")[there]
+    other = int(((endpoint.codes != endpoint_steps.codes) | (np.abs(moved_s) > 1e-6)).sum())
+    most = max(left["request"].nunique(), right["request"].nunique())
+    alone = most - len(here)
     # What a cut arm lacks is the matter of another check; too little in common leaves nothing to compare.
-    apart = control.info.planned != steps.info.planned or 2 * len(both) < max(len(left), len(right), 1)
+    apart = control.info.planned != steps.info.planned or 2 * len(here) < max(most, 1)
+    apart |= bool(alone) and len(left) == len(right) == control.info.planned
     return _check(
         "same_schedule",
         passed=not other and not apart,
@@ -313,34 +318,43 @@ def _check_control(control: ArmEvidence, criteria: Criteria) -> list[Check]:
     observations, name = control.observations, control.info.arm
     if not len(observations):
         return []
-    outcomes = observations["outcome"].to_numpy(object).astype(str)
-    expected = expected_outcomes(observations).astype(str)
-    frame = pd.DataFrame({"endpoint": observations["endpoint"], "same": outcomes == expected, "outcome": outcomes})
-    worst: dict[str, Any] = {}
-    for endpoint, group in [("", frame), *frame.groupby("endpoint", sort=True)]:
-        limit = criteria.of(str(endpoint)).control_agreement
-        misses = int((~group["same"]).sum())
-        if misses > max(1, (1 - limit) * len(group) + 1e-9):
-            worst[str(endpoint)] = (misses, len(group), group["outcome"][~group["same"]].mode().iloc[0])
-    share = float(frame["same"].mean())
-    limit = criteria.control_agreement
-    told = "; ".join(
-        f"{endpoint or 'in all'}: {misses} of {n} did not ({_as(outcome)})"
-        for endpoint, (misses, n, outcome) in list(worst.items())[:6]
-    )
+    outcome, endpoint = texts_of(observations["outcome"]), texts_of(observations["endpoint"])
+    missed = outcome.as_in(OUTCOMES) != expected_outcomes(observations)
+    due_s = numbers(observations, "due_s", 0.0)
+    asked = {"": len(observations), **endpoint.counts()}
+    misses = {"": int(missed.sum()), **endpoint.of(missed).counts()}
+    wrong = []
+    for one, n in sorted(asked.items()):
+        x, mine = misses.get(one, 0), endpoint.are(one) if one else np.ones(len(missed), dtype=np.bool_)
+        allowed = 1 - criteria.of(one).control_agreement
+        if x > max(1, allowed * n + 1e-9) and _surely_above(allowed, due_s[mine], missed[mine]):
+            counts = outcome.of(missed & mine).counts()
+            most = min(counts, key=lambda kind: (-counts[kind], kind))
+            wrong.append(f"{one or 'in all'}: {x} of {n} did not ({_as(most)})")
+    share = 1 - misses[""] / asked[""]
     return [
         _check(
             "control_agreement",
-            passed=not worst,
+            passed=not wrong,
             workload=control.info.workload,
-            limit=limit,
+            limit=criteria.control_agreement,
             observed=share,
             well=f"Without the steps, {percent(share)} of {name}'s requests were answered as in the capture.",
-            wrong=f"Without the steps, {name} does not behave like its capture, so that nothing is proven: {told}.",
+            wrong=f"Without the steps, {name} does not behave like its capture, so that nothing is proven: "
+            f"{'; '.join(wrong[:6])}.",
             hint="See that Stage's credentials (identities) and data fit the capture, then rehearse again.",
             voids=REQUESTS,
         )
     ]
+
+
+def _surely_above(share: float, due_s: Times, missed: npt.NDArray[np.bool_]) -> bool:
+    """Whether so large a share misses by more than chance; misses that come in bursts tell less."""
+    block = np.maximum(due_s // BLOCK_S, 0).astype(np.int64)
+    asked = np.bincount(block).astype(np.float64)
+    misses = np.bincount(block[missed], minlength=len(asked)).astype(np.float64)
+    phi = dispersion((misses, asked))
+    return chance_of_so_many(float(misses.sum()) / phi, float(asked.sum()) / phi, share) <= _CHANCE
 
 
 def _as(outcome: str) -> str:
@@ -351,7 +365,8 @@ def _check_steps(evidence: Evidence, steps: ArmEvidence, criteria: Criteria) -> 
     spans, info = step_spans(steps.marks), steps.info
     plan = evidence.rehearsal.get("plan")
     listed = plan.get("steps") if isinstance(plan, dict) else None
-    names = [str(step.get("name")) for step in listed or [] if isinstance(step, dict) and step.get("name")]
+    planned = listed if isinstance(listed, list) else []
+    names = [str(step.get("name")) for step in planned if isinstance(step, dict) and step.get("name")]
     wrong = _unfinished(spans, names)
     checks = [
         _check(

@@ -40,6 +40,11 @@ def more_failures_p(later: float, n_later: float, reference: float, n_reference:
     return float(special.betainc(later / phi, reference / phi + 1.0, share))
 
 
+def chance_of_so_many(failures: float, requests: float, rate: float) -> float:
+    """One-sided p of ``failures`` or more among ``requests`` at a known rate: exact binomial where these are whole."""
+    return float(special.betainc(failures, requests - failures + 1.0, rate)) if failures > 0 else 1.0
+
+
 def smallest_visible(n_later: float, reference: float, n_reference: float, phi: float, alpha: float) -> int | None:
     """The fewest new failures that ``more_failures_p`` finds with about 80% power; None where no number would be."""
     if n_later <= 0 or n_reference <= 0:

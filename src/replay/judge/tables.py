@@ -8,19 +8,23 @@ import numpy as np
 import pandas as pd
 
 from replay.evidence.run import ArmEvidence
+from replay.evidence.values import Outcome
 from replay.judge.case import Case
-from replay.judge.effects import Effect
+from replay.judge.differences import numbers
+from replay.judge.effects import Effect, Rows
 from replay.judge.findings import Finding, between, seconds, short
 from replay.judge.locks import lock_queues
 from replay.judge.outages import Outage
 from replay.judge.phases import phase_order, step_spans
 from replay.judge.soundness import lateness_p99_s
+from replay.judge.texts import texts_of
 
 
 def arm_row(arm: ArmEvidence) -> dict[str, Any]:
     """One arm's summary."""
     observations, readings, info = arm.observations, arm.readings, arm.info
-    latency = (observations["done_s"] - observations["sent_s"])[observations["status"].notna()].dropna()
+    latency = numbers(observations, "done_s") - numbers(observations, "sent_s")
+    latency = latency[~np.isnan(latency) & ~np.isnan(numbers(observations, "status"))]
     lines = readings["value"][readings["metric"] == "log_lines"]
     return {
         "arm": info.arm,
@@ -31,8 +35,8 @@ def arm_row(arm: ArmEvidence) -> dict[str, Any]:
         "duration_s": info.duration_s,
         "planned": info.planned,
         "observed": len(observations),
-        "outcomes": {str(name): int(count) for name, count in observations["outcome"].value_counts().items()},
-        "latency_s": _quantiles(latency.to_numpy(np.float64)),
+        "outcomes": texts_of(observations["outcome"]).counts(),
+        "latency_s": _quantiles(latency),
         "lateness_p99_s": lateness_p99_s(observations),
         "max_replica_lag_s": _most(readings, "replica_lag_s"),
         "max_replica_lag_bytes": _most(readings, "replica_lag_bytes"),
@@ -98,18 +102,17 @@ def _duration(start_s: float, end_s: float | None) -> float | None:
 
 def endpoint_row(case: Case, effect: Effect, outages: Sequence[Outage]) -> dict[str, Any]:
     """One endpoint of one workload: with the steps and without them, and its outages."""
-    rows = effect.rows
-    pairs = case.pairs.iloc[rows]
+    rows, phase_of = effect.rows, case.texts("phase")[effect.rows]
     phases = {}
     for name in phase_order(case.spans):
-        group = pairs[pairs["phase"] == name]
+        group = rows[phase_of == name]
         if len(group):
-            side = _side(group, "t_")
+            side = _side(case, group, "t_")
             phases[name] = {
                 "requests": len(group),
                 "failed": side["failed"],
                 "empty": side["empty"],
-                "control_failed": int(group["c_new"].sum()),
+                "control_failed": int(case.flags("c_new")[group].sum()),
                 "p95_s": side["p95_s"],
             }
     smallest = effect.smallest
@@ -117,8 +120,8 @@ def endpoint_row(case: Case, effect: Effect, outages: Sequence[Outage]) -> dict[
         "workload": case.workload,
         "arm": case.arm,
         "endpoint": effect.endpoint,
-        "control": _side(pairs, "c_"),
-        "steps": _side(pairs, "t_"),
+        "control": _side(case, rows, "c_"),
+        "steps": _side(case, rows, "t_"),
         "phases": phases,
         "first_bad_s": effect.first_bad_s,
         "recovered_s": effect.recovered_s,
@@ -129,13 +132,13 @@ def endpoint_row(case: Case, effect: Effect, outages: Sequence[Outage]) -> dict[
     }
 
 
-def _side(pairs: pd.DataFrame, arm: str) -> dict[str, Any]:
-    latency = pairs[f"{arm}latency"].dropna().to_numpy(np.float64)
-    quantiles = _quantiles(latency)
+def _side(case: Case, rows: Rows, arm: str) -> dict[str, Any]:
+    latency, new = case.column(f"{arm}latency")[rows], rows[case.flags(f"{arm}new")[rows]]
+    quantiles = _quantiles(latency[~np.isnan(latency)])
     return {
-        "requests": len(pairs),
-        "failed": int(pairs[f"{arm}new"].sum()),
-        "empty": int((pairs[f"{arm}new"] & (pairs[f"{arm}kind"] == "empty")).sum()),
+        "requests": len(rows),
+        "failed": len(new),
+        "empty": int((case.texts(f"{arm}kind")[new] == Outcome.EMPTY).sum()),
         "p50_s": quantiles["p50"] if quantiles else None,
         "p95_s": quantiles["p95"] if quantiles else None,
     }
@@ -182,6 +185,7 @@ def timeline(
                 ended = f"failed: {short(span.error)}" if span.failed else "ended"
                 events[(span.ended_s, case.workload, arm, "step", span.step)] = ended
     kinds = {"lock_wait_s": "lock", "log_lines": "log", "replica_lag_s": "replica", "replica_lag_bytes": "replica"}
+    kinds |= {"data_after_rollback": "step", "migration_s": "step"}
     for finding in findings:
         if finding.first_bad_s is None or finding.metric in {"step_failed", "rollback_failed", "never_recovered"}:
             continue

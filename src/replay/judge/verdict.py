@@ -14,9 +14,10 @@ it depends on when or where it was made)::
           proven: a lock behind the step, an error naming what the step changed, or a direct measurement proves it
       confirmed true | false | null: a second pair of arms showed it again, did not, or was not played
       endpoint ("*" is the whole Stage) or probe ("steps" for a step that failed); the other is null
-      outcome (refused, server error, empty, timeout, no connection, unsent, wrong shape) and difference (emptied, newly
-          failing, wrong shape); or metric (latency_p95_s, stall_s, never_recovered, lock_wait_s, replica_lag_s,
-          replica_lag_bytes, log_lines, new_error_lines, recovery_s, step_failed, rollback_failed)
+      outcome (refused, server error, empty, timeout, no connection, unsent, wrong shape, shrunken, stale) and
+          difference (emptied, newly failing, wrong shape, shrunken, stale); or metric (latency_p95_s, stall_s,
+          never_recovered, recovery_s, lock_wait_s, replica_lag_s, replica_lag_bytes, log_lines, new_error_lines,
+          step_failed, rollback_failed, data_after_rollback, migration_s)
       unit (share, s, bytes, lines/s, count), control, observed, effect (observed - control), interval [low, high]|null,
           p_value | null, requests and failures (the counts behind a share)
       only_in_production true | false | null; interaction {effect, interval, pre_production} | null: how much larger the
@@ -57,12 +58,15 @@ from typing import Any
 from replay.evidence.files import write_json
 from replay.evidence.run import ArmEvidence, Evidence, read_rehearsal, read_run
 from replay.evidence.values import QUIET
+from replay.judge.afterwards import afterwards_checks, afterwards_findings
+from replay.judge.again import Seen, seen, shown_again
 from replay.judge.case import Case, as_far_as_played, empty_like
 from replay.judge.compared import with_only_in_production
 from replay.judge.confirmation import confirm, unconfirmed
 from replay.judge.coverage import check_coverage
 from replay.judge.criteria import Criteria, parse_criteria
-from replay.judge.effects import Effect, failures, slowdowns
+from replay.judge.differences import COLUMNS
+from replay.judge.effects import Effect
 from replay.judge.explain import failure_findings, slowdown_findings, stall_findings
 from replay.judge.findings import (
     BLOCKING,
@@ -81,7 +85,8 @@ from replay.judge.outages import outages
 from replay.judge.probes import lock_findings, log_findings, replica_findings, step_findings
 from replay.judge.reasons import change_checks, reasons
 from replay.judge.repetitions import gather, trials_of
-from replay.judge.soak import judge_soak, read_soak
+from replay.judge.soak import judge_soak
+from replay.judge.soak_evidence import read_soak
 from replay.judge.soundness import REQUESTS, UNPROVEN, check_run, check_workload
 from replay.judge.tables import arm_row, broke_first, endpoint_row, step_rows, timeline
 from replay.judge.tolerances import tolerate
@@ -139,7 +144,7 @@ def judge_run(path: Path) -> Verdict:
 
     Raises InputError where ``path`` is not a run or its criteria cannot be read.
     """
-    verdict = _judge_soak(path) if read_rehearsal(path).get("kind") == SOAK else judge(read_run(path))
+    verdict = _judge_soak(path) if read_rehearsal(path).get("kind") == SOAK else judge(read_run(path, COLUMNS))
     write_json(path / "verdict.json", verdict.to_json())
     return verdict
 
@@ -175,21 +180,25 @@ def judge(evidence: Evidence) -> Verdict:
         voids = voided[trial.workload] = {check.voids for check in checks if check.workload in {None, trial.workload}}
         own = [_case(trial.controls_for(number), steps, evidence, criteria) for number, steps in enumerate(trial.steps)]
         second = [_case(trial.second[:1], trial.second[1], evidence, criteria)] if trial.second else []
-        effects |= {case.arm: failures(case) for case in (*own, *second)}
+        shown = {case.arm: seen(case) for case in (*own, *second)}
+        effects |= {arm: list(one.effects) for arm, one in shown.items()}
         checks += [check_coverage(case, effects[case.arm]) for case in own[:1] if case.role == "production"]
         sound = not voids & {REQUESTS, UNPROVEN}
-        found = [_weighed(one, voids) for case in own for one in _findings(case, effects[case.arm])]
+        found = [_weighed(one, voids) for case in own for one in _findings(case, shown[case.arm])]
         found = gather(found, len(own), sound=sound)
         for case in second:
-            again = [_weighed(one, voids) for one in _findings(case, effects[case.arm])]
-            found = confirm(found, again, sound=sound)
+            others = [_weighed(one, voids) for one in _findings(case, shown[case.arm])]
+            again = shown_again([shown[one.arm] for one in own], shown[case.arm], criteria)
+            found = confirm(found, others, again, sound=sound)
         findings += found
+        findings += [_weighed(one, voids) for case in (*own, *second) for one in afterwards_findings(case, evidence)]
         cases += [*own, *second]
     untrusted = {workload for workload, voids in voided.items() if REQUESTS in voids}
     findings = with_only_in_production(findings, cases, untrusted)
     drifting = [_weighed(one, voided.get(one.workload, set())) for one in long_arm_findings(evidence, criteria)]
     findings = _in_order(tolerate([*findings, *_quiet_findings(evidence, criteria), *drifting], criteria))
     checks += change_checks(cases, findings)
+    checks += afterwards_checks([*cases, *_quiet_cases(evidence, criteria)], evidence, findings)
     alone = {
         workload: _decide(
             [finding for finding in findings if finding.workload == workload],
@@ -212,32 +221,45 @@ def judge(evidence: Evidence) -> Verdict:
 def _case(controls: Sequence[ArmEvidence], steps: ArmEvidence, evidence: Evidence, criteria: Criteria) -> Case:
     control, *more = map(as_far_as_played, controls or (empty_like(steps),))
     played, info = as_far_as_played(steps), steps.info
-    return Case(info.workload, info.role, control, played, criteria, _sql(evidence), tuple(more))
+    sql, givers = _sql(evidence), _givers(evidence)
+    return Case(info.workload, info.role, control, played, criteria, sql, tuple(more), givers)
+
+
+def _givers(evidence: Evidence) -> frozenset[str]:
+    """The endpoints that hand out what later requests authenticate with."""
+    roles = evidence.rehearsal.get("endpoint_roles")
+    told = roles.items() if isinstance(roles, dict) else ()
+    return frozenset(endpoint for endpoint, role in told if role == "authentication")
 
 
 def _sql(evidence: Evidence) -> tuple[str, ...]:
     migrations = evidence.rehearsal.get("migrations")
-    return tuple(str(one.get("sql") or "") for one in migrations or [] if isinstance(one, dict))
+    listed = migrations if isinstance(migrations, list) else []
+    return tuple(str(one.get("sql") or "") for one in listed if isinstance(one, dict))
 
 
-def _findings(case: Case, effects: list[Effect]) -> list[Finding]:
+def _findings(case: Case, shown: Seen) -> list[Finding]:
     found = [*step_findings(case), *lock_findings(case), *replica_findings(case), *log_findings(case)]
     if case.later.any():
         found += stall_findings(case)
-        for effect in effects:
+        for effect in shown.effects:
             found += failure_findings(case, effect)
-        for slow in slowdowns(case, effects):
+        for slow in shown.slowdowns:
             found += slowdown_findings(case, slow)
     return [dataclasses.replace(finding, role=case.role) for finding in found]
 
 
+def _quiet_cases(evidence: Evidence, criteria: Criteria) -> list[Case]:
+    quiet = [arm for arm in evidence.arms.values() if arm.info.role == QUIET]
+    return [Case(QUIET, QUIET, empty_like(arm), arm, criteria) for arm in quiet]
+
+
 def _quiet_findings(evidence: Evidence, criteria: Criteria) -> list[Finding]:
-    """What failed without any traffic. Nothing else is asked of such an arm."""
+    """What failed without any traffic, took too long, or was left behind. Nothing else is asked of such an arm."""
     return [
         dataclasses.replace(finding, role=QUIET)
-        for arm in evidence.arms.values()
-        if arm.info.role == QUIET
-        for finding in step_findings(Case(QUIET, QUIET, empty_like(arm), arm, criteria))
+        for case in _quiet_cases(evidence, criteria)
+        for finding in (*step_findings(case), *afterwards_findings(case, evidence))
     ]
 
 

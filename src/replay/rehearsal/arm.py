@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -17,6 +16,7 @@ from replay.evidence.values import ArmInfo, Mark
 from replay.rehearsal.abort import reason_to_abort
 from replay.rehearsal.arms import ArmOutline
 from replay.rehearsal.clock import ArmClock
+from replay.rehearsal.databases import ArmDatabases
 from replay.rehearsal.load import TICK_S, Load
 from replay.rehearsal.observer import Observer
 from replay.rehearsal.outline import Outline
@@ -65,6 +65,7 @@ class ArmPlayer:
         self._record = record
         self._observer = observer
         self._scrub: Scrubber = self._plan.scrubber()
+        self._databases = ArmDatabases(self._plan, outline.steps, quick=arm.workload is not None)
         due = () if arm.workload is None else arm.workload.due
         self._watch = Watch(self._folder, due, self._plan.abort.window_s)
         self._sight: Sight | None = None
@@ -78,11 +79,9 @@ class ArmPlayer:
             self._play(None)
             return
         asks = asks_stage(self._plan, workload.plan)
-        private = tempfile.TemporaryDirectory(prefix="replay-")
-        with private:
-            if asks:
-                self._put_back()
-            supplies = self._gather(workload, Path(private.name))
+        if asks:
+            self._put_back()
+        with self._gather(workload) as supplies:
             load = Load(
                 self._plan,
                 workload,
@@ -98,10 +97,10 @@ class ArmPlayer:
                     self._put_back()
                 self._doing("waiting until the load is ready")
                 load.await_boot()
-                private.cleanup()  # it has read them: should this process be killed, no credentials are left behind
+                supplies.close()  # it has read them
                 self._play(load)
 
-    def _gather(self, workload: WorkloadOutline, private: Path) -> Supplies:
+    def _gather(self, workload: WorkloadOutline) -> Supplies:
         supplies = gather(
             self._plan,
             workload.plan,
@@ -109,7 +108,6 @@ class ArmPlayer:
             needed=workload.credentials,
             ranked=workload.ranked,
             folder=self._folder.path / "pools",
-            private=private,
         )
         self._scrub = self._plan.scrubber(supplies.secrets)
         self._record.pools(self._arm.name, workload.plan.name, supplies.digests)
@@ -153,6 +151,7 @@ class ArmPlayer:
             self._doing("taking the database's fingerprint")
             found = fingerprint(plan.dsns[0][1].value, self._record.counted)
             self._record.fingerprint(self._arm.name, found)
+            self._databases.begin()
         self._doing("waiting until the replicas have all")
         wait_for_replicas(plan.probes, plan.target.ready_timeout_s)
         if plan.settle_s:
@@ -170,6 +169,8 @@ class ArmPlayer:
                 environment=self._plan.command_environment,
             )
             stack.enter_context(self._upkeep(load, clock))
+            stack.push(self._end_databases)  # when the load, the steps and the probes are done
+            self._databases.start(clock)
             for probe_plan in self._plan.probes:
                 probe = probe_plan.open(setting)
                 stack.callback(probe.stop)
@@ -196,6 +197,10 @@ class ArmPlayer:
                 steps.stop()
                 self._offer_rollback(steps.begun, clock)
                 raise
+
+    def _end_databases(self, kind: type[BaseException] | None, *_: object) -> None:
+        looks = kind is None or issubclass(kind, _Aborted)
+        self._record.databases(self._arm.name, self._databases.end(self._scrub, look=looks))
 
     def _upkeep(self, load: Load | None, clock: ArmClock) -> Upkeep:
         return Upkeep(
@@ -244,6 +249,7 @@ class ArmPlayer:
 
     def _mark(self, mark: Mark) -> None:
         self._folder.mark(mark)
+        self._databases.mark(mark)
         self._tell(lambda: self._observer.mark(self._arm, mark))
 
     def _progress(self, clock: ArmClock) -> None:

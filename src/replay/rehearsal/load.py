@@ -56,7 +56,9 @@ class Load:
             pools=supplies.pools,
             web=web if web is not None and web.is_free() else None,
         )
-        self._locust = LocustProcess([*command, "--start-file", str(self._start_file.absolute())], self._log)
+        self._locust = LocustProcess(
+            [*command, "--start-file", str(self._start_file.absolute())], self._log, supplies.handed
+        )
 
     def await_boot(self) -> None:
         """Wait until it can start. Raises ToolError or InputError where it cannot."""

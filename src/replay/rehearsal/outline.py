@@ -3,7 +3,7 @@
 import difflib
 import os
 import shutil
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from psycopg.pq import Conninfo
 from replay.errors import InputError, PlanError, Refused
 from replay.rehearsal.arms import ArmOutline, arms_of
 from replay.rehearsal.plan import Plan
+from replay.rehearsal.probes.plan import check_interval
 from replay.rehearsal.production import check_names
 from replay.rehearsal.steps.plan import count_repetitions
 from replay.rehearsal.steps.prepare import prepare_steps
@@ -21,7 +22,6 @@ from replay.rehearsal.steps.runner import Step
 from replay.rehearsal.table import Command, Dsn
 from replay.rehearsal.workloads import WorkloadOutline, outline_workload
 from replay.scenario.identities import read_identities, tell_lack
-from replay.scenario.locustfile import read_scenario
 from replay.target import PRODUCTION, check_allowed, check_not_production, parse_environment
 
 # For the estimates alone: how long a reset takes as a rule, or else locust's boot, and what evidence weighs.
@@ -95,6 +95,9 @@ def check_plan(plan: Plan, out: Path, *, resume: bool = False) -> Outline:
         database=plan.dsns[0][1] if plan.dsns else None,
     )
     _check_moments(plan, workloads)
+    for workload in workloads:
+        for probe in plan.probes:
+            check_interval(probe, workload.duration_s, f"the workload {workload.plan.name!r}")
     if plan.target.reset is None and count_repetitions(plan.steps) > 1:
         raise PlanError(
             f"{plan.file}: the steps are to be repeated, and nothing puts Stage back before they are.",
@@ -153,18 +156,20 @@ def check_database(user: str, dsn: Dsn, allow: Iterable[str], *, by_option: bool
             )
 
 
-def _check_criteria(plan: Plan, workloads: Iterable[WorkloadOutline]) -> None:
-    """The endpoints that the criteria are for must be some workload's."""
+def _check_criteria(plan: Plan, workloads: Sequence[WorkloadOutline]) -> None:
+    """The endpoints that the criteria are for must be some workload's, and some of their requests sent."""
     named = plan.criteria.get("endpoints")
     if not named or not isinstance(named, dict):
         return
-    known: set[str] = set()
-    for workload in workloads:
-        if workload.plan.locustfile is not None:
-            known |= {one.endpoint for one in read_scenario(workload.plan.locustfile).schedule}
-        elif workload.model is not None:
-            known |= set(map(str, workload.model.endpoints))
-    check_endpoints(named, known, "no workload has")
+    sent = {endpoint for workload in workloads for endpoint in workload.endpoints}
+    unsent = {endpoint: workload for workload in workloads for endpoint in workload.unsent - sent}
+    check_endpoints(named, {*sent, *unsent}, "no workload has")
+    for name in named:
+        if name in unsent:
+            raise PlanError(
+                f'[criteria.endpoints."{name}"] is for an endpoint to which nothing is sent.',
+                " ".join(unsent[name].kept_back.told()) or "Its requests are left out, as nobody knows their bodies.",
+            )
 
 
 def _check_files(plan: Plan) -> None:

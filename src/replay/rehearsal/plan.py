@@ -19,7 +19,6 @@ are hidden.
 """
 
 import dataclasses
-import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -35,7 +34,7 @@ from replay.rehearsal.probes.plan import ProbePlan
 from replay.rehearsal.queries import PoolPlan, Query, read_pool, read_query
 from replay.rehearsal.secrets import Scrubber, identity_words, passwords_in
 from replay.rehearsal.steps.plan import StepPlan, check_steps, read_environment, read_step, secrets_in
-from replay.rehearsal.table import Dsn, Surroundings, Table, Texts, suggest
+from replay.rehearsal.table import Dsn, Surroundings, Table, Texts, named_tables, suggest
 from replay.scenario.answers import GivenAnswer, read_answer
 from replay.scenario.policy import Policy
 from replay.scenario.pools import check_parameters
@@ -46,7 +45,6 @@ _TABLES = ("rehearsal", "target", "workloads", "pools", "steps", "probes", "abor
 USUAL_NAMES = ("prod", "prod-*", "*-prod", "*-prod-*", "production", "production-*", "*-production", "*-production-*")
 NOT_PRODUCTION = "I have looked, and this is not production"
 _MOST_CONTROLS = 20
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +179,7 @@ def _plan(values: dict[str, Any], around: Surroundings) -> Plan:
 
     workloads = []
     resolved["workloads"] = {}
-    for key, table in _named("workloads", values, around):
+    for key, table in named_tables("workloads", values, around):
         resolved["workloads"][key] = table.resolved
         workloads.append(_workload(key, table, _answers(key, values["workloads"][key], around)))
         if key == QUIET:
@@ -191,7 +189,7 @@ def _plan(values: dict[str, Any], around: Surroundings) -> Plan:
 
     pools = []
     resolved["pools"] = {}
-    for key, table in _named("pools", values, around):
+    for key, table in named_tables("pools", values, around):
         resolved["pools"][key] = table.resolved
         pools.append(read_pool(key, table))
     try:
@@ -208,7 +206,7 @@ def _plan(values: dict[str, Any], around: Surroundings) -> Plan:
 
     probes = []
     resolved["probes"] = {}
-    for key, table in _named("probes", values, around):
+    for key, table in named_tables("probes", values, around):
         resolved["probes"][key] = table.resolved
         probes.append(read_probe(key, table))
 
@@ -345,16 +343,6 @@ def _workload(name: str, table: Table, answers: tuple[GivenAnswer, ...]) -> Work
     if plan.payloads is not None and plan.locustfile is not None:
         raise table.error("payloads", "is for a capture", "Give the locustfile's with `replay build --payloads`.")
     return plan
-
-
-def _named(kind: str, values: dict[str, Any], around: Surroundings) -> list[tuple[str, Table]]:
-    tables = values.get(kind, {})
-    if not isinstance(tables, dict):
-        raise around.error(f"{kind} must hold named tables.", f"Write [{kind}.NAME].")
-    for name in tables:
-        if not _NAME.fullmatch(name):
-            raise around.error(f"[{kind}.{name!r}] has a name that cannot be a folder's.", "Use letters, digits, - _ .")
-    return [(name, Table(f"[{kind}.{name}]", table, around)) for name, table in tables.items()]
 
 
 def _listed(kind: str, values: dict[str, Any], around: Surroundings) -> list[Table]:

@@ -17,7 +17,7 @@ from replay.rehearsal.stage import Fingerprint
 from replay.rehearsal.steps.sql_session import SqlWork
 
 _LONGEST_SQL = 200_000
-_BY_ARM = ("fingerprints", "rows", "schemas", "differences", "pools")
+_BY_ARM = ("fingerprints", "rows", "schemas", "differences", "pools", "databases")
 
 
 class Record:
@@ -169,6 +169,12 @@ class Record:
         """Note the digest of the seal of an arm that has ended."""
         self._values["seals"][arm] = digest
         self._write()
+
+    def databases(self, arm: str, found: list[dict[str, Any]]) -> None:
+        """Note what was seen of the plan's databases while an arm was played; nothing where it names none."""
+        if found:
+            self._stage.setdefault("databases", {})[arm] = found
+            self._write()
 
     def pools(self, arm: str, workload: str, digests: dict[str, str]) -> None:
         """Note which values of its pools an arm got, as digests; a warning where another of the workload got others."""

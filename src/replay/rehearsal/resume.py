@@ -15,6 +15,7 @@ from typing import Any
 from replay.errors import InputError, ToolError
 from replay.evidence.files import ArmFolder
 from replay.rehearsal.guard import GRACE_S
+from replay.rehearsal.noted import check_noted
 from replay.rehearsal.outline import Outline
 
 _PATIENCE_S = 30.0
@@ -56,6 +57,7 @@ def read_earlier(folder: Path, outline: Outline, values: dict[str, Any]) -> Earl
     if earlier.get("state") == "running":
         time.sleep(GRACE_S)  # its end was not in good order: what its steps had started ends within this
     whole = tuple(arm.name for arm in outline.arms if _state(folder / "arms" / arm.name) in {"complete", "aborted"})
+    check_noted(folder / "rehearsal.json", earlier.get("stage"), whole)
     return Earlier(earlier, whole, tuple(_confirming(earlier)))
 
 
@@ -74,7 +76,7 @@ def read_json(file: Path) -> dict[str, Any]:
     """The object in a file; empty where there is none that can be read."""
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from replay.errors import InputError
+from replay.evidence.run import read_info
+from replay.rehearsal.arms import ArmOutline
+from replay.rehearsal.noted import check_noted
 from replay.rehearsal.outline import Outline
 from replay.rehearsal.resume import read_json
 
@@ -38,7 +41,8 @@ def find_controls(source: Path, outline: Outline, values: dict[str, Any]) -> Reu
     Raises InputError where that run was played with other workloads, another plan or another version, and where
     nothing says what Stage was like.
     """
-    earlier = read_json(source / "rehearsal.json")
+    file = source / "rehearsal.json"
+    earlier = read_json(file)
     if not earlier:
         raise InputError(f"There is no rehearsal in {source} to take controls of.", _ANEW)
     for same, sentence in (
@@ -64,6 +68,10 @@ def find_controls(source: Path, outline: Outline, values: dict[str, Any]) -> Reu
     )
     if not whole:
         raise InputError(f"There is no whole control in {source}.", _ANEW)
+    check_noted(file, stage, whole)
+    for arm in outline.arms:
+        if arm.name in whole:
+            _check_arm(source / "arms" / arm.name, arm)
     return Reused(source, earlier, whole)
 
 
@@ -72,13 +80,30 @@ def take_over(reused: Reused, out: Path) -> None:
     (out / "arms").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".taken-over-", dir=out) as partial:
         for arm in reused.arms:
-            copied = shutil.copytree(reused.source / "arms" / arm, Path(partial) / arm)
+            copied = shutil.copytree(reused.source / "arms" / arm, Path(partial) / arm, symlinks=True)
             copied.rename(out / "arms" / arm)
+
+
+def _check_arm(folder: Path, arm: ArmOutline) -> None:
+    """Raise InputError where a folder does not hold that arm, or holds what is no file of its own."""
+    info = read_info(folder)
+    said = (info.arm, info.workload, info.role, info.steps, info.planned)
+    if said != (arm.name, arm.workload_name, arm.role, False, arm.planned):
+        raise InputError(f"The controls in {folder.parents[1]} cannot serve again: {folder} holds another arm.", _ANEW)
+    for path in (folder.parent, folder, *sorted(folder.rglob("*"))):
+        if path.is_symlink() or not (path.is_dir() or path.is_file()):
+            raise InputError(
+                f"The controls in {folder.parents[1]} cannot serve again: {path} is no file of that run.",
+                f"Links and the like are not copied. {_ANEW}",
+            )
 
 
 def _difference(earlier: dict[str, Any], values: dict[str, Any]) -> str:
     """Where two plans differ, apart from their steps: ``workloads.production.duration``; empty where they do not."""
-    had, have = (dict(_leaves(_without_steps(one))) for one in (earlier, values))
+    try:
+        had, have = (dict(_leaves(_without_steps(one))) for one in (earlier, values))
+    except RecursionError:
+        return "depth"
     return next((key for key in sorted({*had, *have}) if had.get(key) != have.get(key)), "")
 
 

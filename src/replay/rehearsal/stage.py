@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -19,26 +20,48 @@ from replay.rehearsal.probes.plan import ProbePlan
 
 _POLL_S = 0.2
 _COUNT_LIMIT_S = 20.0
-# What makes up a schema, as the server itself writes it: columns, constraints, indexes, triggers, sequences' kinds.
+# What makes up a schema, as the server itself writes it. Not the places of columns: one that was dropped and came back
+# is the same.
 _SCHEMA = """
-SELECT 'column', c.relname || '.' || a.attname,
-       concat_ws(' ', c.relkind, a.attnum, format_type(a.atttypid, a.atttypmod), a.attnotnull,
+SELECT CASE c.relkind WHEN 'S' THEN 'sequence' ELSE 'table' END, {table},
+       concat_ws(' ', c.relkind, c.relpersistence, c.relrowsecurity, c.reloptions)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'f', 'S') AND {ours}
+UNION ALL
+SELECT 'column', {table} || '.' || a.attname,
+       concat_ws(' ', c.relkind, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity,
                  pg_get_expr(d.adbin, d.adrelid))
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid
 LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
 WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND {ours}
 UNION ALL
-SELECT 'constraint', c.relname || '.' || k.conname, pg_get_constraintdef(k.oid) || ' ' || k.convalidated
+SELECT 'constraint', {table} || '.' || k.conname, pg_get_constraintdef(k.oid) || ' ' || k.convalidated
 FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE {ours}
 UNION ALL
-SELECT 'index', c.relname, pg_get_indexdef(c.oid) || ' ' || i.indisvalid
-FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE {ours}
+SELECT 'index', {table} || '.' || x.relname, pg_get_indexdef(x.oid) || ' ' || i.indisvalid
+FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_class c ON c.oid = i.indrelid
+JOIN pg_namespace n ON n.oid = c.relnamespace WHERE {ours}
 UNION ALL
-SELECT 'trigger', c.relname || '.' || t.tgname, pg_get_triggerdef(t.oid)
+SELECT 'trigger', {table} || '.' || t.tgname, pg_get_triggerdef(t.oid) || ' ' || t.tgenabled::text
 FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE NOT t.tgisinternal AND {ours}
+UNION ALL
+SELECT 'view', {table}, pg_get_viewdef(c.oid)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('v', 'm') AND {ours}
+UNION ALL
+SELECT 'function', p.oid::regprocedure::text,
+       md5(concat_ws(' ', p.prokind, p.prorettype::regtype, p.provolatile, p.prosecdef, p.probin, p.prosrc))
+FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+WHERE {ours} AND NOT EXISTS (
+    SELECT FROM pg_depend o WHERE o.classid = 'pg_proc'::regclass AND o.objid = p.oid AND o.deptype = 'e'
+)
+UNION ALL
+SELECT 'type', format_type(t.oid, NULL), string_agg(e.enumlabel, ' ' ORDER BY e.enumsortorder)
+FROM pg_enum e JOIN pg_type t ON t.oid = e.enumtypid JOIN pg_namespace n ON n.oid = t.typnamespace WHERE {ours}
+GROUP BY t.oid
 ORDER BY 1, 2, 3
-""".replace("{ours}", "n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'")
+""".replace("{table}", "CASE WHEN n.nspname = 'public' THEN '' ELSE n.nspname || '.' END || c.relname").replace(
+    "{ours}", "n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'"
+)
 _TABLES = """
 SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'r' AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' ORDER BY pg_relation_size(c.oid), 1
@@ -56,7 +79,7 @@ class Fingerprint:
     @property
     def digest(self) -> str:
         """32 hex digits over the schema and the counted rows."""
-        return _digest([self.schema, sorted(self.rows.items())])
+        return digest([self.schema, sorted(self.rows.items())])
 
     def differences(self, other: "Fingerprint") -> list[str]:
         """What differs from another fingerprint, in words."""
@@ -66,6 +89,20 @@ class Fingerprint:
             if here != there:
                 found.append(f"{table} has {_rows(here)}, {_rows(there)} before the first arm")
         return found
+
+
+def read_schema(connection: psycopg.Connection[tuple[Any, ...]]) -> list[tuple[str, str, str]]:
+    """What the schema of a database has: (kind, name, definition), sorted. Raises psycopg.Error."""
+    with connection.transaction():
+        # On it depends how names are written. For this transaction: a pooler may give the session to others.
+        connection.execute("SET LOCAL search_path = public")
+        rows = connection.execute(_SCHEMA.encode()).fetchall()
+    return [(str(kind), str(name), str(text)) for kind, name, text in rows]
+
+
+def digest(value: object) -> str:
+    """32 hex digits over a value of JSON."""
+    return hashlib.blake2b(json.dumps(value, default=str).encode(), digest_size=16).hexdigest()
 
 
 def fingerprint(dsn: str, only: Collection[str] | None = None) -> Fingerprint:
@@ -80,7 +117,7 @@ def fingerprint(dsn: str, only: Collection[str] | None = None) -> Fingerprint:
             version = str(
                 connection.execute("SELECT 'PostgreSQL ' || current_setting('server_version')").fetchall()[0][0]
             )
-            schema = _digest(connection.execute(_SCHEMA.encode()).fetchall())
+            schema = digest(read_schema(connection))
             tables = [str(row[0]) for row in connection.execute(_TABLES.encode()).fetchall()]
             counted: dict[str, int] = {}
             deadline = time.monotonic() + _COUNT_LIMIT_S
@@ -183,7 +220,3 @@ def _ask(target: TargetPlan) -> str:
 
 def _rows(count: int | None) -> str:
     return "no count" if count is None else f"{count} rows"
-
-
-def _digest(value: object) -> str:
-    return hashlib.blake2b(json.dumps(value, default=str).encode(), digest_size=16).hexdigest()

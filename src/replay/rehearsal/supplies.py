@@ -1,15 +1,18 @@
 """What an arm's load gets of Stage's own: ids for its pools, and credentials, read from files or asked of its database.
 
-Ids are evidence and stay in the arm's folder. Credentials never do: they go to the load in a file of a private folder.
+Ids are evidence and stay in the arm's folder. Credentials never do: they go to the load in a file that has no name, so
+that nothing of it is left whoever is killed when.
 """
 
 import csv
 import hashlib
-from collections.abc import Generator, Sequence
+import os
+import tempfile
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import psycopg
 
@@ -26,17 +29,74 @@ _AT_ONCE = 10_000
 _KEPT = 10_000
 
 
+class Unnamed:
+    """A table in a file without a name, which is gone with the last process that has it. A context manager."""
+
+    def __init__(self, rows: Iterable[Sequence[str]]) -> None:
+        self._file = tempfile.TemporaryFile("w+", encoding="utf-8", newline="")  # noqa: SIM115 - it stays open
+        try:
+            csv.writer(self._file).writerows(rows)
+            self._file.flush()
+        except BaseException:
+            self._file.close()
+            raise
+
+    @property
+    def descriptor(self) -> int:
+        """By which a child process gets it."""
+        return self._file.fileno()
+
+    @property
+    def path(self) -> Path:
+        """Where it is read from its beginning, here and by a process that it was handed to."""
+        os.lseek(self.descriptor, 0, os.SEEK_SET)  # where /dev/fd gives no view of its own
+        return Path(f"/dev/fd/{self.descriptor}")
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
 @dataclass(frozen=True, slots=True)
 class Supplies:
     """``pools`` as locust's ``--pool`` takes them; ``digests`` tell whether two arms got the same, by pool.
 
-    ``secrets`` are the words of the credentials that came from the database.
+    Credentials are in the plan's ``file``, or ``held`` where they came from elsewhere; ``secrets`` are the words of
+    those that came from the database. A context manager, which lets go of what is held.
     """
 
-    identities: Path | None
+    file: Path | None
     pools: tuple[str, ...]
     digests: dict[str, str]
     secrets: frozenset[str]
+    held: Unnamed | None = None
+
+    @property
+    def identities(self) -> Path | None:
+        """Where the credentials are read, None where there are none."""
+        return self.held.path if self.held is not None else self.file
+
+    @property
+    def handed(self) -> tuple[int, ...]:
+        """The descriptors that whoever reads the credentials needs."""
+        return (self.held.descriptor,) if self.held is not None else ()
+
+    def close(self) -> None:
+        """They have been read: keep them no longer."""
+        if self.held is not None:
+            self.held.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def asks_stage(plan: Plan, workload: WorkloadPlan) -> bool:
@@ -52,12 +112,11 @@ def gather(
     needed: Sequence[tuple[str, str]],
     ranked: Sequence[str],
     folder: Path,
-    private: Path,
 ) -> Supplies:
     """Get what a workload's load needs. ``captured`` says for each pool how many values it is to be bound to.
 
     ``needed`` are its clients and their columns, ``ranked`` the clients by their requests; pools are written to
-    ``folder``, credentials to ``private``. Raises StageError where the database cannot be asked, and InputError where a
+    ``folder``. Raises StageError where the database cannot be asked, and InputError where a
     pool is empty or a client of the workload gets no credentials from the query.
     """
     pools, digests = [], {}
@@ -67,14 +126,17 @@ def gather(
         write_values(values, file)
         pools.append(f"{','.join(pool.parameters)}={file.absolute()}")
         digests[pool.name] = hashlib.blake2b("\n".join(values).encode(), digest_size=16).hexdigest()
-    identities, secrets = workload.identities, set[str]()
-    if workload.credentials is not None:
-        identities = private / "identities.csv"
-        what = f"The identities of the workload {workload.name!r}"
-        _save(workload.credentials, what, identities)
-        secrets = identity_words(identities)
-        _check(identities, what, needed, ranked)
-    return Supplies(identities, tuple(pools), digests, frozenset(secrets))
+    if workload.credentials is None:
+        return Supplies(workload.identities, tuple(pools), digests, frozenset())
+    what = f"The identities of the workload {workload.name!r}"
+    held = _hold(workload.credentials, what)
+    try:
+        secrets = identity_words(held.path)
+        _check(held.path, what, needed, ranked)
+    except BaseException:
+        held.close()
+        raise
+    return Supplies(None, tuple(pools), digests, frozenset(secrets), held)
 
 
 def pool_values(pool: PoolPlan, most: int = MOST_VALUES) -> tuple[str, ...]:
@@ -88,11 +150,9 @@ def pool_values(pool: PoolPlan, most: int = MOST_VALUES) -> tuple[str, ...]:
     return not_empty(values, pool.name, "its query")
 
 
-def _save(query: Query, what: str, file: Path) -> None:
-    with closing(_rows(query, what, secret=True)) as rows, file.open("w", encoding="utf-8", newline="") as lines:
-        file.chmod(0o600)
-        table = csv.writer(lines)
-        table.writerows([_text(value) for value in row] for row in rows)
+def _hold(query: Query, what: str) -> Unnamed:
+    with closing(_rows(query, what, secret=True)) as rows:
+        return Unnamed([_text(value) for value in row] for row in rows)
 
 
 def _check(file: Path, what: str, needed: Sequence[tuple[str, str]], ranked: Sequence[str]) -> None:

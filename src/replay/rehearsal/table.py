@@ -24,6 +24,7 @@ _MOST_BYTES = 1e18
 _MOST_WHOLE = 2**63
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)(kB|MB|GB|TB)")
 _BYTES = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _MISSING = object()
 
 Texts = tuple[tuple[str, str], ...]
@@ -275,6 +276,17 @@ class Table:
     def _known(self) -> str:
         there = ", ".join(self._values) or "nothing"
         return f"It has {there}."
+
+
+def named_tables(kind: str, values: Mapping[str, Any], around: Surroundings) -> list[tuple[str, Table]]:
+    """The tables ``[kind.NAME]`` with their names, which can be a folder's or a file's. Raises PlanError."""
+    tables = values.get(kind, {})
+    if not isinstance(tables, dict):
+        raise around.error(f"{kind} must hold named tables.", f"Write [{kind}.NAME].")
+    for name in tables:
+        if not _NAME.fullmatch(name):
+            raise around.error(f"[{kind}.{name!r}] has a name that cannot be a folder's.", "Use letters, digits, - _ .")
+    return [(name, Table(f"[{kind}.{name}]", table, around)) for name, table in tables.items()]
 
 
 def suggest(key: str, known: Sequence[str]) -> str:

@@ -82,7 +82,8 @@ class WorkloadOutline:
     ``credentials`` are the clients and the columns of the identities that their requests need, ``ranked`` those clients
     by how many requests they send. ``pools`` are those of the plan, in its order; ``left_out`` counts the requests
     whose bodies nobody knows, by endpoint; ``kept_back`` what the plan keeps from Stage. ``planned`` are the requests
-    that are sent, ``due`` how many of them are due in each second.
+    that are sent, ``due`` how many of them are due in each second. ``endpoints`` are those that any goes to, and
+    ``unsent`` those that the workload has besides.
     """
 
     plan: WorkloadPlan
@@ -97,11 +98,14 @@ class WorkloadOutline:
     left_out: dict[str, int] = field(default_factory=dict)
     kept_back: KeptBack = field(default_factory=KeptBack)
     due: tuple[int, ...] = ()
+    endpoints: frozenset[str] = frozenset()
+    unsent: frozenset[str] = frozenset()
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences on what the plan keeps from Stage."""
-        return tuple(f"Workload {self.plan.name}: {sentence}" for sentence in self.kept_back.told())
+        of = "of its whole scenario" if self.plan.capture is None else "of its whole capture"
+        return tuple(f"Workload {self.plan.name}: {sentence}" for sentence in self.kept_back.told(of))
 
 
 def outline_workload(workload: WorkloadPlan, plan: Plan) -> WorkloadOutline:
@@ -144,6 +148,8 @@ def outline_workload(workload: WorkloadPlan, plan: Plan) -> WorkloadOutline:
             int(recorded.get("exchanges") or len(schedule)),
             tuple(recorded.get("hosts") or ()),
         )
+    sent = frozenset(one.endpoint for one in schedule if one.endpoint not in answers)
+    every = {*missing, *kept_back.endpoints, *(() if model is None else map(str, model.endpoints))}
     facts = dataclasses.replace(facts, played=_digest_of_files(workload, plan))
     played = pace(schedule, speed=workload.speed, scale=workload.scale, duration_s=workload.duration_s)
     if not count_sent(played, answers):
@@ -169,6 +175,8 @@ def outline_workload(workload: WorkloadPlan, plan: Plan) -> WorkloadOutline:
         pools=_pools(plan, schedule),
         left_out=missing,
         kept_back=kept_back,
+        endpoints=sent,
+        unsent=frozenset(every - sent),
         due=per_second(only(played.requests, lambda one: one.endpoint not in answers)),
     )
 

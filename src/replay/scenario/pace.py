@@ -177,6 +177,7 @@ def _renumbered(played: Sequence[_Played], names: Mapping[tuple[int, str], str])
                 client=names[one.copy, planned.client],
                 due_s=one.due_s,
                 after=None if planned.after is None else moved[planned.after],
+                reads_back=None if planned.reads_back is None else numbers.get((one.copy, planned.reads_back)),
                 injects=tuple(
                     inject if inject.origin is None else dataclasses.replace(inject, origin=moved[inject.origin])
                     for inject in planned.injects

@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 
 from replay.scenario.payloads import Payloads, lacks_body
+from replay.scenario.reading import with_reads_back
 from replay.scenario.schedule import Extract, Inject, PlannedRequest, Schedule
 from replay.traffic import Headers
 from replay.workload.model import Workload
@@ -59,10 +60,16 @@ def schedule_of(
             expected_shape=workload.shapes[number],
             extracts=tuple(extracts[number]),
             injects=tuple(injects[number]),
+            expected_items=workload.items[number],
         )
         for number, exchange in enumerate(workload.exchanges)
     )
-    sendable = _sendable(planned, workload, payloads or {}, withheld)
+    bodies = [one.response.body if one.response else None for one in workload.exchanges]
+
+    def was_same(before: int, number: int) -> bool:
+        return bodies[before] is not None and bodies[before] == bodies[number]
+
+    sendable = _sendable(with_reads_back(planned, was_same), workload, payloads or {}, withheld)
     return Schedule(sendable, max(workload.duration_s, SHORTEST_S))
 
 
@@ -94,6 +101,7 @@ def without(requests: Sequence[PlannedRequest], gone: Collection[int]) -> tuple[
             one,
             request=numbers[one.request],
             after=earlier(one.after),
+            reads_back=None if one.reads_back is None else numbers.get(one.reads_back),
             injects=tuple(
                 inject if inject.origin is None else dataclasses.replace(inject, origin=numbers[inject.origin])
                 for inject in one.injects

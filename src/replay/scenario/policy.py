@@ -55,9 +55,9 @@ class Withheld:
 class KeptBack:
     """How many requests of a schedule's ``planned`` are not sent, by endpoint, the most frequent first.
 
-    ``needing`` are left out since they need what a left out one hands out, and ``givers`` are these, by how many they
-    keep back. ``places`` says where in an answer of ours later requests look for a value, and ``users`` to which
-    endpoints of the target they send it.
+    They are counted before it is paced. ``needing`` are left out since they need what a left out one hands out, and
+    ``givers`` are these, by how many they keep back. ``places`` says where in an answer of ours later requests look for
+    a value, and ``users`` to which endpoints of the target they send it.
     """
 
     planned: int = 0
@@ -67,6 +67,11 @@ class KeptBack:
     answered: Mapping[str, int] = field(default_factory=dict)
     places: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     users: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def endpoints(self) -> frozenset[str]:
+        """The endpoints of which some or all requests are not sent."""
+        return frozenset(self.left_out) | frozenset(self.needing) | frozenset(self.answered)
 
     def to_json(self) -> dict[str, Any]:
         """As ``scenario.json`` and ``rehearsal.json`` have it."""
@@ -88,20 +93,23 @@ class KeptBack:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"A scenario does not say what it keeps back: {error!r}.", REBUILD) from error
 
-    def told(self) -> list[str]:
-        """Sentences for people, none where everything is sent."""
+    def told(self, of: str = "") -> list[str]:
+        """Sentences for people, none where everything is sent; ``of`` says what the counts are of."""
+        where = f" {of}" if of else ""
         sentences = []
         if self.left_out:
-            sentences.append(f"Left out as was asked: {self._share(self.left_out)}, {_most(self.left_out)}.")
+            sentences.append(f"Left out as was asked: {self._share(self.left_out, where)}, {_most(self.left_out)}.")
         if self.needing:
             giver = next(iter(self.givers))
             sentences.append(
-                f"Left out too, for want of a value that one of these hands out: {self._share(self.needing)}, "
+                f"Left out too, for want of a value that one of these hands out: {self._share(self.needing, where)}, "
                 f"{_most(self.needing)}. They need {giver} first of all: give that an answer, or keep it with "
                 f"{_KEPT + giver!r}."
             )
         if any(self.answered.values()):
-            sentences.append(f"Answered without being sent: {self._share(self.answered)}, {_most(self.answered)}.")
+            sentences.append(
+                f"Answered without being sent: {self._share(self.answered, where)}, {_most(self.answered)}."
+            )
         for endpoint, places in self.places.items():
             sentences.append(f"The answer to {endpoint} must have {', '.join(places)}, which later requests send back.")
         for endpoint, users in self.users.items():
@@ -111,9 +119,9 @@ class KeptBack:
             )
         return sentences
 
-    def _share(self, counts: Mapping[str, int]) -> str:
+    def _share(self, counts: Mapping[str, int], where: str) -> str:
         count = sum(counts.values())
-        return f"{many(count, 'request')} of {self.planned:,} ({count / max(1, self.planned):.1%})"
+        return f"{many(count, 'request')} of {self.planned:,} ({count / max(1, self.planned):.1%}){where}"
 
 
 def resolve(policy: Policy, endpoints: Iterable[str], where: str = "") -> Withheld:

@@ -145,10 +145,14 @@ def locust_command(
 
 
 class LocustProcess:
-    """A locust process whose output goes to a file. Leaving the ``with`` block stops it."""
+    """A locust process whose output goes to a file. Leaving the ``with`` block stops it.
 
-    def __init__(self, command: Sequence[str], output: Path) -> None:
+    ``handed`` are descriptors of ours that it gets under the same numbers.
+    """
+
+    def __init__(self, command: Sequence[str], output: Path, handed: Sequence[int] = ()) -> None:
         self.command = tuple(command)
+        self._handed = tuple(handed)
         self._output = output
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -169,6 +173,7 @@ class LocustProcess:
                     stderr=subprocess.STDOUT,
                     env=environment,
                     start_new_session=True,
+                    pass_fds=self._handed,
                 )
         except OSError as error:
             raise ToolError(f"locust could not be started: {error}.") from error

@@ -193,6 +193,7 @@ def _moved(planned: PlannedRequest, due_s: float, number: int, visit: int, numbe
         visit=visit,
         due_s=due_s,
         after=None if planned.after is None else numbers[planned.after],
+        reads_back=None if planned.reads_back is None else numbers[planned.reads_back],
         injects=tuple(
             inject if inject.origin is None else dataclasses.replace(inject, origin=numbers[inject.origin])
             for inject in planned.injects

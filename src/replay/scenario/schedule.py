@@ -57,7 +57,11 @@ class Inject:
 
 @dataclass(frozen=True, slots=True)
 class PlannedRequest:
-    """One request to send. ``due_s`` counts from the arm's start; it waits for the answer of request ``after``."""
+    """One request to send. ``due_s`` counts from the arm's start; it waits for the answer of request ``after``.
+
+    ``expected_items`` is the length of the captured answer's main list (`replay.shapes`). ``reads_back`` is the number
+    of the request that asked for the same before its visit wrote there (`replay.scenario.reading`).
+    """
 
     request: int
     visit: int
@@ -74,6 +78,8 @@ class PlannedRequest:
     expected_shape: str | None
     extracts: tuple[Extract, ...] = ()
     injects: tuple[Inject, ...] = ()
+    expected_items: int | None = None
+    reads_back: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +119,11 @@ SCHEDULE_SCHEMA = pa.schema(
         ("expected_shape", pa.string()),
         ("extracts", pa.string()),
         ("injects", pa.string()),
+        ("expected_items", pa.int64()),
+        ("reads_back", pa.int64()),
     ]
 )
+_ADDED = frozenset({"expected_items", "reads_back"})  # which schedules that were built before have not
 
 
 def write_schedule(schedule: Schedule, file: Path) -> None:
@@ -153,13 +162,16 @@ def read_schedule(file: Path) -> Schedule:
 
 
 def _rows(table: pa.Table) -> list[dict[str, Any]]:
-    if not table.schema.equals(SCHEDULE_SCHEMA, check_metadata=False):
+    known = pa.schema(
+        [field for field in SCHEDULE_SCHEMA if field.name not in _ADDED or field.name in table.schema.names]
+    )
+    if not table.schema.equals(known, check_metadata=False):
         raise ValueError("its columns are others")
     rows: list[dict[str, Any]] = table.to_pylist()
     return rows
 
 
-_MAY_LACK = frozenset({"after", "body", "expected_status", "expected_shape"})
+_MAY_LACK = _ADDED | {"after", "body", "expected_status", "expected_shape"}
 
 
 def _planned(row: dict[str, Any]) -> PlannedRequest:
@@ -184,6 +196,7 @@ def _check(requests: Sequence[PlannedRequest], duration_s: float) -> None:
             raise ValueError(f"request {number} is due at {planned.due_s} s, after one at {due_s} s")
         due_s = planned.due_s
         _check_earlier(planned.after, number)
+        _check_earlier(planned.reads_back, number)
         for extract in planned.extracts:
             _text(extract.place + extract.captured)
         for inject in planned.injects:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from replay.capture.store import open_capture
-from replay.shapes import is_empty, shape_of
+from replay.shapes import Form, form_of, is_empty
 from replay.traffic import Client, Endpoint, Exchange, Response
 from replay.workload.correlations.evidence import Pattern, rank
 from replay.workload.correlations.find import Correlation, Credential, Traffic, find_correlations, find_credentials
@@ -39,7 +39,8 @@ class Workload:
     """A capture, modelled. Everything that is a sequence by exchange is in the order the exchanges started.
 
     ``starts_s`` counts from ``start``, the first exchange's start (None where there is none); ``duration_s`` runs from
-    there to the last answer. ``after`` is the number of the exchange that each followed within its visit.
+    there to the last answer. ``items`` are the lengths of the answers' main lists (`replay.shapes`). ``after`` is the
+    number of the exchange that each followed within its visit.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Workload:
     clients: tuple[Client, ...]
     endpoints: tuple[Endpoint, ...]
     shapes: tuple[str | None, ...]
+    items: tuple[int | None, ...]
     after: tuple[int | None, ...]
     visits: tuple[Visit, ...]
     correlations: tuple[Correlation, ...]
@@ -147,6 +149,7 @@ def model_workload(exchanges: Iterable[Exchange], *, name: str = "workload", env
     visits, after = find_visits(starts_s, ends_s, clients, strands)
     traffic = Traffic(ordered, starts_s, ends_s, clients, strands, endpoints, sent)
     correlations = find_correlations(traffic)
+    forms = [_form(exchange.response) for exchange in ordered]
     return Workload(
         name=name,
         environment=environment,
@@ -156,7 +159,8 @@ def model_workload(exchanges: Iterable[Exchange], *, name: str = "workload", env
         starts_s=starts_s,
         clients=clients,
         endpoints=endpoints,
-        shapes=tuple(_shape(exchange.response) for exchange in ordered),
+        shapes=tuple(form.shape if form else None for form in forms),
+        items=tuple(form.items if form else None for form in forms),
         after=after,
         visits=visits,
         correlations=correlations,
@@ -180,10 +184,10 @@ def _as_json(pattern: Pattern) -> dict[str, Any]:
     }
 
 
-def _shape(response: Response | None) -> str | None:
+def _form(response: Response | None) -> Form | None:
     if response is None or response.body is None:
         return None
-    return shape_of(response.header("content-type"), response.body)
+    return form_of(response.header("content-type"), response.body)
 
 
 def _came_empty(response: Response | None, shape: str | None) -> bool:

@@ -2,14 +2,18 @@
 
 import dataclasses
 import json
+import os
+import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 
@@ -176,6 +180,7 @@ def test_all_is_well(stage, shop: Shop) -> None:
     assert [name for name in checks if name.startswith("identity")] == [
         f"identity {one} of production" for one in CLIENTS
     ]
+    assert "clients of production" not in checks
     for client in CLIENTS:
         assert checks[f"identity {client} of production"].figures == {"requests": 4, "sent": 4, "as in the capture": 4}
     assert shop.asked["POST /token"] == 3
@@ -227,6 +232,9 @@ def test_who_has_no_credentials_is_left_out_and_a_hook_is_called(stage, shop: Sh
     assert states(asked, FAILED) == [], asked.checks
     names = [name for name in by_name(asked) if name.startswith("identity")]
     assert names == ["identity gamma of production"]
+    left = by_name(asked)["clients of production"]
+    assert (left.state, left.figures) == (PASSED, {"clients": 3, "not_played": 2})
+    assert left.sentence == "The first visits of 1 of 3 clients were played, 2 were not."
     assert shop.asked["GET /open"] == 1
     assert shop.asked["GET /things/3"] == 0
 
@@ -363,3 +371,40 @@ def test_what_a_scenario_answers_itself_is_not_sent(stage, shop: Shop) -> None:
     asked = ask(stage)
     assert states(asked, FAILED) == [], asked.checks
     assert not [name for name in shop.asked if name.startswith("POST")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [("--dry-run",), ("--out", "runs/killed")])
+@pytest.mark.parametrize("asked", [True, False])
+def test_killed_while_its_load_boots_no_credential_is_left(stage, tmp_path: Path, more, asked: bool) -> None:
+    if asked:
+        del stage.values["workloads.production"]["identities"]
+        rows = " UNION ALL ".join(
+            f"SELECT '{client}' AS client, 'stage-secret-of-' || '{client}' AS client_secret" for client in CLIENTS
+        )
+        stage.values["workloads.production.identities"] = {"sql": rows, "dsn": "${STAGE_DSN}"}
+    own = build_scenario(stage.folder / "logins", stage.folder / "own.py").path
+    booting = stage.folder / "booting"
+    own.write_text(f"import pathlib, time\n\npathlib.Path({str(booting)!r}).touch()\ntime.sleep(30)\n{own.read_text()}")
+    del stage.values["workloads.production"]["capture"]
+    stage.values["workloads.production"] |= {"locustfile": "own.py", "duration": "5s"}
+    private = tmp_path / "private"
+    private.mkdir()
+    command = [sys.executable, "-m", "replay", "rehearse", str(stage.write()), *more]
+    environment = {**os.environ, **stage.environment, "TMPDIR": str(private)}
+    with subprocess.Popen(
+        command, cwd=stage.folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as running:
+        until = time.monotonic() + 60
+        while not booting.exists():
+            assert running.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        started = psutil.Process(running.pid).children(recursive=True)
+        running.kill()
+    left = [file for folder in (private, stage.folder / "runs") for file in folder.rglob("*") if file.is_file()]
+    for process in started:
+        process.kill()
+    psutil.wait_procs(started, timeout=20)
+    assert left
+    assert [file for file in left if b"stage-secret-of-alpha" in file.read_bytes()] == []

@@ -184,6 +184,23 @@ def test_each_answer_has_its_outcome(stage: Any, room: Any, planned: Plan) -> No
     assert rows["/ok"]["outcome"] == "ok"
 
 
+def test_how_many_items_came_and_what_reads_back_is_recorded(stage: Any, room: Any, planned: Plan) -> None:
+    room.write(
+        [
+            planned(0, "/once", expected_items=100),
+            planned(1, "/empty", 0.1, expected_items=0),
+            planned(2, "/ok", 0.2, after=1),
+            planned(3, "/once", 0.3, reads_back=0),
+            planned(4, "/me", 0.4, injects=(Inject("path", "x", None, "x"),), expected_items=4, reads_back=0),
+        ]
+    )
+    run = room.play(stage.url)
+    assert run.code == 0, run.said
+    seen = [[run.row(number)[name] for name in ("items", "expected_items", "reads_back")] for number in range(5)]
+    assert seen == [[1, 100, None], [0, 0, None], [None, None, None], [1, None, 0], [None, 4, 0]]
+    assert run.row(4)["outcome"] == "unsent"
+
+
 def test_prepare_has_the_last_word_and_its_errors_are_recorded(stage: Any, room: Any, planned: Plan) -> None:
     prepare = "import dataclasses; return dataclasses.replace(request, query=f'by={client}&n={10 // request.visit}')"
     room.write([planned(0, "/ok"), planned(1, "/ok", 0.1, visit=5)], prepare=prepare)
@@ -461,13 +478,6 @@ def test_workers_share_a_schedule(stage: Any, room: Any, planned: Plan) -> None:
     assert list(frame.request) == list(range(50))
     assert set(frame.groupby("worker").size()) == {20, 30}
     assert (frame.groupby("visit").worker.nunique() == 1).all()
-
-
-def test_workers_that_write_evidence_need_a_common_start(stage: Any, room: Any, planned: Plan) -> None:
-    room.write([planned(0)])
-    run = room.play(stage.url, extra=["--master", "--master-bind-port", str(free_port())])
-    assert run.code == 2
-    assert "Workers need a common start" in run.said
 
 
 def test_it_is_a_plain_locustfile_too(stage: Any, room: Any, planned: Plan) -> None:

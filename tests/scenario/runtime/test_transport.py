@@ -161,14 +161,14 @@ def test_an_answer_may_come_in_any_pieces(cut: int) -> None:
         answer.feed(data[start : start + cut])
     assert answer.complete
     assert answer.keep_alive
-    assert (answer.status, answer.shape, answer.size_bytes) == (200, "[number]", 3)
+    assert (answer.status, answer.form.shape, answer.size_bytes) == (200, "[number]", 3)
 
 
 def test_a_head_has_no_body_whatever_it_announces() -> None:
     answer = Answer("HEAD")
     answer.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n")
     assert answer.complete
-    assert answer.shape == "empty"
+    assert answer.form.shape == "empty"
 
 
 @pytest.mark.parametrize(

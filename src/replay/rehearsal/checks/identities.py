@@ -1,6 +1,5 @@
 """Asks Stage for its own values, and whether it takes each identity for who it is."""
 
-import shutil
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
@@ -14,12 +13,13 @@ from replay.rehearsal.outline import Outline
 from replay.rehearsal.supplies import Supplies, asks_stage, gather
 from replay.rehearsal.workloads import WorkloadOutline
 from replay.scenario.identities import needed_credentials, rank_clients, read_identities
+from replay.scenario.words import many
 
 
 class IdentityAsker:
     """Asks for all workloads of an outline. ``blind`` are the connection strings of databases that do not answer.
 
-    ``folder`` is private: what is written there may hold credentials.
+    ``folder`` gets what is played.
     """
 
     def __init__(self, outline: Outline, folder: Path, blind: Collection[str], say: Callable[[str], None]) -> None:
@@ -67,8 +67,6 @@ class IdentityAsker:
             yield from self._play(one, chosen[one.outline.plan.name], reads_only=reads_only)
 
     def _gather(self, workload: WorkloadOutline) -> Supplies:
-        private = self._folder / f"{workload.plan.name}-private"
-        private.mkdir(mode=0o700)
         return gather(
             self._outline.plan,
             workload.plan,
@@ -76,14 +74,12 @@ class IdentityAsker:
             needed=workload.credentials,
             ranked=workload.ranked,
             folder=self._folder / f"{workload.plan.name}-pools",
-            private=private,
         )
 
     def _prepare(self, workload: WorkloadOutline, supplies: Supplies) -> Played:
         scenario = scenario_of(workload, self._folder / f"{workload.plan.name}-scenario")
         identities = read_identities(supplies.identities, workload.ranked) if supplies.identities else {}
-        # Should this process be killed, no credentials are left behind.
-        shutil.rmtree(self._folder / f"{workload.plan.name}-private", ignore_errors=True)
+        supplies.close()
         return Played(workload, scenario, supplies, identities)
 
     def _play(self, one: Played, clients: tuple[str, ...], *, reads_only: bool) -> Iterator[Check]:
@@ -106,6 +102,17 @@ class IdentityAsker:
             return
         for client in visits.clients:
             yield judge_visit(_name(client, workload), visits.of(client), answers).scrubbed(scrub)
+        yield from _not_played(one, len(visits.clients))
+
+
+def _not_played(one: Played, played: int) -> Iterator[Check]:
+    """How many clients' visits were not played, where there are such."""
+    every = {planned.client for planned in one.scenario.schedule}
+    if left := len(every) - played:
+        told = f"The first visits of {played:,} of {many(len(every), 'client')} were played, {left:,} were not."
+        why = "What Stage says to those is not known." if needed_credentials(one.scenario.schedule) else ""
+        figures = {"clients": len(every), "not_played": left}
+        yield passed(f"clients of {one.outline.plan.name}", told, why, figures=figures)
 
 
 def _candidates(one: Played) -> tuple[str, ...]:

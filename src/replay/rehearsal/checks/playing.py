@@ -1,11 +1,10 @@
 """Playing the first visits on Stage, by the same means as an arm: locustfile, hooks, identities and pools."""
 
-import csv
 import dataclasses
 import json
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from replay.rehearsal.clock import ArmClock
 from replay.rehearsal.load import Load
 from replay.rehearsal.plan import Plan
 from replay.rehearsal.secrets import Scrubber
-from replay.rehearsal.supplies import Supplies
+from replay.rehearsal.supplies import Supplies, Unnamed
 from replay.rehearsal.workloads import WorkloadOutline
 from replay.scenario.answers import ANSWERS
 from replay.scenario.data import META, SCHEDULE, digest_of
@@ -87,28 +86,27 @@ def play(plan: Plan, played: Played, visits: Visits, folder: Path, scrub: Scrubb
     Raises InputError or ToolError where the load could not be played.
     """
     locustfile = _write(played.scenario, visits, folder)
-    private = folder / "private"
-    private.mkdir(mode=0o700)
-    file = _write_identities(played.identities, private) if played.identities else None
     arm = ArmFolder(folder / "visits")
     arm.create()
     own = played.outline.plan
     timeout_s = min(own.timeout_s or _MOST_TIMEOUT_S, _MOST_TIMEOUT_S)
     slow = dataclasses.replace(own, speed=1.0, scale=1.0, duration_s=None, timeout_s=timeout_s)
-    load = Load(
-        dataclasses.replace(plan, drain_s=_DRAIN_S),
-        dataclasses.replace(played.outline, plan=slow, duration_s=SPAN_S),
-        folder=arm.path,
-        locustfile=locustfile,
-        supplies=dataclasses.replace(played.supplies, identities=file),
-        scrub=scrub,
-    )
-    with load:
-        load.await_boot()
-        shutil.rmtree(private)  # it has read them
-        clock = ArmClock(time.time())
-        load.start(clock)
-        load.play(clock, lambda: None)
+    held = Unnamed(_rows(played.identities)) if played.identities else None
+    with dataclasses.replace(played.supplies, file=None, held=held) as supplies:
+        load = Load(
+            dataclasses.replace(plan, drain_s=_DRAIN_S),
+            dataclasses.replace(played.outline, plan=slow, duration_s=SPAN_S),
+            folder=arm.path,
+            locustfile=locustfile,
+            supplies=supplies,
+            scrub=scrub,
+        )
+        with load:
+            load.await_boot()
+            supplies.close()  # it has read them
+            clock = ArmClock(time.time())
+            load.start(clock)
+            load.play(clock, lambda: None)
     return _answers(arm)
 
 
@@ -126,16 +124,12 @@ def _write(scenario: Scenario, visits: Visits, folder: Path) -> Path:
     return locustfile
 
 
-def _write_identities(identities: Mapping[str, Mapping[str, str]], folder: Path) -> Path:
+def _rows(identities: Mapping[str, Mapping[str, str]]) -> Iterator[list[str]]:
     """By client, as rows without names would go to others here: who sends most is another one in an excerpt."""
-    file = folder / "identities.csv"
     columns = sorted({column for own in identities.values() for column in own})
-    file.touch(mode=0o600)
-    with file.open("w", encoding="utf-8", newline="") as lines:
-        rows = csv.writer(lines)
-        rows.writerow(["client", *columns])
-        rows.writerows([client, *(own.get(column, "") for column in columns)] for client, own in identities.items())
-    return file
+    yield ["client", *columns]
+    for client, own in identities.items():
+        yield [client, *(own.get(column, "") for column in columns)]
 
 
 def _answers(arm: ArmFolder) -> dict[int, Answer]:

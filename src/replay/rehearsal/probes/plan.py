@@ -5,11 +5,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from replay.errors import PlanError
 from replay.evidence.files import Segments
 from replay.rehearsal.clock import ArmClock
 from replay.rehearsal.commands import usual_environment
 from replay.rehearsal.secrets import Scrubber
 from replay.rehearsal.table import Dsn, Table
+
+_LONGEST_S = 3600.0
 
 
 class Probe(Protocol):
@@ -72,9 +75,21 @@ class ProbePlan(ABC):
 
 
 def read_interval_s(table: Table, default: str, shortest_s: float, hint: str = "") -> float:
-    """The time between two looks, in seconds. Raises PlanError where it is shorter than ``shortest_s``."""
+    """The time between two looks, in seconds. Raises PlanError where it is below ``shortest_s``, or above 1 h."""
     interval_s = table.duration_s("interval", default) or 0.0
     if interval_s < shortest_s:
         what = f"is {interval_s * 1000:g}ms, and must be {shortest_s * 1000:g}ms or longer"
         raise table.error("interval", what, hint)
+    if interval_s > _LONGEST_S:
+        raise table.error("interval", f"is {interval_s:g}s, and must be 1h or shorter")
     return interval_s
+
+
+def check_interval(probe: ProbePlan, lasts_s: float, what: str) -> None:
+    """Raise PlanError where a probe looks more rarely than once while ``what`` is played, which ``lasts_s``."""
+    interval_s = getattr(probe, "interval_s", None)  # not every kind has one
+    if isinstance(interval_s, int | float) and interval_s > lasts_s:
+        raise PlanError(
+            f"The probe {probe.name!r} looks every {interval_s:g} s, and {what} lasts only {lasts_s:g} s.",
+            f"Give [probes.{probe.name}] a shorter interval.",
+        )

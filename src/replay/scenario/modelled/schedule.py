@@ -22,6 +22,7 @@ from replay.scenario.modelled.donors import JOINT, Need, Recorded, read_donors
 from replay.scenario.modelled.origins import Choice, Origins, Sender
 from replay.scenario.payloads import Payloads
 from replay.scenario.planning import SHORTEST_S
+from replay.scenario.reading import with_reads_back
 from replay.scenario.schedule import Extract, Inject, PlannedRequest, Schedule
 from replay.scenario.words import many
 from replay.workload.model import Workload
@@ -190,7 +191,9 @@ class _Planner:
         for number, place in enumerate(order):
             numbers[place] = number
         visits: dict[tuple[int, str], int] = {}
-        requests = tuple(_numbered(parts[place], number, numbers, visits) for number, place in enumerate(order))
+        requests = with_reads_back(
+            [_numbered(parts[place], number, numbers, visits) for number, place in enumerate(order)]
+        )
         sending = {part.client for part in parts}
         return Schedule(requests, duration_s, {name: own for name, own in self._copies.items() if name in sending})
 
@@ -284,6 +287,7 @@ def _numbered(part: _Part, number: int, numbers: list[int], visits: dict[tuple[i
         body=planned.body,
         expected_status=planned.expected_status,
         expected_shape=planned.expected_shape,
+        expected_items=planned.expected_items,
         extracts=tuple(part.extracts),
         injects=tuple(
             inject if inject.origin is None else Inject(inject.place, inject.captured, origin=numbers[inject.origin])

@@ -2,11 +2,12 @@
 
 import hashlib
 import zlib
+from functools import cached_property
 from typing import Any
 
 import httptools
 
-from replay.shapes import shape_of
+from replay.shapes import Form, form_of
 from replay.traffic import Response
 
 KEPT_BYTES = 1_000_000
@@ -69,13 +70,13 @@ class Answer:
         """16 hex digits of BLAKE2b over the decoded body."""
         return self._digest.hexdigest()
 
-    @property
-    def shape(self) -> str:
-        """The body's shape. One of which only the beginning was kept goes by its media type."""
+    @cached_property
+    def form(self) -> Form:
+        """The complete body's form. One of which only the beginning was kept goes by its media type."""
         content_type = self.response().header("content-type")
         if self.decoded_bytes > KEPT_BYTES:
-            return (content_type or "").partition(";")[0].strip().lower() or "unknown"
-        return shape_of(content_type, bytes(self._body))
+            return Form((content_type or "").partition(";")[0].strip().lower() or "unknown")
+        return form_of(content_type, bytes(self._body))
 
     def response(self) -> Response:
         """The response as far as it was kept."""

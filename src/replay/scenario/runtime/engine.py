@@ -259,13 +259,16 @@ def _observation(planned: PlannedRequest, waited_s: float, reply: Reply, worker:
         status=answer.status or None if answer else None,
         size_bytes=answer.size_bytes if answer else None,
         digest=whole.digest if whole else None,
-        shape=whole.shape if whole else None,
+        shape=whole.form.shape if whole else None,
         expected_status=planned.expected_status,
         expected_shape=planned.expected_shape,
         outcome=outcome_of_reply(reply),
         error=reply.error or None,
         caused_by=None,
         worker=worker,
+        items=whole.form.items if whole else None,
+        expected_items=planned.expected_items,
+        reads_back=planned.reads_back,
     )
 
 

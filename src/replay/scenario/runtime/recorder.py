@@ -226,6 +226,8 @@ def unsent(
         error=error,
         caused_by=caused_by,
         worker=worker,
+        expected_items=planned.expected_items,
+        reads_back=planned.reads_back,
     )
 
 

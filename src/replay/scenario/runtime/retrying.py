@@ -142,7 +142,7 @@ class Retrier:
 def outcome_of_reply(reply: Reply) -> Outcome:
     """The outcome of what came back, or did not."""
     if reply.answer and not reply.error:
-        return outcome_of(reply.answer.status, reply.answer.shape)
+        return outcome_of(reply.answer.status, reply.answer.form.shape)
     return Outcome.TIMEOUT if reply.timed_out else Outcome.NO_CONNECTION
 
 

@@ -21,7 +21,8 @@ def watch_start(runner: Runner, file: Path, has_begun: Callable[[], bool], refus
     user_error.add_listener(lambda exception, **_: failed.append(exception))
     while not has_begun():
         spawning = runner.spawning_greenlet
-        if spawning is not None and spawning.ready() and not len(runner.user_greenlets):
+        wanted = spawning is not None and spawning.ready() and runner.target_user_count  # a worker may have no part
+        if spawning is not None and wanted and not len(runner.user_greenlets):
             if not has_begun():
                 refuse(_told([*failed, spawning.exception], file))
             return

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import traceback
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
@@ -17,35 +17,27 @@ from locust.env import Environment
 from locust.exception import StopUser
 from locust.runners import MasterRunner, WorkerRunner
 
-from replay.errors import ExitCode, InputError, ReplayError
+from replay.errors import ExitCode, InputError, ReplayError, ToolError
 from replay.evidence.files import ArmFolder
 from replay.evidence.values import Observation, Outcome, expected_outcome
-from replay.scenario.answers import Answers, read_answers
-from replay.scenario.copies import lend
-from replay.scenario.data import read_data
-from replay.scenario.identities import Identities, needed_columns, rank_clients, read_identities
-from replay.scenario.lacking import kind_of, tell_example, tell_lacking
-from replay.scenario.pace import pace
-from replay.scenario.payloads import PAYLOADS, read_payloads
-from replay.scenario.pools import bindings_of, parse_pools
-from replay.scenario.process import NOTE, PARENT_VARIABLE
+from replay.scenario.lacking import kind_of
+from replay.scenario.process import PARENT_VARIABLE
 from replay.scenario.repeats import Coming, coming, only, per_second, round_of
 from replay.scenario.runtime import pacing as pacings
-from replay.scenario.runtime.answering import notes_on
-from replay.scenario.runtime.binding import bind
 from replay.scenario.runtime.carried import CarriedValues, find_renewals
 from replay.scenario.runtime.engine import ArmClock, Engine, Play
-from replay.scenario.runtime.filling import Filler
+from replay.scenario.runtime.loading import Loaded, load
 from replay.scenario.runtime.options import Options, checked_target, read, register
 from replay.scenario.runtime.pruning import keep_small
 from replay.scenario.runtime.recorder import Recorder, worker_name
-from replay.scenario.runtime.retries import OnFailure, Policies
+from replay.scenario.runtime.retries import OnFailure
 from replay.scenario.runtime.start import await_start
 from replay.scenario.runtime.starting import watch_start
+from replay.scenario.runtime.together import Follower, Leader, end_workers
 from replay.scenario.runtime.transport import HttpClient
 from replay.scenario.runtime.web.tab import add_tab
 from replay.scenario.runtime.web.tally import Tally
-from replay.scenario.schedule import PlannedRequest, Schedule
+from replay.scenario.schedule import PlannedRequest
 
 _EVENTS: Any = locust.events  # which have no types
 _SWITCH_S = 0.0005
@@ -78,6 +70,8 @@ class Replay(locust.User):
     def replay(self) -> None:
         """Play the schedule once; then the run is over."""
         session = _session(self.environment)
+        if not session.claim():
+            raise StopUser  # locust gave this process the user of one that is gone
         try:
             session.play(self)
         except ReplayError as error:
@@ -89,22 +83,9 @@ class Replay(locust.User):
             session.leave(ExitCode.BROKEN)
         finally:
             session.close("the run was stopped")
+            session.is_playing = False
         session.leave(ExitCode.GO)
         raise StopUser
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A scenario read from disk and checked, with what the command line says about it."""
-
-    options: Options
-    scenario: dict[str, Any]
-    schedule: Schedule
-    identities: Identities
-    filler: Filler
-    pacing: str
-    policies: Policies
-    answers: Answers
 
 
 class Session:
@@ -118,17 +99,31 @@ class Session:
         self._coming: Coming = iter(())
         self._plays = 0
         self.has_begun = False
+        self.is_playing = False
+        self._is_done = False
+        runner = environment.runner
+        self._follower = Follower(runner) if isinstance(runner, WorkerRunner) else None
         self._tally: Tally | None = None
         if environment.web_ui is not None:
             sent = only(loaded.schedule.requests, lambda one: one.endpoint not in loaded.answers)
             self._tally = Tally(per_second(sent), loaded.schedule.duration_s)
             add_tab(environment, self._tally.look, live=loaded.options.live, only_to_watch=_is_conducted())
 
-    def open(self) -> Recorder:
-        """The recorder of this replay, from now on answerable for every planned request."""
+    def claim(self) -> bool:
+        """Whether nobody plays here yet, nor has, and whoever asks now does."""
+        if self.is_playing or self._is_done:
+            return False
+        self.is_playing = True
+        return True
+
+    def renew(self) -> None:
+        """A worker is to play again: its master has begun anew, and not only given out a lost worker's user."""
+        self._is_done = False
+
+    def open(self, index: int = 0, count: int = 1) -> Recorder:
+        """The recorder of this replay, from now on answerable for every request of the part ``index`` of ``count``."""
         if self._recorder is None:
             options = self._loaded.options
-            index, count = _place(self._environment)
             folder = ArmFolder(options.evidence) if options.evidence else None
             if folder and self._plays:
                 raise InputError("This arm was played already.", "Start locust again with another --evidence folder.")
@@ -142,10 +137,17 @@ class Session:
     def play(self, user: Replay) -> None:
         """Play the whole schedule. Raises ReplayError where load may not go to the target."""
         self.has_begun = True
+        if self._follower:
+            self._take_over_options(type(user))
         options = self._loaded.options
         target = checked_target(user.host or self._environment.host, options, self._loaded.scenario)
-        recorder = self.open()
-        clock = ArmClock(await_start(options.start_file) if options.start_file else options.start_at)
+        if self._follower:
+            share = self._follower.begin(len(self._loaded.schedule))
+            recorder = self.open(share.index, share.count)
+            start_at: float | None = share.start_at
+        else:
+            recorder, start_at = self.open(), options.start_at
+        clock = ArmClock(await_start(options.start_file) if options.start_file else start_at)
         if self._tally:
             self._tally.clock = clock
         client = HttpClient(target, timeout_s=options.timeout_s, clock=clock)
@@ -170,6 +172,14 @@ class Session:
             pruning.kill()
             client.close()
         self.close()
+
+    def _take_over_options(self, user_class: type[Replay]) -> None:
+        """A worker that was started by itself gets its options from the master, with the first user."""
+        assert self._environment.parsed_options is not None  # noqa: S101 - without them there is no session
+        own = self._loaded.options.worker
+        options = replace(read(self._environment.parsed_options), worker=own)
+        if options != self._loaded.options:
+            self._loaded = load(user_class, options)
 
     def refuse(self, reason: str) -> None:
         """Nobody can play: account for that and leave."""
@@ -202,18 +212,12 @@ class Session:
 
         A process that somebody started by hand to have a web page stays.
         """
-        self._environment.process_exit_code = self._environment.process_exit_code or int(code)
-        runner = self._environment.runner
-        if runner is not None:
-            # Not from within: the runner waits for the user that would be calling.
-            gevent.spawn(runner.stop if self._environment.web_ui and not _is_conducted() else self._quit)
-
-    def _quit(self) -> None:
-        runner, web_ui = self._environment.runner, self._environment.web_ui
-        if runner is not None:
-            runner.quit()
-        if web_ui is not None and web_ui.server is not None:
-            web_ui.server.stop(timeout=0)  # which locust waits for; a browser's open connection is not waited for
+        if self._follower:
+            self._environment.process_exit_code = self._environment.process_exit_code or int(code)
+            self._is_done = True
+            self._follower.end(code)
+        else:
+            _leave(self._environment, code)
 
     def _fail(self, reason: str) -> None:
         sys.stderr.write(f"Error: {reason}\n")
@@ -255,47 +259,25 @@ class _Failure(Exception):
         return str(self)  # which locust's tables show
 
 
-def load(user_class: type[Replay], options: Options) -> Loaded:
-    """Read a scenario's data and pace it. Raises InputError where it cannot be played."""
-    folder = data_folder(user_class)
-    scenario, schedule = read_data(folder)
-    answers = read_answers(folder, scenario)
-    for note in notes_on(answers, schedule):
-        sys.stderr.write(f"{NOTE}{note}\n")
-    policies = Policies(user_class.on_failure, schedule.copies)
-    for key in policies.unmatched(schedule):
-        sys.stderr.write(f"{NOTE}on_failure has {key!r}, which is no endpoint and no client of the scenario.\n")
-    ranked = rank_clients(schedule)
-    bindings = bindings_of(schedule, parse_pools(options.pools))
-    for binding in bindings:
-        sys.stderr.write(f"{binding.told}\n")
-    payloads = folder / PAYLOADS
-    filler = Filler(read_payloads(payloads) if payloads.exists() else {}, bindings)
-    schedule = bind(schedule, bindings)
-    schedule = pace(
-        schedule, speed=options.speed, scale=options.scale, duration_s=options.duration_s, seed=options.seed
-    )
-    once = round_of(schedule)
-    pacings.check(once, user_class.pacing)
-    needed = needed_columns(once)
-    identities = read_identities(options.identities, ranked, needed) if options.identities else {}
-    lent = lend(schedule, identities)
-    policies = Policies(user_class.on_failure, schedule.copies)  # which now has more copies
-    lack = tell_lacking(once, identities, options.identities)
-    for note in (lent.note if identities else "", *([lack, tell_example(folder)] if lack else [])):
-        sys.stderr.write(f"{note}\n" if note else "")
-    return Loaded(options, scenario, lent.schedule, lent.identities, filler, user_class.pacing, policies, answers)
+def _leave(environment: Environment, code: int) -> None:
+    environment.process_exit_code = environment.process_exit_code or int(code)
+    runner = environment.runner
+    if runner is not None:
+        # Not from within: the runner waits for the user that would be calling.
+        stays = environment.web_ui and not _is_conducted()
+        gevent.spawn(runner.stop if stays else lambda: _quit(environment))
 
 
-def data_folder(user_class: type[Replay]) -> Path:
-    """Where a scenario's data lies: beside the file of the class that names it. Raises InputError."""
-    for owner in user_class.__mro__:
-        if vars(owner).get("scenario"):
-            return Path(inspect.getfile(owner)).resolve().parent / user_class.scenario
-    raise InputError(f"{user_class.__name__} names no scenario.", 'Set `scenario = "NAME.data"` in the class.')
+def _quit(environment: Environment) -> None:
+    runner, web_ui = environment.runner, environment.web_ui
+    if runner is not None:
+        runner.quit()
+    if web_ui is not None and web_ui.server is not None:
+        web_ui.server.stop(timeout=0)  # which locust waits for; a browser's open connection is not waited for
 
 
 _SESSIONS: dict[int, Session] = {}
+_LEADERS: dict[int, Leader] = {}
 
 
 def _session(environment: Environment) -> Session:
@@ -305,14 +287,6 @@ def _session(environment: Environment) -> Session:
 def _is_conducted() -> bool:
     """Whether a process of ours started this one, and waits for its end."""
     return PARENT_VARIABLE in os.environ
-
-
-def _place(environment: Environment) -> tuple[int, int]:
-    """Which worker this process is, and of how many."""
-    runner = environment.runner
-    if isinstance(runner, WorkerRunner) and environment.parsed_options:
-        return runner.worker_index, max(1, int(environment.parsed_options.expect_workers))
-    return 0, 1
 
 
 @_EVENTS.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
@@ -327,10 +301,15 @@ def _prepare(environment: Environment, **_: Any) -> None:
         _prepare_session(environment)
     except ReplayError as error:
         _say(error)
-        _leave_at_once(error.exit_code)
+        code: int = error.exit_code
     except Exception:  # noqa: BLE001 - locust would leave with 1, which is NO_GO's
         traceback.print_exc()
-        _leave_at_once(ExitCode.BROKEN)
+        code = ExitCode.BROKEN
+    else:
+        return
+    if isinstance(environment.runner, MasterRunner):
+        end_workers()
+    _leave_at_once(code)
 
 
 def _leave_at_once(code: int) -> NoReturn:
@@ -362,12 +341,9 @@ def _prepare_session(environment: Environment) -> None:
         )
     options = read(parsed)
     distributed = isinstance(environment.runner, (MasterRunner, WorkerRunner))
-    if distributed and options.evidence and options.start_at is None:
-        raise InputError("Workers need a common start to write evidence of one arm.", "Give --start-at EPOCH_SECONDS.")
     environment.process_exit_code = int(ExitCode.GO)
     if isinstance(environment.runner, MasterRunner):
-        # One user for each worker: every one of them plays the part of the schedule that its index gives it.
-        classes[0].fixed_count = parsed.num_users = max(1, int(parsed.expect_workers))
+        _lead(environment, environment.runner, classes[0], options)
         return
     if parsed.num_users is not None and parsed.num_users > 1 and not distributed:
         sys.stderr.write(f"One user sends for all clients: --users {parsed.num_users} counts as 1, see --scale.\n")
@@ -383,13 +359,30 @@ def _prepare_session(environment: Environment) -> None:
     gc.freeze()
     # The thread that writes evidence gives the interpreter back soon.
     sys.setswitchinterval(_SWITCH_S)
+    if alone or isinstance(environment.runner, WorkerRunner):
+        file = Path(inspect.getfile(classes[0]))
+        gevent.spawn(watch_start, environment.runner, file, lambda: session.has_begun, session.refuse)
     if alone:
         session.open()
         gevent.signal_handler(signal.SIGINT, session.interrupt)
-        file = Path(inspect.getfile(classes[0]))
-        gevent.spawn(watch_start, environment.runner, file, lambda: session.has_begun, session.refuse)
         if parent := os.environ.get(PARENT_VARIABLE):
             gevent.spawn(_stop_with, int(parent), session)
+
+
+def _lead(environment: Environment, runner: MasterRunner, user_class: type[Replay], options: Options) -> None:
+    """One user for each worker, at once: every one of them plays a part of the schedule."""
+    parsed: Any = environment.parsed_options
+    count = max(1, int(parsed.expect_workers))
+    if parsed.processes:  # whose workers have the same files, and would be waited for where they cannot be played
+        load(user_class, options)
+    user_class.fixed_count = parsed.num_users = parsed.spawn_rate = count
+    _LEADERS[id(environment)] = Leader(
+        runner,
+        count,
+        options.start_at,
+        over=lambda code: _leave(environment, code),
+        fail=lambda reason: _say(ToolError(reason)),
+    )
 
 
 def _stop_with(parent: int, session: Session) -> None:
@@ -401,9 +394,29 @@ def _stop_with(parent: int, session: Session) -> None:
 
 @_EVENTS.quitting.add_listener  # type: ignore[untyped-decorator]
 def _close(environment: Environment, **_: Any) -> None:
+    _stop_leading(environment, ExitCode.INTERRUPTED)
     session = _SESSIONS.get(id(environment))
     if session is not None:
         session.end_early()
+
+
+@_EVENTS.test_start.add_listener  # type: ignore[untyped-decorator]
+def _begin(environment: Environment, **_: Any) -> None:
+    session = _SESSIONS.get(id(environment))
+    if session is not None:
+        session.renew()
+
+
+@_EVENTS.test_stop.add_listener  # type: ignore[untyped-decorator]
+def _stop(environment: Environment, **_: Any) -> None:
+    stays = environment.web_ui and not _is_conducted()
+    _stop_leading(environment, ExitCode.GO if stays else ExitCode.INTERRUPTED)
+
+
+def _stop_leading(environment: Environment, code: int) -> None:
+    leader = _LEADERS.get(id(environment))
+    if leader is not None and leader.stop():
+        environment.process_exit_code = environment.process_exit_code or int(code)
 
 
 def _say(error: ReplayError) -> None:

@@ -1,0 +1,244 @@
+"""What the steps left behind, and how long the migration took: the data after a rollback, and the window."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from replay.evidence.run import Evidence
+from replay.evidence.values import QUIET
+from replay.judge.case import Case
+from replay.judge.databases import Database, Table, around, databases_of, outside
+from replay.judge.findings import BLOCKING, Check, Finding, percent, seconds
+from replay.judge.phases import Span
+
+DATA = "data_after_rollback"
+TIME = "migration_s"
+_FEWEST_ROWS = 5
+_READS = ("GET ", "HEAD ", "OPTIONS ")
+_MOST_TOLD = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Difference:
+    """What is not as it was before the steps, in words and as evidence."""
+
+    words: str
+    evidence: dict[str, Any]
+
+
+def afterwards_findings(case: Case, evidence: Evidence) -> list[Finding]:
+    """Findings about the data after a rollback, and about the migration's time where the plan limits it."""
+    return [*_rollback_findings(case, evidence), *_time_findings(case)]
+
+
+def afterwards_checks(cases: Iterable[Case], evidence: Evidence, findings: list[Finding]) -> list[Check]:
+    """The same as criteria, those that passed too; none where there is no rollback, no migration or no limit.
+
+    Of the repetitions of a workload the worst one speaks.
+    """
+    told: dict[tuple[str, str | None], Check] = {}
+    for case in cases:
+        for check in _checks(case, evidence, findings):
+            other = told.setdefault((check.name, check.workload), check)
+            if (not check.passed, _observed(check)) > (not other.passed, _observed(other)):
+                told[check.name, check.workload] = check
+    return list(told.values())
+
+
+def _observed(check: Check) -> float:
+    return float(check.observed or 0.0)
+
+
+def _checks(case: Case, evidence: Evidence, findings: list[Finding]) -> Iterator[Check]:
+    mine = {finding.metric: finding for finding in findings if finding.arm == case.arm}
+    if (span := _rolled_back(case)) is not None:
+        against = mine.get(DATA)
+        observed = 0.0 if against is None else against.observed
+        sentence = _told_well(case, span, evidence) if against is None else against.explanation
+        limit = case.criteria.rollback_rows_share
+        yield Check(DATA, "change", limit, observed, against is None, case.workload, sentence)
+    limit_s, took = case.criteria.migration_s, _migration(case)
+    if limit_s is not None and took is not None:
+        against = mine.get(TIME)
+        well = f"The migration took {seconds(took[1])} {_under(case)}; its window is {seconds(limit_s)}."
+        sentence = well if against is None else against.explanation
+        yield Check(TIME, "change", limit_s, took[1], against is None, case.workload, sentence)
+
+
+def _under(case: Case) -> str:
+    return "without any traffic" if case.role == QUIET else f"under the {case.workload} workload"
+
+
+def _rolled_back(case: Case) -> Span | None:
+    """The rollback that came last and succeeded."""
+    last = case.spans[-1] if case.spans else None
+    done = last is not None and last.kind == "rollback" and not last.failed and last.ended_s is not None
+    return last if done else None
+
+
+def _compared(case: Case, span: Span, evidence: Evidence) -> list[Database]:
+    """The databases that a rollback is held against: its own, or for a command those that probes watch."""
+    found = [one for one in databases_of(evidence, case.arm) if one.schema_after is not None]
+    own = [one for one in found if span.step in one.steps]
+    return own or [one for one in found if one.probes] or found
+
+
+def _told_well(case: Case, span: Span, evidence: Evidence) -> str:
+    compared = _compared(case, span, evidence)
+    if not compared:
+        return f"What the rollback {span.step!r} left {_under(case)} could not be compared with what was before."
+    counted = [table for one in compared for table in one.tables if table.rows_after is not None]
+    unread = [table.name for one in compared for table in one.tables if table.rows_after is None]
+    missing = f" Not counted: {', '.join(unread[:_MOST_TOLD])}." if unread else ""
+    return (
+        f"After the rollback {span.step!r} {_under(case)} the schema is as before, and no rows are lost in "
+        f"{len(counted)} table{'s' * (len(counted) != 1)}.{missing}"
+    )
+
+
+def _rollback_findings(case: Case, evidence: Evidence) -> list[Finding]:
+    span = _rolled_back(case)
+    if span is None:
+        return []
+    found = []
+    for database in _compared(case, span, evidence):
+        differences = _differences(case, database, evidence)
+        if not differences:
+            continue
+        told = "; ".join(one.words for one in differences[:_MOST_TOLD])
+        more = f"; and {len(differences) - _MOST_TOLD} more" if len(differences) > _MOST_TOLD else ""
+        found.append(
+            Finding(
+                workload=case.workload,
+                arm=case.arm,
+                phase=span.after,
+                role=case.role,
+                unit="count",
+                observed=float(len(differences)),
+                control=0.0,
+                explanation=f"After the rollback {span.step!r} {_under(case)} {database.name} is not what it was "
+                f"before: {told}{more}.",
+                severity=BLOCKING,
+                probe="steps",
+                metric=DATA,
+                effect=float(len(differences)),
+                root=f"step {span.step!r}",
+                proven=True,
+                first_bad_s=span.ended_s,
+                evidence={
+                    "step": span.step,
+                    "database": str(database),
+                    "differences": [one.evidence for one in differences],
+                },
+            )
+        )
+    return found
+
+
+def _differences(case: Case, database: Database, evidence: Evidence) -> list[_Difference]:
+    control = None if case.role == QUIET else _same_in(evidence, case.control.info.arm, database)
+    usual = set(control.changes) if control is not None else set()  # what the application changes by itself
+    changes = [change for change in database.changes if change not in usual]
+    found = [_Difference(f"in the schema, {change}", {"schema": change}) for change in changes]
+    if not changes and database.schema != database.schema_after and not usual:
+        found.append(_Difference("the schema is another", {"schema": "another"}))
+    quiet = case.role == QUIET and not outside(database.written, around(case.spans, case.end_s))
+    unwritten = 0 if case.role == QUIET else _unwritten(case)
+    ended = {table.name: table.rows_after for table in control.tables} if control is not None else {}
+    for table in database.tables:
+        lost = _lost(table, ended.get(table.name), unwritten, case.criteria.rollback_rows_share)
+        difference = _not_equal(table) if quiet else lost
+        if difference is not None:
+            found.append(difference)
+    return found
+
+
+def _same_in(evidence: Evidence, arm: str, database: Database) -> Database | None:
+    """The same database in another arm."""
+    others = databases_of(evidence, arm)
+    return next((one for one in others if (one.steps, one.probes) == (database.steps, database.probes)), None)
+
+
+def _unwritten(case: Case) -> int:
+    """How many more requests that write failed than in the control: what they would have written is not lost."""
+    if not len(case.pairs):
+        return 0
+    writes = [not str(endpoint).startswith(_READS) for endpoint in case.texts("endpoint")]
+    return max(0, int((case.flags("t_new") & writes).sum()) - int((case.flags("c_new") & writes).sum()))
+
+
+def _not_equal(table: Table) -> _Difference | None:
+    """Of a table that nobody but the steps has written."""
+    if table.rows is None or table.rows_after is None:
+        return None
+    if table.rows != table.rows_after:
+        words = f"{table.name} has {table.rows_after:,} rows, and had {table.rows:,}"
+        return _Difference(words, _figures(table, None))
+    if None not in (table.checksum, table.checksum_after) and table.checksum != table.checksum_after:
+        words = f"{table.name} has its {table.rows:,} rows, but not all hold what they held"
+        return _Difference(words, _figures(table, None))
+    return None
+
+
+def _lost(table: Table, control: int | None, unwritten: int, share: float) -> _Difference | None:
+    """Of a table that the application writes too: what it lacks beside the control, or else beside what it had."""
+    reference = table.rows if control is None else control
+    if reference is None or table.rows_after is None:
+        return None
+    lacking = reference - table.rows_after
+    lost = lacking - (0 if control is None else unwritten)
+    if lost < _FEWEST_ROWS or lost <= share * reference:
+        return None
+    before = "" if table.rows is None else f" (and {table.rows:,} before)"
+    beside = f"{control:,} in the control{before}" if control is not None else f"{reference:,} before"
+    words = f"{table.name} has {table.rows_after:,} rows, beside {beside}: {percent(lacking / reference)} are missing"
+    if control is not None and unwritten:
+        words += f", and no more than {unwritten:,} of them for requests that failed"
+    return _Difference(words, _figures(table, control))
+
+
+def _figures(table: Table, control: int | None) -> dict[str, Any]:
+    return {"table": table.name, "rows": table.rows, "rows_after": table.rows_after, "rows_control": control}
+
+
+def _migration(case: Case) -> tuple[Span, float, bool] | None:
+    """The first step of kind migrate, the time from its start to its end, or that of those that follow it directly.
+
+    The flag says whether it had ended.
+    """
+    first = next((n for n, span in enumerate(case.spans) if span.kind == "migrate"), None)
+    if first is None:
+        return None
+    last = first
+    while last + 1 < len(case.spans) and case.spans[last + 1].kind == "migrate":
+        last += 1
+    begin, end = case.spans[first], case.spans[last]
+    return begin, end.end_s(case.end_s) - begin.started_s, end.ended_s is not None
+
+
+def _time_findings(case: Case) -> list[Finding]:
+    limit_s, took = case.criteria.migration_s, _migration(case)
+    if limit_s is None or took is None or took[1] <= limit_s:
+        return []
+    span, took_s, ended = took
+    what = f"took {seconds(took_s)}" if ended else f"had not ended after {seconds(took_s)}"
+    return [
+        Finding(
+            workload=case.workload,
+            arm=case.arm,
+            phase=span.during,
+            role=case.role,
+            unit="s",
+            observed=took_s,
+            control=0.0,
+            explanation=f"The migration {what} {_under(case)}; the window is {seconds(limit_s)}.",
+            severity=BLOCKING,
+            probe="steps",
+            metric=TIME,
+            effect=took_s,
+            root=f"step {span.step!r}",
+            proven=True,
+            first_bad_s=span.started_s + limit_s,
+            evidence={"step": span.step, "limit_s": limit_s},
+        )
+    ]

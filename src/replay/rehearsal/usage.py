@@ -1,0 +1,249 @@
+"""Who uses a database while an arm is played, as its own counters and its sessions tell.
+
+The server counts how often tables and indexes are read and written. Probes read none of them, so that between the steps
+only the application moves these counts, however short its sessions are. What moved was moved in the second before it
+was seen, or somewhat earlier: a session hands in what it has counted when it is at rest.
+"""
+
+import contextlib
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+
+from replay.errors import first_line
+from replay.rehearsal.clock import ArmClock
+from replay.rehearsal.probes.postgres.source import Source
+from replay.rehearsal.stage import digest, read_schema
+
+_EVERY_S, _CLOSELY_S = 1.0, 0.1
+_LINGER_S = 1.0  # after a command
+_REST = 9.0  # times what a look takes: a tenth of the time at most
+_MOST_SPELLS = 1000
+_SESSIONS_COUNTED = 140000  # the version of the server that began to count them
+_COUNTS = """
+SELECT coalesce(sum(pg_stat_get_numscans(c.oid)), 0)::bigint AS scans,
+       coalesce(sum(pg_stat_get_tuples_inserted(c.oid) + pg_stat_get_tuples_updated(c.oid)
+                    + pg_stat_get_tuples_deleted(c.oid)), 0)::bigint AS writes,
+       current_setting('track_counts')::bool AS counts
+FROM pg_class c
+WHERE c.relkind IN ('r', 'i', 'm')
+  AND c.relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname ~ '^pg_' OR nspname = 'information_schema')
+"""
+# What a role may not see of others is null.
+_SESSIONS = """
+SELECT pid, backend_start::text AS began, concat_ws(' ', query_start, state_change) AS moved
+FROM pg_stat_get_activity(NULL)
+WHERE datid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND pid <> pg_backend_pid()
+  AND usesysid IS NOT NULL AND coalesce(backend_type, 'client backend') = 'client backend'
+  AND application_name NOT LIKE 'replay%'
+"""
+_MADE = "SELECT sessions FROM pg_stat_database WHERE datname = current_database()"
+
+
+class Spells:
+    """Times, in seconds of the arm, made of the intervals between two looks."""
+
+    def __init__(self) -> None:
+        self._spells: list[list[float]] = []
+
+    def add(self, from_s: float, to_s: float) -> None:
+        """An interval; those that follow each other become one. Beyond a thousand the last one grows."""
+        full = len(self._spells) >= _MOST_SPELLS
+        if self._spells and (full or from_s <= self._spells[-1][1] + 0.001):
+            self._spells[-1][1] = to_s
+        else:
+            self._spells.append([from_s, to_s])
+
+    def to_json(self) -> list[list[float]]:
+        """Pairs of seconds."""
+        return [[round(from_s, 3), round(to_s, 3)] for from_s, to_s in self._spells]
+
+
+class Usage:
+    """Looks at a database every second in a thread of its own, and ten times a second while a step's command runs.
+
+    ``schemas`` says whether each step's end is to be followed by a look at the schema.
+    """
+
+    def __init__(self, dsn: str, replicas: Sequence[str], clock: ArmClock, schemas: bool) -> None:
+        self._source = Source(dsn, "databases")
+        self._replicas = [Source(replica, "databases") for replica in replicas]
+        self._dsn = dsn
+        self._clock = clock
+        self._schemas = schemas
+        self._lock = threading.Lock()
+        self._marks: list[tuple[str, bool, bool]] = []
+        self._wake = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._play, name="databases", daemon=True)
+        self._samples = 0
+        self._counts = False
+        self._last_s: float | None = None
+        self._totals: tuple[tuple[int, ...], ...] = ()
+        self._sessions: set[tuple[int, str | None, str]] | None = None
+        self._touched, self._written, self._active = Spells(), Spells(), Spells()
+        self._command: str | None = None
+        self._known: set[tuple[int, str | None]] = set()
+        self._made: int | None = None
+        self._ended_s: float | None = None
+        self._schema: str | None = None
+        self._plain: psycopg.Connection[tuple[Any, ...]] | None = None
+        self._commands: dict[str, dict[str, Any]] = {}
+        self.unread: list[str] = []
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def step(self, name: str, *, begins: bool, command: bool) -> None:
+        """A step began or ended, and whether it runs a command."""
+        with self._lock:
+            self._marks.append((name, begins, command))
+        self._wake.set()
+
+    def stop(self, timeout_s: float) -> None:
+        """End, and wait for it."""
+        self._stopping = True
+        self._wake.set()
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+
+    def to_json(self) -> dict[str, Any]:
+        """What was seen."""
+        return {
+            "samples": self._samples,
+            "counts": self._counts,
+            "touched": self._touched.to_json(),
+            "written": self._written.to_json(),
+            "sessions": self._active.to_json(),
+            "commands": self._commands,
+        }
+
+    def _play(self) -> None:
+        try:
+            if self._schemas:
+                self._schema = self._read_schema()
+            while not self._stopping:
+                began_s = self._clock.now_s()
+                self._look()
+                cost_s = self._clock.now_s() - began_s
+                self._wake.wait(max(_EVERY_S if self._command is None else _CLOSELY_S, _REST * cost_s))
+                self._wake.clear()
+            self._look()
+            self._finish()
+        except Exception as error:  # noqa: BLE001 - what looks on must not break an arm
+            self.unread.append(f"during the arm: {type(error).__name__}: {first_line(error)}")
+        finally:
+            for source in (self._source, *self._replicas):
+                source.close()
+            self._close_plain()
+
+    def _look(self) -> None:
+        try:
+            if self._source.connect() is None:
+                return
+            with self._lock:
+                marks, self._marks = self._marks, []
+            self._sample()
+            for name, begins, command in marks:
+                self._step(name, begins=begins, command=command)
+            if self._ended_s is not None and self._clock.now_s() > self._ended_s + _LINGER_S:
+                self._finish()
+        except psycopg.Error as error:
+            self._source.close()
+            if len(self.unread) < 3:
+                self.unread.append(f"during the arm: {first_line(error)}")
+
+    def _sample(self) -> None:
+        at_s = self._clock.now_s()
+        since_s, self._last_s = self._last_s, at_s
+        row = self._source.rows(_COUNTS)[0]
+        totals = ((row["scans"], row["writes"]), *self._of_replicas())
+        sessions = {(one["pid"], one["began"], one["moved"]) for one in self._source.rows(_SESSIONS)}
+        self._counts = bool(row["counts"])
+        # What was read before the start may be handed in after it.
+        if since_s is not None and since_s >= 0 and self._samples:
+            if totals != self._totals:
+                self._touched.add(since_s, at_s)
+            if totals[0][1] != self._totals[0][1]:
+                self._written.add(since_s, at_s)
+            if self._sessions is not None and sessions - self._sessions:
+                self._active.add(since_s, at_s)
+        self._totals, self._sessions = totals, sessions
+        self._samples += since_s is not None and at_s >= 0
+        if self._command is not None:
+            new = {(pid, began) for pid, began, _ in sessions} - self._known
+            self._saw(self._command, len(new))
+
+    def _of_replicas(self) -> list[tuple[int, ...]]:
+        """Reads of the replicas are the application's too; one that cannot be read is the probe's to say."""
+        found: list[tuple[int, ...]] = []
+        for source in self._replicas:
+            try:
+                row = source.rows(_COUNTS)[0] if source.connect() is not None else None
+            except psycopg.Error:
+                source.close()
+                row = None
+            # Writes are seen at the primary. Without a count: the same as before, whatever that was.
+            number = len(found) + 1
+            before = self._totals[number] if number < len(self._totals) else (0,)
+            found.append((row["scans"],) if row is not None else before)
+        return found
+
+    def _step(self, name: str, *, begins: bool, command: bool) -> None:
+        if begins:
+            self._finish()
+        if command and begins:
+            self._command = name
+            self._known = {(pid, began) for pid, began, _ in self._sessions or ()}
+            self._made = self._sessions_made()
+            self._commands[name] = {"sessions": None if self._made is None else 0, "schema": None}
+        elif command and name == self._command:
+            self._ended_s = self._clock.now_s()
+        elif not begins and self._schemas:
+            self._schema = self._read_schema()
+
+    def _finish(self) -> None:
+        """A command has ended, and some time passed in which the server has counted its sessions."""
+        name, self._command, self._ended_s = self._command, None, None
+        if name is None:
+            return
+        made = self._sessions_made()
+        if made is not None and self._made is not None:
+            self._saw(name, made - self._made)
+        had, self._schema = self._schema, self._read_schema()
+        if None not in (had, self._schema):
+            self._commands[name]["schema"] = "same" if had == self._schema else "changed"
+
+    def _saw(self, command: str, sessions: int) -> None:
+        """So many new sessions while a command ran. Where the server does not count them, a short one goes unseen."""
+        had = self._commands[command]["sessions"]
+        if sessions > (had or 0):
+            self._commands[command]["sessions"] = sessions
+
+    def _sessions_made(self) -> int | None:
+        if self._source.version < _SESSIONS_COUNTED:
+            return None
+        return int(self._source.rows(_MADE)[0]["sessions"])
+
+    def _read_schema(self) -> str | None:
+        try:
+            if self._plain is None:  # kept open, so as not to be counted as a session of a command
+                self._plain = psycopg.connect(
+                    self._dsn, autocommit=True, connect_timeout=3, application_name="replay databases"
+                )
+            with self._plain.transaction():
+                self._plain.execute("SET LOCAL statement_timeout = '5s'; SET LOCAL lock_timeout = '1s'")
+                return digest(sorted(read_schema(self._plain)))
+        except psycopg.Error as error:
+            self._close_plain()
+            self.unread.append(f"during the arm: {first_line(error)}")
+            return None
+
+    def _close_plain(self) -> None:
+        plain, self._plain = self._plain, None
+        if plain is not None:
+            with contextlib.suppress(psycopg.Error):
+                plain.close()

@@ -1,0 +1,128 @@
+"""Counting that a burst cannot fool, and what two pairs of arms say together."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from replay.judge.criteria import Criteria
+from replay.judge.shown import Size, shown_by_both, suspected
+from replay.judge.tallies import FAILURES, SLOW, Blocks, Tally, in_blocks, tallies
+
+SIZE = Size(events=5)
+COUNTS = st.lists(st.integers(0, 50), min_size=1, max_size=40)
+
+
+def blocks(events: list[float], requests: float = 50.0) -> Blocks:
+    return Blocks(np.minimum(np.array(events, dtype=np.float64), requests), np.full(len(events), requests))
+
+
+def tally(later: list[float], reference: list[float]) -> Tally:
+    return tallies(FAILURES, [blocks(reference)], blocks(later), [(0, len(later))])[0]
+
+
+@given(st.lists(st.floats(0, 100), max_size=50), st.floats(0, 50))
+def test_every_request_is_in_one_block(moments: list[float], from_s: float) -> None:
+    at_s = np.array(moments)
+    events = at_s > 20
+    found = in_blocks(at_s, events, from_s)
+    assert found.requests.sum() == len(at_s)
+    assert found.events.sum() == events.sum()
+    assert (found.events <= found.requests).all()
+
+
+@given(COUNTS, COUNTS, st.sampled_from([FAILURES, SLOW]))
+def test_marks_are_no_more_than_the_events_and_windows_add_up(later, reference, counting) -> None:
+    half = len(later) // 2
+    windows = [(0, len(later)), (0, half), (half, len(later))]
+    whole, first, second = tallies(counting, [blocks(reference)], blocks(later), windows)
+    assert whole.marks == first.marks + second.marks <= sum(later)
+    assert whole.reference <= sum(reference)
+    assert whole.excess == pytest.approx(first.excess + second.excess)
+    assert whole.phi >= 1
+
+
+@given(COUNTS, COUNTS)
+def test_swapping_arms_swaps_signs(later, reference) -> None:
+    there, back = tally(later, reference), tally(reference, later)
+    assert there.excess * len(reference) == pytest.approx(-back.excess * len(later), abs=1e-6)
+    assert not (there.p_value() < 0.05 and back.p_value() < 0.05)
+
+
+@given(COUNTS, COUNTS, COUNTS, COUNTS)
+def test_pairs_add_up_in_any_order(later, reference, other_later, other_reference) -> None:
+    one, other = tally(later, reference), tally(other_later, other_reference)
+    assert one + other == other + one
+    assert (one + other).marks == one.marks + other.marks
+    assert (one + other).p_value() == (other + one).p_value()
+
+
+@given(COUNTS, COUNTS, st.floats(1, 5), st.floats(1, 5))
+def test_a_larger_ratio_asks_for_more(later, reference, ratio, more) -> None:
+    one = tally(later, reference)
+    assert one.p_value(ratio) <= one.p_value(ratio * more) + 1e-12
+
+
+@given(st.integers(1, 50))
+def test_a_burst_of_any_size_is_two_marks(size: int) -> None:
+    later = [0.0] * 10 + [float(size)] * 2 + [0.0] * 8
+    one = tally(later, [0.0] * 60)
+    assert one.marks == 2
+    assert not suspected({"later": one}, Criteria(), SIZE)
+
+
+def test_failures_that_are_spread_are_suspected_and_a_burst_as_large_is_not() -> None:
+    spread = tally([1.0] * 10 + [0.0] * 30, [0.0] * 80)
+    burst = tally([10.0] + [0.0] * 39, [0.0] * 80)
+    assert suspected({"later": spread}, Criteria(), SIZE) == ["later"]
+    assert suspected({"later": burst}, Criteria(), SIZE) == []
+
+
+def test_dense_failures_are_not_cut_off() -> None:
+    rng = np.random.default_rng(1)
+    reference, later = rng.poisson(10, 80).astype(float), rng.poisson(20, 40).astype(float)
+    found = tallies(FAILURES, [blocks(reference.tolist(), 300.0)], blocks(later.tolist(), 300.0), [(0, 40)])[0]
+    assert found.marks > 0.8 * later.sum()
+    assert found.p_value(1.25) < 1e-3
+
+
+def made(excess: float, marks: float = 6, reference: float = 0, before: float = 0) -> Tally:
+    return Tally(marks, 100, reference, 1000, excess, before, 400, ((0.0, 0.0),))
+
+
+def test_both_together_prove_what_neither_can() -> None:
+    limits = Criteria()
+    weak = made(3, marks=3)
+    assert weak.p_value(limits.failure_ratio) > limits.p_value_both
+    assert shown_by_both({"later": weak}, {"later": weak}, limits, SIZE) == ["later"]
+    assert shown_by_both({"later": weak}, {"later": made(0, marks=0)}, limits, SIZE) == []
+    assert shown_by_both({"later": weak}, {"soon": weak}, limits, SIZE) == []
+    assert shown_by_both({"later": made(1000, 60)}, {"later": made(0, 0)}, limits, SIZE) == []
+
+
+def test_what_the_arm_had_before_the_steps_is_none_of_their_doing() -> None:
+    assert suspected({"later": made(20, 25, reference=40)}, Criteria(), SIZE) == ["later"]
+    assert suspected({"later": made(20, 25, reference=40, before=90)}, Criteria(), SIZE) == []
+
+
+PAIRS = st.builds(made, st.floats(0, 40), st.floats(0, 40))
+
+
+@given(PAIRS, PAIRS, st.floats(0, 100), st.floats(0.001, 0.5))
+def test_what_both_show_one_suspects_and_stricter_limits_show_less(one, other, share, strict) -> None:
+    limits = Criteria()
+    first, second = {"later": one}, {"later": other}
+    shown = shown_by_both(first, second, limits, SIZE)
+    assert set(shown) <= set(suspected(first, limits, SIZE))
+    stricter = dataclasses.replace(limits, p_value_one_pair=strict * limits.p_value_one_pair)
+    assert set(shown_by_both(first, second, stricter, SIZE)) <= set(shown)
+    assert set(shown_by_both(first, second, limits, Size(5, share))) <= set(shown)
+
+
+@given(st.floats(0, 40), st.floats(0, 40), st.floats(0, 20))
+def test_more_failures_in_the_second_pair_never_dismiss_what_was_shown(marks, excess, more) -> None:
+    first = {"later": made(10, 10)}
+    if shown_by_both(first, {"later": made(excess, marks)}, Criteria(), SIZE):
+        assert shown_by_both(first, {"later": made(excess + more, marks + more)}, Criteria(), SIZE)
