@@ -10,11 +10,10 @@ from typing import Any
 
 from replay.evidence.run import ArmEvidence, Evidence
 from replay.evidence.values import WAIT
-from replay.judge.findings import Check
+from replay.judge.findings import UNPROVEN, Check
 from replay.judge.noise import merge
 from replay.judge.phases import Span, step_spans
 
-_UNPROVEN = "unproven"
 _COMMANDS = ("run", "alembic", "django")
 _FEWEST_LOOKS = 2
 _MOMENT_S = 0.5  # a shorter time outside the steps may only be a look that came late
@@ -180,7 +179,7 @@ def check_steps_seen(evidence: Evidence, arm: ArmEvidence) -> Check:
         workload=arm.info.workload,
         sentence=sentence,
         hint=_HINT if wrong else "",
-        voids=_UNPROVEN if wrong else "",
+        voids=UNPROVEN if wrong else "",
     )
 
 

@@ -8,6 +8,9 @@ from typing import Any
 BLOCKING = "blocking"
 SUSPECT = "suspect"
 NOTE = "note"
+# What a failed check of evidence takes away: all that requests and probes show, or all that is not proven.
+REQUESTS = "requests"
+UNPROVEN = "unproven"
 RANK = {BLOCKING: 0, SUSPECT: 1, NOTE: 2}  # the weightiest first
 STEP_METRICS = frozenset({"step_failed", "rollback_failed"})
 # What a finding rests on.
@@ -88,6 +91,32 @@ class Check:
     sentence: str
     hint: str = ""
     voids: str = ""
+
+
+def evidence_check(
+    name: str,
+    *,
+    passed: bool,
+    workload: str | None,
+    limit: float | str | None,
+    observed: float | str | None,
+    well: str,
+    wrong: str,
+    hint: str,
+    voids: str,
+) -> Check:
+    """A criterion about the evidence: ``well`` is said where it passed, else ``wrong`` with ``hint`` and ``voids``."""
+    return Check(
+        name=name,
+        about="evidence",
+        limit=limit,
+        observed=observed,
+        passed=bool(passed),
+        workload=workload,
+        sentence=well if passed else wrong,
+        hint="" if passed else hint,
+        voids="" if passed else voids,
+    )
 
 
 def plain(value: Any) -> Any:

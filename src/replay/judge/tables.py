@@ -12,11 +12,11 @@ from replay.evidence.values import Outcome
 from replay.judge.case import Case
 from replay.judge.differences import numbers
 from replay.judge.effects import Effect, Rows
+from replay.judge.faithful import lateness_p99_s
 from replay.judge.findings import Finding, between, seconds, short
 from replay.judge.locks import lock_queues
 from replay.judge.outages import Outage
 from replay.judge.phases import phase_order, step_spans
-from replay.judge.soundness import lateness_p99_s
 from replay.judge.texts import texts_of
 
 

@@ -73,8 +73,10 @@ from replay.judge.findings import (
     GROUNDS,
     NOTE,
     RANK,
+    REQUESTS,
     STEP_METRICS,
     SUSPECT,
+    UNPROVEN,
     Check,
     Finding,
     plain,
@@ -87,7 +89,7 @@ from replay.judge.reasons import change_checks, reasons
 from replay.judge.repetitions import gather, trials_of
 from replay.judge.soak import judge_soak
 from replay.judge.soak_evidence import read_soak
-from replay.judge.soundness import REQUESTS, UNPROVEN, check_run, check_workload
+from replay.judge.soundness import check_run, check_workload
 from replay.judge.tables import arm_row, broke_first, endpoint_row, step_rows, timeline
 from replay.judge.tolerances import tolerate
 
