@@ -161,20 +161,24 @@ def finding(arm: int, endpoint: str, severity: str) -> Finding:
     st.lists(
         st.builds(finding, st.integers(1, 4), st.sampled_from("abc"), st.sampled_from([BLOCKING, SUSPECT, NOTE])),
         max_size=12,
-    )
+    ),
+    st.sets(st.sampled_from("abc")),
 )
-def test_gathering_never_weakens(findings: list[Finding]) -> None:
+def test_gathering_never_weakens(findings: list[Finding], shown: set[str]) -> None:
+    """What several repetitions ``shown`` together is confirmed, where one suspects it; nothing else is."""
     rank = {BLOCKING: 0, SUSPECT: 1, NOTE: 2}
-    made = {one.endpoint: one for one in gather(findings, 4)}
+    again = {(endpoint, "failures") for endpoint in shown}
+    made = {one.endpoint: one for one in gather(findings, 4, again)}
     assert set(made) == {one.endpoint for one in findings}
     for endpoint, one in made.items():
         same = [other for other in findings if other.endpoint == endpoint]
-        assert rank[one.severity] <= min(rank[other.severity] for other in same)
-        suspects = {other.arm for other in same if other.severity != NOTE}
         worst = min(rank[other.severity] for other in same)
-        assert rank[one.severity] == (0 if len(suspects) > 1 else worst)
+        confirmed = endpoint in shown and worst < 2
+        assert rank[one.severity] == (0 if confirmed else worst)
+        assert one.confirmed is (True if confirmed else None)
         assert one.evidence["repetitions"] == {"arms": sorted({other.arm for other in same}), "of": 4}
     assert [gather(findings, 1)] == [findings]
     order = np.random.default_rng(0).permutation(len(findings))
-    again = {one.endpoint: one.severity for one in gather([findings[at] for at in order], 4)}
-    assert again == {endpoint: one.severity for endpoint, one in made.items()}
+    turned = {one.endpoint: one.severity for one in gather([findings[at] for at in order], 4, again)}
+    assert turned == {endpoint: one.severity for endpoint, one in made.items()}
+    assert {one.severity for one in gather(findings, 4, again, sound=False)} <= {one.severity for one in findings}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 
 from replay.judge.case import Case
 from replay.judge.criteria import Criteria
@@ -28,6 +29,14 @@ def is_weighed(key: tuple[str, str]) -> bool:
     """Whether what a finding's key names is weighed by the evidence of both pairs together."""
     endpoint, metric = key
     return endpoint not in {"", "*"} and metric in {FAILING, SLOW}
+
+
+def shown_again_among(repetitions: Sequence[Seen], criteria: Criteria) -> set[tuple[str, str]]:
+    """The keys of what any two repetitions show, whichever of them suspects it."""
+    found: set[tuple[str, str]] = set()
+    for one, other in permutations(repetitions, 2):
+        found |= shown_again([one], other, criteria)
+    return found
 
 
 def shown_again(first: Iterable[Seen], second: Seen, criteria: Criteria) -> set[tuple[str, str]]:

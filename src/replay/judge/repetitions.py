@@ -7,13 +7,14 @@ that was played to confirm is no repetition, see `replay.judge.confirmation`.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from replay.evidence.run import ArmEvidence, Evidence
 from replay.evidence.values import QUIET
-from replay.judge.findings import BLOCKING, NOTE, RANK, SUSPECT, Finding
+from replay.judge.again import is_weighed
+from replay.judge.findings import BLOCKING, NOTE, ONE_PAIR, RANK, Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +83,13 @@ def _number(arm: str) -> int:
     return int(number) if number.isdecimal() else 1
 
 
-def gather(findings: Sequence[Finding], repetitions: int, *, sound: bool = True) -> list[Finding]:
+def gather(
+    findings: Sequence[Finding], repetitions: int, again: Collection[tuple[str, str]] = (), *, sound: bool = True
+) -> list[Finding]:
     """The findings of a workload's ``repetitions``, those of one kind at one place as one: the weightiest.
 
+    ``again`` are the keys of what two repetitions show by their evidence taken together (`replay.judge.again`): of an
+    endpoint's failures and latency nothing else confirms a suspect; of other findings, that two repetitions have it.
     Where the evidence is not ``sound``, nothing is confirmed: what spoils one repetition may spoil another. A finding
     says in ``evidence["repetitions"]`` in which arms it was seen, of how many.
     """
@@ -97,18 +102,19 @@ def gather(findings: Sequence[Finding], repetitions: int, *, sound: bool = True)
     for finding in findings:
         if finding.severity != NOTE:
             severities.setdefault(finding.key, set()).add(finding.arm)
-    seen = {key: len(arms) if sound else 0 for key, arms in severities.items()}
-    return [_as_one(same, seen.get(same[0].key, 0), repetitions) for same in alike.values()]
+    several = {key for key, arms in severities.items() if len(arms) > 1 and not is_weighed(key)} | set(again)
+    return [_as_one(same, repetitions, confirmed=sound and same[0].key in several) for same in alike.values()]
 
 
-def _as_one(same: Sequence[Finding], seen: int, repetitions: int) -> Finding:
+def _as_one(same: Sequence[Finding], repetitions: int, *, confirmed: bool) -> Finding:
     first = min(same, key=lambda one: (RANK[one.severity], not one.proven, -abs(one.effect or 0.0), one.arm))
     arms = sorted({one.arm for one in same})
-    severity = BLOCKING if first.severity == SUSPECT and seen > 1 else first.severity
+    counts = confirmed and first.severity != NOTE and first.rests_on == ONE_PAIR
     told = first.explanation.rstrip(".")
     return dataclasses.replace(
         first,
-        severity=severity,
+        severity=BLOCKING if counts else first.severity,
+        confirmed=True if counts else first.confirmed,
         explanation=f"{told} (in {len(arms)} of {repetitions} repetitions).",
         evidence={**first.evidence, "repetitions": {"arms": arms, "of": repetitions}},
     )

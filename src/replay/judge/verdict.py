@@ -59,7 +59,7 @@ from replay.evidence.files import write_json
 from replay.evidence.run import ArmEvidence, Evidence, read_rehearsal, read_run
 from replay.evidence.values import QUIET
 from replay.judge.afterwards import afterwards_checks, afterwards_findings
-from replay.judge.again import Seen, seen, shown_again
+from replay.judge.again import Seen, seen, shown_again, shown_again_among
 from replay.judge.case import Case, as_far_as_played, empty_like
 from replay.judge.compared import with_only_in_production
 from replay.judge.confirmation import confirm, unconfirmed
@@ -187,7 +187,8 @@ def judge(evidence: Evidence) -> Verdict:
         checks += [check_coverage(case, effects[case.arm]) for case in own[:1] if case.role == "production"]
         sound = not voids & {REQUESTS, UNPROVEN}
         found = [_weighed(one, voids) for case in own for one in _findings(case, shown[case.arm])]
-        found = gather(found, len(own), sound=sound)
+        repeated = shown_again_among([shown[one.arm] for one in own], criteria)
+        found = gather(found, len(own), repeated, sound=sound)
         for case in second:
             others = [_weighed(one, voids) for one in _findings(case, shown[case.arm])]
             again = shown_again([shown[one.arm] for one in own], shown[case.arm], criteria)
