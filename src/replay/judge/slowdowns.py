@@ -140,7 +140,8 @@ def _slowdown_of(case: Case, endpoint: str, measures: dict[str, _Measure]) -> Sl
     test = compare(case, endpoint, partial(_slow, measure=measures[_CAME], limit_s=limit_s))
     slow, phase_of = case.column("t_latency")[later] > limit_s, case.texts("phase")[later]
     shares = {phase: _share(slow[phase_of == phase]) for phase in phase_order(case.spans) if phase != BEFORE}
-    phases = tuple(phase for phase, share in shares.items() if share >= _P95_SHARE)
+    asked = Counter(phase_of.tolist())
+    phases = tuple(phase for phase, share in shares.items() if share >= _P95_SHARE and asked[phase] >= _AT_LEAST)
     start_s, end_s = case.column("t_start")[later[slow]], case.column("t_end")[later[slow]]
     lasted_s = float(end_s.max() - start_s.min()) if slow.any() else 0.0
     cause = case.cause_of(start_s, end_s)

@@ -68,6 +68,8 @@ def _timeline(story: Story, arm: ArmEvidence, bars: dict[str, pd.DataFrame]) -> 
     same = [bars[other.info.arm] for other in story.arms if other.info.workload == info.workload]
     most = max((float(frame["high"].max()) for frame in same if len(frame)), default=1.0)
     title = f"{_role(info.role, info.workload)}, {'with the steps' if info.steps else 'without them (control)'}"
+    number = info.arm.rpartition("-")[2]
+    title += f", arm {number}" if number.isdecimal() else ""
     note = f"{len(arm.observations):,} of {info.planned:,} planned requests"
     if info.state != "complete":
         note += f"; this arm is {info.state}" + (f": {info.reason}" if info.reason else "")
