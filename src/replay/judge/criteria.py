@@ -82,7 +82,7 @@ class Criteria:
     unavailable_s: float = 5.0
     stall_s: float = 3.0
     latency_ratio: float = 1.5
-    latency_floor_s: float = 0.005
+    latency_floor_s: float = 0.02
     latency_strong_s: float = 0.25
     latency_lasting_s: float = 10.0
     lock_wait_s: float = 2.0

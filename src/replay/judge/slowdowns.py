@@ -4,7 +4,7 @@ Slow is beyond a multiple of what the slowest twentieth took without the steps. 
 like failures, in two measures: as the answers came, and with what all of Stage has in common taken off
 (`replay.judge.drag`), which shows far smaller effects. What all endpoints have in common shows in the first one only,
 and must be clearer there. Each is tested at two limits, since an effect that only the slowest have shows best at the
-higher one.
+higher one. What a step leaves behind counts; while it works, only what is far slower does.
 """
 
 import dataclasses
@@ -35,6 +35,7 @@ _REFERENCE_AT_LEAST = 20
 # Of the usual p, and times the reference's rate at least, where endpoints have noise in common.
 _STRICTER, _CLEARER = 0.1, 2.0
 _CAME, _OWN = "as they came", "beside the others"
+_STRONG = ("far slower, as they came", 1.0)
 
 
 _Kind = tuple[str, float]  # a measure, and by how much its limit is multiplied
@@ -131,12 +132,15 @@ def _slowdown_of(case: Case, endpoint: str, measures: dict[str, _Measure]) -> Sl
     later = _later(case, rows)
     if not np.isfinite(p95_s[_CAME]) or not len(later):
         return None
+    limit_s = _limit_s(limits, p95_s[_CAME])
+    enough_s = max(limit_s, p95_s[_CAME] + limits.latency_strong_s)
+    stayed = _left_behind(case, limits)
     tallies = {
-        (name, far): _tallied(case, endpoint, measure, _limit_s(limits, p95_s[name], far), limits)
+        (name, far): _tallied(case, endpoint, measure, _limit_s(limits, p95_s[name], far), stayed)
         for name, measure in measures.items()
         for far in (1.0, _FAR)
     }
-    limit_s = _limit_s(limits, p95_s[_CAME])
+    tallies[_STRONG] = _tallied(case, endpoint, measures[_CAME], enough_s, _long_enough(case, limits))
     test = compare(case, endpoint, partial(_slow, measure=measures[_CAME], limit_s=limit_s))
     slow, phase_of = case.column("t_latency")[later] > limit_s, case.texts("phase")[later]
     shares = {phase: _share(slow[phase_of == phase]) for phase in phase_order(case.spans) if phase != BEFORE}
@@ -147,18 +151,19 @@ def _slowdown_of(case: Case, endpoint: str, measures: dict[str, _Measure]) -> Sl
     cause = case.cause_of(start_s, end_s)
     noted = bool(phases) and slow.sum() >= _AT_LEAST and test.p_value <= limits.p_value
     severity = NOTE if noted else ""
-    shown = [
-        windows[name] for kind, windows in tallies.items() for name in suspected(windows, _held_to(limits, kind), _SIZE)
-    ]
-    if shown:
-        severity, phases = SUSPECT, phases or (max(shares, key=lambda phase: shares[phase]),)
-    p_value = min((one.p_value(limits.failure_ratio) for one in shown), default=test.p_value)
+    shown = {
+        (kind, name) for kind, windows in tallies.items() for name in suspected(windows, _held_to(limits, kind), _SIZE)
+    }
+    p_value = min((tallies[kind][name].p_value(limits.failure_ratio) for kind, name in shown), default=test.p_value)
+    places = {name for _, name in shown}
     shift = _shift_of(case, rows, measures[_OWN])
     if shift is not None and shift.suspects(limits.latency_ratio, limits.p_value_shift):
-        severity, phases = SUSPECT, phases or (_longest(case, later),)
+        places |= stayed
         p_value = min(p_value, shift.p_value)
+    if places:
+        told = tuple(phase for phase in phase_order(case.spans) if phase in places)
+        severity, phases = SUSPECT, told or phases or (_longest(case, later),)
     if noted and lasted_s >= limits.latency_lasting_s:
-        enough_s = max(limit_s, p95_s[_CAME] + limits.latency_strong_s)
         strong = any(_persists(case, phase, later, enough_s, limits) for phase in phases)
         if cause is not None or (strong and _beyond_chance(tallies, limits)):
             severity = BLOCKING
@@ -173,11 +178,11 @@ def _longest(case: Case, later: Rows) -> str:
 
 
 def _shift_of(case: Case, rows: Rows, own: _Measure) -> Shift | None:
-    """The shift of all answers; None where the time since the steps is too short to call anything lasting."""
-    if case.end_s - case.first_step_s < case.criteria.latency_lasting_s:
-        return None
+    """The shift of all answers after the steps; None where that time is too short to call anything lasting."""
+    phases = _left_behind(case, case.criteria)
     latency = own[case.control.info.arm]
-    told = case.later[rows] & ~case.masked[0][rows] & ~case.masked[1][rows]
+    told = np.isin(case.texts("phase")[rows].astype(str), sorted(phases)) if phases else np.zeros(len(rows), np.bool_)
+    told &= ~case.masked[0][rows] & ~case.masked[1][rows]
     return shift_of(latency.control[rows], latency.steps[rows], case.column("t_start")[rows], told)
 
 
@@ -185,11 +190,21 @@ def _limit_s(limits: Criteria, p95_s: float, far: float = 1.0) -> float:
     return max(limits.latency_ratio * far * p95_s, p95_s + limits.latency_floor_s)
 
 
-def _tallied(case: Case, endpoint: str, measure: _Measure, limit_s: float, limits: Criteria) -> dict[str, Tally]:
-    """The tallies of slow answers in windows that are long enough: what is over sooner is no more than noted."""
+def _tallied(case: Case, endpoint: str, measure: _Measure, limit_s: float, windows: set[str]) -> dict[str, Tally]:
+    """The tallies of slow answers in some of the windows."""
     found = tallied(case, endpoint, partial(_slow, measure=measure, limit_s=limit_s), SLOW)
-    blocks = {name: stop - first for name, (first, stop) in windows_of(case).items()}
-    return {name: one for name, one in found.items() if BLOCK_S * blocks[name] >= limits.latency_lasting_s}
+    return {name: one for name, one in found.items() if name in windows}
+
+
+def _long_enough(case: Case, limits: Criteria) -> set[str]:
+    """The windows that are long enough: what is over sooner is no more than noted."""
+    lengths_s = {name: BLOCK_S * (stop - first) for name, (first, stop) in windows_of(case).items()}
+    return {name for name, length_s in lengths_s.items() if length_s >= limits.latency_lasting_s}
+
+
+def _left_behind(case: Case, limits: Criteria) -> set[str]:
+    """The long windows after a step: while it works, it may slow others down a little, and be none the worse for it."""
+    return _long_enough(case, limits) & {span.after for span in case.spans if span.ended_s is not None}
 
 
 def _slow(case: Case, rows: Rows, measure: _Measure, limit_s: float) -> Events:
