@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from replay.capture.inputs import Head, Input
@@ -93,6 +93,7 @@ def in_blocks(source: LogSource, data: bytes, block_bytes: int) -> tuple[list[di
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
 @given(data=PIECES, block_bytes=st.integers(1, 200))
+@example(data=b"  ", block_bytes=1)  # fits a pattern of words that may be empty, and is nothing
 @settings(deadline=None, max_examples=80)
 def test_any_bytes_in_any_blocks_are_all_accounted_for(source: LogSource, data: bytes, block_bytes: int):
     whole = in_blocks(source, data, 1 << 20)

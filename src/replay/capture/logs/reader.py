@@ -133,18 +133,23 @@ def read_block(
     rest, too_long = _lines(block)
     if directives:
         rest.remove(rest.text.at(rest.starts) == ord("#"))
+    rest.remove(_blank(block, rest))  # first: a pattern of words may fit what holds none
     refused = [(int(number), TOO_LONG) for number in too_long]
     extracts = []
     for pattern, values, fitting in _fitting(block.patterns, rest, likely):
         extracts.append(extract(pattern, values, fitting, options, escapes=rest.text.has_byte(_BACKSLASH)))
         refused += extracts[-1].refused
-    refused += [
-        (int(number), OTHER_LINE)
-        for number, start, end in zip(rest.numbers, rest.starts, rest.ends, strict=True)
-        if block.data[start:end].strip()
-    ]
+    refused += [(int(number), OTHER_LINE) for number in rest.numbers]
     skipped = tuple(Skipped(name, f"line {number}", reason) for number, reason in sorted(refused))
     return Lines(_joined([part.table for part in extracts]), skipped)
+
+
+def _blank(block: Block, lines: "_Lines") -> Mask:
+    """Which lines hold nothing but white space."""
+    blank = lines.text.at(lines.starts) <= ord(" ")
+    for at in np.flatnonzero(blank):
+        blank[at] = not block.data[lines.starts[at] : lines.ends[at]].strip()
+    return blank
 
 
 def read_block_texts(block: Block, likely: Set[LinePattern] = frozenset()) -> list[pa.Table]:
