@@ -8,7 +8,7 @@ from replay.evidence.run import Evidence
 from replay.evidence.values import QUIET
 from replay.judge.case import Case
 from replay.judge.databases import Database, Table, around, databases_of, outside
-from replay.judge.findings import BLOCKING, Check, Finding, percent, seconds
+from replay.judge.findings import BLOCKING, NOTE, Check, Finding, percent, seconds
 from replay.judge.phases import Span
 
 DATA = "data_after_rollback"
@@ -50,7 +50,7 @@ def _observed(check: Check) -> float:
 
 
 def _checks(case: Case, evidence: Evidence, findings: list[Finding]) -> Iterator[Check]:
-    mine = {finding.metric: finding for finding in findings if finding.arm == case.arm}
+    mine = {finding.metric: finding for finding in findings if finding.arm == case.arm and finding.severity != NOTE}
     if (span := _rolled_back(case)) is not None:
         against = mine.get(DATA)
         observed = 0.0 if against is None else against.observed

@@ -184,7 +184,8 @@ def judge(evidence: Evidence) -> Verdict:
         second = [_case(trial.second[:1], trial.second[1], evidence, criteria)] if trial.second else []
         shown = {case.arm: seen(case) for case in (*own, *second)}
         effects |= {arm: list(one.effects) for arm, one in shown.items()}
-        checks += [check_coverage(case, effects[case.arm]) for case in own[:1] if case.role == "production"]
+        if REQUESTS not in voids:  # else nothing is seen, whatever it is asked for
+            checks += [check_coverage(case, effects[case.arm]) for case in own[:1] if case.role == "production"]
         sound = not voids & {REQUESTS, UNPROVEN}
         found = [_weighed(one, voids) for case in own for one in _findings(case, shown[case.arm])]
         repeated = shown_again_among([shown[one.arm] for one in own], criteria)
