@@ -10,10 +10,8 @@ add up, and the table is of all of them. ``--show`` tells of a single one. Leave
 hardest has more than 1% NO_GO, or any less than 95% GO.
 """
 
-import argparse
 import json
 import multiprocessing
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -24,6 +22,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from keeping import asking, known_of, left_of
 from measure import print_table
 from regimes import REGIMES, Pair, evidence, mixed, pair, scheduled
 
@@ -136,25 +135,15 @@ def _rules(results: list[dict[str, Any]]) -> Counter[str]:
 
 def main() -> int:
     """Rehearse, keep the results, and print what all of them say."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rehearsals", type=int, default=100, help="of each regime")
-    parser.add_argument("--regime", default="all", choices=["all", *REGIMES])
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--seed", type=int, default=1, help="of the first rehearsal; the others follow")
+    parser = asking(__doc__, KEEP)
     parser.add_argument("--show", action="store_true", help="print what the rehearsal of this seed comes to, no more")
-    parser.add_argument("--keep", type=Path, default=KEEP, help="the results of all runs, a line each")
     asked = parser.parse_args()
     if asked.show:
         show(asked.regime, asked.seed)
         return 0
-    asked.keep.parent.mkdir(parents=True, exist_ok=True)
-    lines = asked.keep.read_text(encoding="utf-8").splitlines() if asked.keep.exists() else []
-    known = [json.loads(line) for line in lines]
-    done = {(one["regime"], one["seed"]) for one in known}
-    regimes = list(REGIMES) if asked.regime == "all" else [asked.regime]
-    tasks = [(regime, asked.seed + number) for number in range(asked.rehearsals) for regime in regimes]
+    known = known_of(asked.keep)
     with asked.keep.open("a", encoding="utf-8") as kept:
-        for result in gather([task for task in tasks if task not in done], asked.processes):
+        for result in gather(left_of(asked, known), asked.processes):
             print(json.dumps(result), file=kept, flush=True)
             known.append(result)
     return 0 if add_up(known) else 1

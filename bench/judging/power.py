@@ -8,10 +8,8 @@ makes the verdict NO_GO. The whole Stage's lock is planted into a rehearsal of i
 line of FILE (build/judging/power.jsonl); runs with other seeds add up, and the table is of all of them.
 """
 
-import argparse
 import json
 import multiprocessing
-import os
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -23,6 +21,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from keeping import asking, known_of, left_of
 from measure import print_table
 from regimes import DURATION_S, REGIMES, STEP_S, Arm, Endpoint, evidence, mixed, pair, scheduled
 
@@ -178,24 +177,13 @@ def table(results: list[dict[str, Any]]) -> None:
 
 def main() -> None:
     """Rehearse, keep the results, and print what all of them say."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rehearsals", type=int, default=100, help="of each regime")
-    parser.add_argument("--regime", default="all", choices=["all", *REGIMES])
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--seed", type=int, default=1, help="of the first rehearsal; the others follow")
-    parser.add_argument("--keep", type=Path, default=KEEP, help="the results of all runs, a line each")
-    asked = parser.parse_args()
-    asked.keep.parent.mkdir(parents=True, exist_ok=True)
-    lines = asked.keep.read_text(encoding="utf-8").splitlines() if asked.keep.exists() else []
-    known = [json.loads(line) for line in lines]
-    done = {(one["regime"], one["seed"]) for one in known}
-    regimes = list(REGIMES) if asked.regime == "all" else [asked.regime]
-    tasks = [(regime, asked.seed + number) for number in range(asked.rehearsals) for regime in regimes]
+    asked = asking(__doc__, KEEP).parse_args()
+    known = known_of(asked.keep)
     with (
         asked.keep.open("a", encoding="utf-8") as kept,
         multiprocessing.get_context("spawn").Pool(asked.processes) as pool,
     ):
-        for result in pool.imap_unordered(_rehearse, [task for task in tasks if task not in done], chunksize=4):
+        for result in pool.imap_unordered(_rehearse, left_of(asked, known), chunksize=4):
             print(json.dumps(result), file=kept, flush=True)
             known.append(result)
     table(known)

@@ -3,6 +3,8 @@
 import simulate
 from simulate import EXPORT, TOKEN
 
+from replay.judge.findings import BLOCKING, Finding
+
 EVENTS = "GET /v1/events/{event_id}"
 CHECK_IN = "POST /v1/check-ins"
 PRODUCTION = {TOKEN: (1500, 0.003), EXPORT: (60, 0.0), EVENTS: (1500, 0.0), CHECK_IN: (600, 0.003)}
@@ -36,6 +38,24 @@ def of(verdict, **fields):
         for finding in verdict.to_json()["findings"]
         if all(finding[name] == value for name, value in fields.items())
     ]
+
+
+def finding(arm: str, endpoint: str, severity: str, *, proven: bool = False) -> Finding:
+    """A finding about an endpoint's failures; only a blocking one can be proven."""
+    return Finding(
+        workload="production",
+        arm=arm,
+        phase="after step",
+        unit="share",
+        observed=0.1,
+        control=0.0,
+        explanation="It failed.",
+        severity=severity,
+        endpoint=endpoint,
+        outcome="empty",
+        effect=0.1,
+        proven=proven and severity == BLOCKING,
+    )
 
 
 def failed(verdict):

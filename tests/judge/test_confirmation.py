@@ -7,7 +7,7 @@ import pytest
 import simulate
 from hypothesis import given
 from hypothesis import strategies as st
-from incident import CHECK_IN, EVENTS, PRODUCTION, of, production, qa
+from incident import CHECK_IN, EVENTS, PRODUCTION, finding, of, production, qa
 
 from replay.judge.confirmation import confirm, unconfirmed
 from replay.judge.findings import BLOCKING, NOTE, SUSPECT, Check, Finding
@@ -147,22 +147,6 @@ def test_a_second_pair_that_is_not_whole_confirms_nothing() -> None:
 def test_a_record_that_is_odd_names_no_second_pair(told) -> None:
     first, _ = pairs()
     assert judge(simulate.evidence(first, qa(), confirming=told)).verdict == "GO"
-
-
-def finding(arm: str, endpoint: str, severity: str, *, proven: bool) -> Finding:
-    return Finding(
-        workload="production",
-        arm=arm,
-        phase="after step",
-        unit="share",
-        observed=0.1,
-        control=0.0,
-        explanation="It failed.",
-        severity=severity,
-        endpoint=endpoint,
-        outcome="empty",
-        proven=proven and severity == BLOCKING,
-    )
 
 
 def several(arm: str) -> st.SearchStrategy[list[Finding]]:

@@ -7,7 +7,7 @@ import pytest
 import simulate
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from incident import CHECK_IN, EVENTS, EXPORT, PRODUCTION, of, production, qa
+from incident import CHECK_IN, EVENTS, EXPORT, PRODUCTION, finding, of, production, qa
 from simulate import S
 
 from replay.judge.findings import BLOCKING, NOTE, SUSPECT, Finding
@@ -140,26 +140,13 @@ def test_repetitions_share_controls_in_turn() -> None:
     ]
 
 
-def finding(arm: int, endpoint: str, severity: str) -> Finding:
-    return Finding(
-        workload="production",
-        arm=f"production-steps-{arm}",
-        phase="after step",
-        unit="share",
-        observed=0.1,
-        control=0.0,
-        explanation="It failed.",
-        severity=severity,
-        endpoint=endpoint,
-        outcome="empty",
-        effect=0.1,
-    )
+ARMS = st.integers(1, 4).map("production-steps-{}".format)
 
 
 @settings(max_examples=200)
 @given(
     st.lists(
-        st.builds(finding, st.integers(1, 4), st.sampled_from("abc"), st.sampled_from([BLOCKING, SUSPECT, NOTE])),
+        st.builds(finding, ARMS, st.sampled_from("abc"), st.sampled_from([BLOCKING, SUSPECT, NOTE])),
         max_size=12,
     ),
     st.sets(st.sampled_from("abc")),

@@ -1,5 +1,6 @@
 """Shows a rehearsal while it runs: a live display on a terminal, a line now and then where there is none."""
 
+import dataclasses
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -64,11 +65,10 @@ class Display(Follower):
         """See Observer."""
         before = self.live.arms
         super().confirms(outline, workloads)
-        more = outline.arms[before:]
-        length = sum(arm.duration_s + outline.overhead_s for arm in more)
+        more = dataclasses.replace(outline, arms=outline.arms[before:])
         self._say(
             f"Something is suspected under {' and '.join(workloads)} that a second pair of arms may confirm: "
-            f"{len(more)} arms more, about {minutes(length)}"
+            f"{len(more.arms)} arms more, about {minutes(more.estimate_s)}"
         )
 
     def doing(self, arm: ArmOutline, what: str) -> None:

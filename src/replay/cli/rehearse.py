@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -19,6 +19,9 @@ from replay.rehearsal.live import LIVE
 from replay.rehearsal.outline import Outline, check_plan
 from replay.rehearsal.plan import read_plan
 from replay.scenario.process import Web, parse_web
+
+if TYPE_CHECKING:
+    from replay.judge.verdict import Verdict
 
 _EXIT_CODES = {"GO": ExitCode.GO, "NO_GO": ExitCode.NO_GO, "INCONCLUSIVE": ExitCode.INCONCLUSIVE}
 
@@ -68,23 +71,27 @@ def rehearse(
         console.print(
             f"The controls of {controls_of} are taken over, and not played again as long as Stage is the same."
         )
+    judged: list[Verdict] = []
+
+    def suspects(run: Path) -> dict[str, str]:
+        judged.append(_judge(run))
+        return judged[-1].unconfirmed
+
     with display.shown():
-        conduct(outline, out, display, resume=resume, controls_of=controls_of, suspects=_suspects)
-    # Both are heavy to load, and not wanted while the load runs.
-    from replay.judge.verdict import judge_run  # noqa: PLC0415
-    from replay.report.write import write_reports  # noqa: PLC0415
+        conduct(outline, out, display, resume=resume, controls_of=controls_of, suspects=suspects)
+    from replay.report.write import write_reports  # noqa: PLC0415 - heavy to load, and not wanted while the load runs
 
     with console.status("judging the evidence"):
-        verdict = judge_run(out)
+        verdict = judged[0] if judged and not judged[0].unconfirmed else _judge(out)
     with console.status("writing the report"):
         report = write_reports(out)
     return Rehearsed(out, verdict.verdict, verdict.reasons, verdict.to_json(), report)
 
 
-def _suspects(run: Path) -> dict[str, str]:
+def _judge(run: Path) -> "Verdict":
     from replay.judge.verdict import judge_run  # noqa: PLC0415 - as above
 
-    return judge_run(run).unconfirmed
+    return judge_run(run)
 
 
 @click.command(name="rehearse")

@@ -96,6 +96,13 @@ def _read_arm(folder: Path, seal: object, columns: Sequence[str] | None) -> ArmE
     )
 
 
+def second_pairs(rehearsal: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    """The arms (control, steps) that were played to confirm, by workload, as ``rehearsal.json`` names them."""
+    told = rehearsal.get("confirming")
+    pairs = told.items() if isinstance(told, dict) else ()
+    return {name: (str(pair.get("control")), str(pair.get("steps"))) for name, pair in pairs if isinstance(pair, dict)}
+
+
 def read_info(folder: Path) -> ArmInfo:
     """What ``arm.json`` in an arm's folder says. Raises InputError where it cannot be read."""
     values = _read_object(folder / "arm.json", f"{folder} has no readable arm.json.")

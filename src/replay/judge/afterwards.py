@@ -8,7 +8,7 @@ from replay.evidence.run import Evidence
 from replay.evidence.values import QUIET
 from replay.judge.case import Case
 from replay.judge.databases import Database, Table, around, databases_of, outside
-from replay.judge.findings import BLOCKING, NOTE, Check, Finding, percent, seconds
+from replay.judge.findings import BLOCKING, NOTE, Check, Finding, percent, seconds, worst_of
 from replay.judge.phases import Span
 
 DATA = "data_after_rollback"
@@ -36,17 +36,10 @@ def afterwards_checks(cases: Iterable[Case], evidence: Evidence, findings: list[
 
     Of the repetitions of a workload the worst one speaks.
     """
-    told: dict[tuple[str, str | None], Check] = {}
-    for case in cases:
-        for check in _checks(case, evidence, findings):
-            other = told.setdefault((check.name, check.workload), check)
-            if (not check.passed, _observed(check)) > (not other.passed, _observed(other)):
-                told[check.name, check.workload] = check
-    return list(told.values())
-
-
-def _observed(check: Check) -> float:
-    return float(check.observed or 0.0)
+    return worst_of(
+        (check for case in cases for check in _checks(case, evidence, findings)),
+        lambda check: (not check.passed, check.figure),
+    )
 
 
 def _checks(case: Case, evidence: Evidence, findings: list[Finding]) -> Iterator[Check]:

@@ -3,9 +3,9 @@
 import numpy as np
 import numpy.typing as npt
 
-Flags = npt.NDArray[np.bool_]
+from replay.judge.noise import Flags, Times
+
 Rows = npt.NDArray[np.int64]
-Times = npt.NDArray[np.float64]
 
 
 def refused_for_want_of_a_token(

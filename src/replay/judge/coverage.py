@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from replay.judge.case import Case
 from replay.judge.criteria import Criteria
 from replay.judge.effects import Effect
-from replay.judge.findings import NOTE, Check, percent, seconds
+from replay.judge.findings import NOTE, Check, evidence_check, percent, seconds
 
 _NAMED = 4
 _FEWEST = 8  # new failures on an endpoint that never fails otherwise, as a rule
@@ -58,20 +58,17 @@ def check_coverage(case: Case, effects: Iterable[Effect]) -> Check:
     more = f"; and {len(missed) - _NAMED} more" if len(missed) > _NAMED else ""
     longer_s = max((one.longer_s for one in missed), default=0.0)
     coarsest = max((one.share if one.share is not None else 1.0 for one in asked), default=None)
-    return Check(
-        name="visible",
-        about="evidence",
-        limit=criteria.visible_share,
-        observed=coarsest,
+    return evidence_check(
+        "visible",
         passed=not missed,
         workload=case.workload,
-        sentence=f"{case.workload}'s effects would have been seen too late: {told}{more}."
-        if missed
-        else f"Of each endpoint that {case.workload} often asks for, {percent(coarsest or 0.0)} failing newly "
+        limit=criteria.visible_share,
+        observed=coarsest,
+        well=f"Of each endpoint that {case.workload} often asks for, {percent(coarsest or 0.0)} failing newly "
         "would have been seen.",
-        hint=f"Let the arms run {seconds(longer_s)} longer (duration), or set visible_share for these endpoints."
-        if missed
-        else "",
+        wrong=f"{case.workload}'s effects would have been seen too late: {told}{more}.",
+        hint=f"Let the arms run {seconds(longer_s)} longer (duration), or set visible_share for these endpoints.",
+        voids="",
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from replay.evidence.run import ArmEvidence, Evidence
 from replay.evidence.values import WAIT
-from replay.judge.findings import UNPROVEN, Check
+from replay.judge.findings import UNPROVEN, Check, evidence_check
 from replay.judge.noise import merge
 from replay.judge.phases import Span, step_spans
 
@@ -170,16 +170,16 @@ def check_steps_seen(evidence: Evidence, arm: ArmEvidence) -> Check:
         sentence = f"The steps of {name} ran in the database that the application used meanwhile: {places}."
     else:
         sentence = f"No step of {name} goes to a database, as far as the plan says."
-    return Check(
-        name="steps_seen",
-        about="evidence",
-        limit=float(len(asked.spans)),
-        observed=float(seen),
+    return evidence_check(
+        "steps_seen",
         passed=not wrong,
         workload=arm.info.workload,
-        sentence=sentence,
-        hint=_HINT if wrong else "",
-        voids=UNPROVEN if wrong else "",
+        limit=float(len(asked.spans)),
+        observed=float(seen),
+        well=sentence,
+        wrong=sentence,
+        hint=_HINT,
+        voids=UNPROVEN,
     )
 
 

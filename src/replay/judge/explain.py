@@ -151,6 +151,21 @@ def slowdown_findings(case: Case, slow: Slowdown) -> list[Finding]:
         observed, control = float(np.quantile(with_steps, 0.95)), float(np.quantile(without, 0.95))
         interval = mover(observed, quantile_interval(with_steps, 0.95), control, quantile_interval(without, 0.95))
         far, far_control = int((with_steps > slow.limit_s).sum()), int((without > slow.limit_s).sum())
+        if observed > slow.limit_s:
+            told = (
+                f"the slowest 5% of {len(with_steps)} answers took {seconds(observed)} or more {said(phase)}; "
+                f"the same requests took {seconds(control)} without the steps."
+            )
+        elif slow.shift and slow.shift.suspects(limits.latency_ratio, limits.p_value_shift):
+            told = (
+                f"its answers took {slow.shift.ratio:.1f} times as long {said(phase)} as those to the same requests "
+                "did without the steps."
+            )
+        else:
+            told = (
+                f"{far} of {len(with_steps)} answers took longer than {seconds(slow.limit_s)} {said(phase)}; "
+                f"{far_control} of the same requests did without the steps."
+            )
         found.append(
             Finding(
                 workload=case.workload,
@@ -159,14 +174,7 @@ def slowdown_findings(case: Case, slow: Slowdown) -> list[Finding]:
                 unit="s",
                 observed=observed,
                 control=control,
-                explanation=f"{slow.endpoint}: the slowest 5% of {len(with_steps)} answers took {seconds(observed)} or "
-                f"more {said(phase)}; the same requests took {seconds(control)} without the steps."
-                if observed > slow.limit_s
-                else f"{slow.endpoint}: its answers took {slow.shift.ratio:.1f} times as long {said(phase)} as those "
-                "to the same requests did without the steps."
-                if slow.shift and slow.shift.suspects(limits.latency_ratio, limits.p_value_shift)
-                else f"{slow.endpoint}: {far} of {len(with_steps)} answers took longer than {seconds(slow.limit_s)} "
-                f"{said(phase)}; {far_control} of the same requests did without the steps.",
+                explanation=f"{slow.endpoint}: {told}",
                 severity=slow.severity,
                 endpoint=slow.endpoint,
                 metric="latency_p95_s",

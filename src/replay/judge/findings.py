@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,6 +92,21 @@ class Check:
     sentence: str
     hint: str = ""
     voids: str = ""
+
+    @property
+    def figure(self) -> float:
+        """What was observed, as a number: 0 where it is none."""
+        return 0.0 if isinstance(self.observed, str) else float(self.observed or 0.0)
+
+
+def worst_of(checks: Iterable[Check], weight: Callable[[Check], Any]) -> list[Check]:
+    """Of one criterion's checks of a workload, whose repetitions have one each, that of most ``weight``."""
+    told: dict[tuple[str, str | None], Check] = {}
+    for check in checks:
+        other = told.setdefault((check.name, check.workload), check)
+        if weight(check) > weight(other):
+            told[check.name, check.workload] = check
+    return list(told.values())
 
 
 def evidence_check(

@@ -20,6 +20,7 @@ from replay.judge.findings import (
     Finding,
     percent,
     seconds,
+    worst_of,
 )
 from replay.judge.probes import log_lines, log_probes, replica_lag
 
@@ -31,18 +32,12 @@ def change_checks(cases: list[Case], findings: list[Finding]) -> list[Check]:
 
     Of the repetitions of a workload the worst one speaks.
     """
-    told: dict[tuple[str, str | None], Check] = {}
-    for case in cases:
-        mine = [finding for finding in findings if finding.workload == case.workload and finding.severity != NOTE]
-        for check in (check for rule in _RULES for check in rule(case, mine)):
-            other = told.setdefault((check.name, check.workload), check)
-            if _observed(check) > _observed(other):
-                told[check.name, check.workload] = check
-    return list(told.values())
-
-
-def _observed(check: Check) -> float:
-    return float(check.observed or 0.0) if not isinstance(check.observed, str) else 0.0
+    weighty = [finding for finding in findings if finding.severity != NOTE]
+    mine = {case.arm: [one for one in weighty if one.workload == case.workload] for case in cases}
+    return worst_of(
+        (check for case in cases for rule in _RULES for check in rule(case, mine[case.arm])),
+        lambda check: check.figure,
+    )
 
 
 def _check(case: Case, name: str, limits: tuple[float, float | None], against: list[Finding], well: str) -> list[Check]:

@@ -9,9 +9,8 @@ that was played to confirm is no repetition, see `replay.judge.confirmation`.
 import dataclasses
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from replay.evidence.run import ArmEvidence, Evidence
+from replay.evidence.run import ArmEvidence, Evidence, second_pairs
 from replay.evidence.values import QUIET
 from replay.judge.again import is_weighed
 from replay.judge.findings import BLOCKING, NOTE, ONE_PAIR, RANK, Finding
@@ -57,13 +56,6 @@ def trials_of(evidence: Evidence) -> list[Trial]:
         _trial(name, [arm for arm in arms if arm.info.workload == name], second_pairs(evidence.rehearsal))
         for name in dict.fromkeys(arm.info.workload for arm in arms)
     ]
-
-
-def second_pairs(rehearsal: dict[str, Any]) -> dict[str, tuple[str, str]]:
-    """The names of the arms (control, steps) that were played to confirm, by workload."""
-    told = rehearsal.get("confirming")
-    pairs = told.items() if isinstance(told, dict) else ()
-    return {name: (str(pair.get("control")), str(pair.get("steps"))) for name, pair in pairs if isinstance(pair, dict)}
 
 
 def _trial(workload: str, arms: Sequence[ArmEvidence], pairs: dict[str, tuple[str, str]]) -> Trial:

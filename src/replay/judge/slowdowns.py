@@ -156,7 +156,7 @@ def _slowdown_of(case: Case, endpoint: str, measures: dict[str, _Measure]) -> Sl
     }
     p_value = min((tallies[kind][name].p_value(limits.failure_ratio) for kind, name in shown), default=test.p_value)
     places = {name for _, name in shown}
-    shift = _shift_of(case, rows, measures[_OWN])
+    shift = _shift_of(case, rows, measures[_OWN], stayed)
     if shift is not None and shift.suspects(limits.latency_ratio, limits.p_value_shift):
         places |= stayed
         p_value = min(p_value, shift.p_value)
@@ -177,12 +177,10 @@ def _longest(case: Case, later: Rows) -> str:
     return str(Counter(case.texts("phase")[later].tolist()).most_common(1)[0][0])
 
 
-def _shift_of(case: Case, rows: Rows, own: _Measure) -> Shift | None:
-    """The shift of all answers after the steps; None where that time is too short to call anything lasting."""
-    phases = _left_behind(case, case.criteria)
+def _shift_of(case: Case, rows: Rows, own: _Measure, phases: set[str]) -> Shift | None:
+    """The shift of all answers in these phases; None where there are too few to call anything lasting."""
     latency = own[case.control.info.arm]
-    told = np.isin(case.texts("phase")[rows].astype(str), sorted(phases)) if phases else np.zeros(len(rows), np.bool_)
-    told &= ~case.masked[0][rows] & ~case.masked[1][rows]
+    told = case.pairs["phase"].isin(phases).to_numpy()[rows] & ~case.masked[0][rows] & ~case.masked[1][rows]
     return shift_of(latency.control[rows], latency.steps[rows], case.column("t_start")[rows], told)
 
 

@@ -15,7 +15,7 @@ from replay.evidence.run import check_segment, read_info, read_rehearsal
 from replay.evidence.values import ArmInfo
 from replay.judge.digest import COLUMNS, Digest
 from replay.judge.drift import Layout, layout, series_of
-from replay.judge.findings import Check, percent, seconds
+from replay.judge.findings import Check, evidence_check, percent, seconds
 from replay.judge.levels import Levels
 from replay.judge.limits import FEWEST_ANSWERS, SoakCriteria
 from replay.judge.trend import FEWEST
@@ -250,9 +250,17 @@ def _check(
     voids: str = "",
 ) -> Check:
     limit, observed = limits
-    if passed:
-        return Check(name, "evidence", limit, observed, passed, soak.info.workload, well)
-    return Check(name, "evidence", limit, observed, passed, soak.info.workload, wrong, hint, voids)
+    return evidence_check(
+        name,
+        passed=passed,
+        workload=soak.info.workload,
+        limit=limit,
+        observed=observed,
+        well=well,
+        wrong=wrong,
+        hint=hint,
+        voids=voids,
+    )
 
 
 def named(names: Sequence[str]) -> str:

@@ -65,14 +65,7 @@ def conduct(
                 record.end("failed", f"the controls of {reused.source} could not be copied")
                 raise InputError(f"The controls of {reused.source} cannot be copied: {error}.") from error
         there = (*(earlier.whole if earlier else ()), *(reused.arms if reused else ()))
-
-        def stand() -> _Stand:
-            with contextlib.suppress(Exception):
-                observer.begins(outline)
-            check_marker(outline.plan)
-            return _Stand(out, observer, record, _prepare(outline, out))
-
-        _conduct(outline, stand, record, whole=there, suspects=suspects)
+        _conduct(outline, out, observer, record, whole=there, suspects=suspects)
 
 
 def check_earlier(outline: Outline, out: Path, *, resume: bool, controls_of: Path | None) -> None:
@@ -111,7 +104,8 @@ class _Stand:
 
 def _conduct(
     outline: Outline,
-    stand: Callable[[], _Stand],
+    out: Path,
+    observer: Observer,
     record: Record,
     *,
     whole: Collection[str],
@@ -120,19 +114,22 @@ def _conduct(
     scrub = outline.plan.scrubber()
     try:
         with _interruptions():
-            ready = stand()
-            ready.play(outline, {arm.name for arm in outline.arms} - set(whole))
+            with contextlib.suppress(Exception):
+                observer.begins(outline)
+            check_marker(outline.plan)
+            stand = _Stand(out, observer, record, _prepare(outline, out))
+            stand.play(outline, {arm.name for arm in outline.arms} - set(whole))
             if strangers := record.strangers:
                 record.forget(strangers)
-                ready.play(outline, strangers)
+                stand.play(outline, strangers)
             record.end("complete")
             if suspects is not None and outline.plan.confirm and outline.plan.target.reset is not None:
-                _confirm(outline, ready, suspects(ready.out))
+                _confirm(outline, stand, suspects(out))
     except KeyboardInterrupt:
         record.end("interrupted", "interrupted before its end")
         raise Interrupted(
             "The rehearsal was interrupted.",
-            f"What was seen until then is in {record.folder}. Give --resume to play what is missing.",
+            f"What was seen until then is in {out}. Give --resume to play what is missing.",
         ) from None
     except ReplayError as error:
         record.end("failed", scrub(error.message))

@@ -64,11 +64,6 @@ class Record:
         }
 
     @property
-    def folder(self) -> Path:
-        """The run's folder."""
-        return self._file.parent
-
-    @property
     def values(self) -> dict[str, Any]:
         """What the file says."""
         return self._values

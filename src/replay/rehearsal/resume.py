@@ -14,6 +14,7 @@ from typing import Any
 
 from replay.errors import InputError, ToolError
 from replay.evidence.files import ArmFolder
+from replay.evidence.run import second_pairs
 from replay.rehearsal.guard import GRACE_S
 from replay.rehearsal.noted import check_noted
 from replay.rehearsal.outline import Outline
@@ -62,10 +63,8 @@ def read_earlier(folder: Path, outline: Outline, values: dict[str, Any]) -> Earl
 
 
 def _confirming(earlier: dict[str, Any]) -> Iterator[str]:
-    told = earlier.get("confirming")
-    for pair in told.values() if isinstance(told, dict) else ():
-        names = (pair.get("control"), pair.get("steps")) if isinstance(pair, dict) else ()
-        yield from (name for name in names if isinstance(name, str) and _OF_A_PAIR.fullmatch(name))
+    for names in second_pairs(earlier).values():
+        yield from filter(_OF_A_PAIR.fullmatch, names)
 
 
 def _state(arm: Path) -> str:

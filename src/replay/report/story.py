@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from replay.errors import InputError
-from replay.evidence.run import ArmEvidence, Evidence, read_run
+from replay.evidence.run import ArmEvidence, Evidence, read_run, second_pairs
 from replay.evidence.values import QUIET
 from replay.report import frames
 from replay.report.frames import AS_EXPECTED, OUTCOMES, StepSpan
@@ -196,8 +196,7 @@ class Story:
     @property
     def confirmed_workloads(self) -> set[str]:
         """The workloads of which a second pair of arms was played."""
-        told = self.rehearsal.get("confirming")
-        return set(told) if isinstance(told, dict) else set()
+        return set(second_pairs(self.rehearsal))
 
     def repetitions(self, workload: str | None) -> int:
         """How often the steps were played under a workload."""

@@ -133,7 +133,6 @@ def read_block(
     rest, too_long = _lines(block)
     if directives:
         rest.remove(rest.text.at(rest.starts) == ord("#"))
-    rest.remove(_blank(block, rest))  # first: a pattern of words may fit what holds none
     refused = [(int(number), TOO_LONG) for number in too_long]
     extracts = []
     for pattern, values, fitting in _fitting(block.patterns, rest, likely):
@@ -142,14 +141,6 @@ def read_block(
     refused += [(int(number), OTHER_LINE) for number in rest.numbers]
     skipped = tuple(Skipped(name, f"line {number}", reason) for number, reason in sorted(refused))
     return Lines(_joined([part.table for part in extracts]), skipped)
-
-
-def _blank(block: Block, lines: "_Lines") -> Mask:
-    """Which lines hold nothing but white space."""
-    blank = lines.text.at(lines.starts) <= ord(" ")
-    for at in np.flatnonzero(blank):
-        blank[at] = not block.data[lines.starts[at] : lines.ends[at]].strip()
-    return blank
 
 
 def read_block_texts(block: Block, likely: Set[LinePattern] = frozenset()) -> list[pa.Table]:
@@ -232,12 +223,17 @@ def _fitting(
 
 
 def _lines(block: Block) -> tuple[_Lines, Positions]:
-    """The lines that are not empty, and the numbers of those that are too long."""
+    """The lines that hold more than white space, and the numbers of those that are too long."""
     text = Text(block.data)
     starts, ends = text.lines()
     numbers = np.arange(block.first, block.first + len(starts))
     too_long = ends - starts > LINE_LIMIT_BYTES
-    return _Lines(text, starts, ends, numbers).of((ends > starts) & ~too_long), numbers[too_long]
+    lines = _Lines(text, starts, ends, numbers).of((ends > starts) & ~too_long)
+    blank = text.at(lines.starts) <= ord(" ")
+    for at in np.flatnonzero(blank):
+        blank[at] = not block.data[lines.starts[at] : lines.ends[at]].strip()
+    lines.remove(blank)  # a pattern of words may fit what holds none
+    return lines, numbers[too_long]
 
 
 def _count_fitting(patterns: Patterns, lines: list[bytes]) -> list[tuple[LinePattern, int]]:
