@@ -20,7 +20,7 @@ from replay.cli.main import run as run_here
 from replay.cli.soaking import DRIFTING
 from replay.evidence.heartbeat import last_sign
 from replay.evidence.run import read_run
-from replay.judge.levels import NO_SERIES
+from replay.judge.soak.levels import NO_SERIES
 from replay.scenario.schedule import PlannedRequest, Schedule, write_schedule
 
 LOCUSTFILE = """

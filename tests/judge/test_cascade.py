@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from incident import EVENTS, of, production, qa
 from simulate import TOKEN
 
-from replay.judge.cascade import refused_for_want_of_a_token
+from replay.judge.answers.cascade import refused_for_want_of_a_token
 from replay.judge.verdict import judge
 
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from incident import CHECK_IN, EVENTS, PRODUCTION, finding, of, production, qa
 
-from replay.judge.confirmation import confirm, unconfirmed
 from replay.judge.findings import BLOCKING, NOTE, SUSPECT, Check, Finding
+from replay.judge.pairs.confirmation import confirm, unconfirmed
 from replay.judge.verdict import Verdict, judge
 
 PAIR = {"production": {"control": "production-control-2", "steps": "production-steps-2"}}

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from incident import of
 
-from replay.judge.contents import Answers, Asked, shrunken, stale
+from replay.judge.answers.contents import Answers, Asked, shrunken, stale
 from replay.judge.verdict import Verdict, judge, judge_run
 
 NAN = float("nan")

@@ -11,7 +11,7 @@ from simulate import STEP, TOKEN
 
 from replay.evidence.run import ArmEvidence, Evidence
 from replay.evidence.values import QUIET, ArmInfo, Mark
-from replay.judge.databases import check_steps_seen, outside
+from replay.judge.trust.databases import check_steps_seen, outside
 from replay.judge.verdict import judge
 
 UNDO = "undo it"

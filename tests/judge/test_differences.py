@@ -13,7 +13,7 @@ from incident import incident, qa
 from replay.evidence.files import OBSERVATION_SCHEMA
 from replay.evidence.run import ArmEvidence, read_run
 from replay.evidence.values import ArmInfo, Outcome, expected_outcome
-from replay.judge.differences import COLUMNS, OUTCOMES, WRONG_SHAPE, expected_outcomes, find, pair, paired
+from replay.judge.answers.differences import COLUMNS, OUTCOMES, WRONG_SHAPE, expected_outcomes, find, pair, paired
 from replay.judge.phases import Span, phase_order
 from replay.judge.verdict import judge
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replay.judge.drag import drag
+from replay.judge.effects.drag import drag
 
 
 def stage(seed: int, n: int = 4000, endpoints: int = 4) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[float]]:

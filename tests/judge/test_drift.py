@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from replay.judge.digest import Digest, Histogram
-from replay.judge.drift import Drift, drift_findings, drifts, layout, seasons, series_of
 from replay.judge.findings import Finding
-from replay.judge.levels import Levels
-from replay.judge.limits import DriftLimits
+from replay.judge.soak.digest import Digest, Histogram
+from replay.judge.soak.drift import Drift, drift_findings, drifts, layout, seasons, series_of
+from replay.judge.soak.levels import Levels
+from replay.judge.soak.limits import DriftLimits
 
 LASTS_S, RATE = 1800.0, 10
 BLOCKS = layout(LASTS_S)

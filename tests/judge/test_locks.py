@@ -7,7 +7,7 @@ from incident import of, production
 from simulate import ALTER, EXPORT, STEP, TOKEN
 
 from replay.evidence.values import Mark, Reading
-from replay.judge.locks import Queue, is_same, lock_queues
+from replay.judge.probes.locks import Queue, is_same, lock_queues
 from replay.judge.verdict import judge
 
 LOCK, SLEEP, OTHER = "LOCK TABLE oauth_token", "SELECT pg_sleep(3)", "ALTER TABLE venue ADD COLUMN open bool"

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replay.judge.noise import find_stalls, longest_outage, merge, near_stall, recovery, within
+from replay.judge.effects.noise import find_stalls, longest_outage, merge, near_stall, recovery, within
 
 
 def times(*values):

@@ -11,8 +11,8 @@ from simulate import TOKEN, I, S, evidence, workload
 
 from replay.judge.case import Case
 from replay.judge.criteria import Criteria
-from replay.judge.effects import failures
-from replay.judge.outages import Outage, asked_for, outages
+from replay.judge.effects.failures import failures
+from replay.judge.effects.outages import Outage, asked_for, outages
 from replay.judge.verdict import judge
 
 END_S = 60.0

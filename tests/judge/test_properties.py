@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from simulate import ALTER, EXPORT, STEP, TOKEN
 
 from replay.evidence.run import ArmEvidence, Evidence
-from replay.judge.differences import pair
+from replay.judge.answers.differences import pair
 from replay.judge.statistics import more_failures_p, mover, rate_difference, smallest_visible
 from replay.judge.verdict import Verdict, judge
 

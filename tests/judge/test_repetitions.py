@@ -11,7 +11,7 @@ from incident import CHECK_IN, EVENTS, EXPORT, PRODUCTION, finding, of, producti
 from simulate import S
 
 from replay.judge.findings import BLOCKING, NOTE, SUSPECT, Finding
-from replay.judge.repetitions import gather, trials_of
+from replay.judge.pairs.repetitions import gather, trials_of
 from replay.judge.verdict import judge
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from replay.judge.shifts import Shift, shift_of, shifted_in_both
+from replay.judge.effects.shifts import Shift, shift_of, shifted_in_both
 
 
 def latencies(seed: int, n: int, factor: float = 1.0, *, wave: float = 0.0, noise: float = 0.5):

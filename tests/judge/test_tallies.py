@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replay.judge.criteria import Criteria
-from replay.judge.shown import Size, shown_by_both, suspected
-from replay.judge.tallies import FAILURES, SLOW, Blocks, Tally, in_blocks, tallies
+from replay.judge.effects.shown import Size, shown_by_both, suspected
+from replay.judge.effects.tallies import FAILURES, SLOW, Blocks, Tally, in_blocks, tallies
 
 SIZE = Size(events=5)
 COUNTS = st.lists(st.integers(0, 50), min_size=1, max_size=40)

@@ -3,7 +3,7 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replay.judge.texts import alike, codes_of, texts_of
+from replay.judge.answers.texts import alike, codes_of, texts_of
 
 columns = st.lists(st.sampled_from([None, "", "a", "b", "c"]))
 

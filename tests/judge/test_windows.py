@@ -7,7 +7,7 @@ from incident import PRODUCTION
 
 from replay.judge.case import Case
 from replay.judge.criteria import Criteria
-from replay.judge.windows import LATER, windows_of
+from replay.judge.effects.windows import LATER, windows_of
 
 
 def case(*steps: tuple[float, float]) -> Case:

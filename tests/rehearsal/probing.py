@@ -14,8 +14,8 @@ import psycopg
 from replay.evidence.files import ArmFolder
 from replay.evidence.run import ArmEvidence, read_run
 from replay.evidence.values import Mark
-from replay.judge.locks import Queue, lock_queues
 from replay.judge.phases import step_spans
+from replay.judge.probes.locks import Queue, lock_queues
 from replay.rehearsal.clock import ArmClock
 from replay.rehearsal.probes.plan import Setting
 from replay.rehearsal.probes.postgres import PostgresProbePlan

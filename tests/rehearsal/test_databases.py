@@ -18,7 +18,7 @@ from psycopg.conninfo import make_conninfo
 
 from replay.evidence.run import read_run
 from replay.evidence.values import Mark
-from replay.judge.databases import outside
+from replay.judge.trust.databases import outside
 from replay.judge.verdict import judge, judge_run
 from replay.rehearsal.clock import ArmClock
 from replay.rehearsal.conductor import conduct

@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from replay.judge.locks import Queue
+from replay.judge.probes.locks import Queue
 
 from .probing import STEP, STEP_SESSION, Scene, wait_for, waiting
 

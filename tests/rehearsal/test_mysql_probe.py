@@ -13,7 +13,7 @@ import pytest
 
 from replay.errors import PlanError
 from replay.evidence.files import ArmFolder
-from replay.judge.locks import lock_queues
+from replay.judge.probes.locks import lock_queues
 from replay.rehearsal.clock import ArmClock
 from replay.rehearsal.probes.kinds import read_probe
 from replay.rehearsal.probes.mysql import MysqlProbePlan, queries

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replay.judge.phases import Span, Statement
-from replay.judge.taken import taking
+from replay.judge.probes.taken import taking
 from replay.rehearsal.probes.taken import Holdings, Look, keep_out
 
 TABLE = "relation:5:16384"

@@ -15,7 +15,7 @@ from replay.cli.text import plain
 from replay.errors import ExitCode, PlanError, ToolError
 from replay.evidence.files import READING_SCHEMA, ArmFolder, Segments
 from replay.evidence.values import Attempt, LogEvent, Observation, Reading
-from replay.judge.limits import SoakCriteria, parse_soak_criteria
+from replay.judge.soak.limits import SoakCriteria, parse_soak_criteria
 from replay.rehearsal.clock import ArmClock
 from replay.rehearsal.outline import check_database
 from replay.rehearsal.probes.kinds import read_probe
@@ -116,8 +116,8 @@ def foretell(soak: SoakFile, planned: int, asked: Mapping[str, int], length_s: t
     ``asked`` are the requests planned for the endpoints that the criteria name; ``length_s`` is how long it lasts, and
     its schedule before that repeats. Raises PlanError for a probe that would read nothing meanwhile.
     """
-    from replay.judge.drift import layout  # noqa: PLC0415 - heavy
-    from replay.judge.trend import FEWEST  # noqa: PLC0415
+    from replay.judge.soak.drift import layout  # noqa: PLC0415 - heavy
+    from replay.judge.soak.trend import FEWEST  # noqa: PLC0415
 
     limits, notes = soak.limits, list[str]()
     for probe in soak.probes:

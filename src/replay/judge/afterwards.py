@@ -7,9 +7,9 @@ from typing import Any
 from replay.evidence.run import Evidence
 from replay.evidence.values import QUIET
 from replay.judge.case import Case
-from replay.judge.databases import Database, Table, around, databases_of, outside
 from replay.judge.findings import BLOCKING, NOTE, Check, Finding, percent, seconds, worst_of
 from replay.judge.phases import Span
+from replay.judge.trust.databases import Database, Table, around, databases_of, outside
 
 DATA = "data_after_rollback"
 TIME = "migration_s"

@@ -12,12 +12,12 @@ import pandas as pd
 
 from replay.evidence.run import ArmEvidence
 from replay.evidence.values import WAIT, Outcome
+from replay.judge.answers.differences import pair
+from replay.judge.answers.texts import texts_of
 from replay.judge.criteria import Criteria
-from replay.judge.differences import pair
-from replay.judge.locks import Queue, lock_queues
-from replay.judge.noise import Flags, Stall, find_stalls, merge, near_stall, within
+from replay.judge.effects.noise import Flags, Stall, find_stalls, merge, near_stall, within
 from replay.judge.phases import BEFORE, Span, step_spans
-from replay.judge.texts import texts_of
+from replay.judge.probes.locks import Queue, lock_queues
 
 _AFTERMATH_S = 2.0
 _WAITED_S = 0.25

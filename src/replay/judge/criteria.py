@@ -51,7 +51,7 @@ class Criteria:
     - ``rollback_rows_share``: share of a table's rows that may be missing after a rollback, beside the control (4 rows
       always may); ``migration_s`` (none by default): the window that the migration has, without traffic too
     - ``drift_latency_share``, ``drift_failure_share``, ``drift_level_share`` (none by default: drift is only noted):
-      what an arm of ten minutes or more may drift by, see `replay.judge.drift`
+      what an arm of ten minutes or more may drift by, see `replay.judge.soak.drift`
     """
 
     control_agreement: float = 0.95

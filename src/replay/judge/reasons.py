@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 from replay.evidence.values import Outcome
 from replay.judge.case import Case
-from replay.judge.compared import SILENT
 from replay.judge.findings import (
     BLOCKING,
     GROUNDS,
@@ -22,7 +21,8 @@ from replay.judge.findings import (
     seconds,
     worst_of,
 )
-from replay.judge.probes import log_lines, log_probes, replica_lag
+from replay.judge.pairs.compared import SILENT
+from replay.judge.probes.direct import log_lines, log_probes, replica_lag
 
 _MOST = 4
 

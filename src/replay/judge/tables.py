@@ -9,15 +9,15 @@ import pandas as pd
 
 from replay.evidence.run import ArmEvidence
 from replay.evidence.values import Outcome
+from replay.judge.answers.differences import numbers
+from replay.judge.answers.texts import texts_of
 from replay.judge.case import Case
-from replay.judge.differences import numbers
-from replay.judge.effects import Effect, Rows
-from replay.judge.faithful import lateness_p99_s
+from replay.judge.effects.failures import Effect, Rows
+from replay.judge.effects.outages import Outage
 from replay.judge.findings import Finding, between, seconds, short
-from replay.judge.locks import lock_queues
-from replay.judge.outages import Outage
 from replay.judge.phases import phase_order, step_spans
-from replay.judge.texts import texts_of
+from replay.judge.probes.locks import lock_queues
+from replay.judge.trust.faithful import lateness_p99_s
 
 
 def arm_row(arm: ArmEvidence) -> dict[str, Any]:

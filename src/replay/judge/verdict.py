@@ -42,8 +42,8 @@ it depends on when or where it was made)::
           {phase: {requests, failed, empty, control_failed, p95_s}}, first_bad_s, recovered_s, never_recovered,
           outage_s, outages [{last_good_s | null, first_bad_s, last_bad_s, first_good_s | null (not seen to come back),
           broke and came_back | null (phases), requests, failures (of those)}] of endpoints with a finding that is no
-          note, see `replay.judge.outages`, smallest_effect {failures, share} | null}]
-          failed counts new failures, see `replay.judge.differences`
+          note, see `replay.judge.effects.outages`, smallest_effect {failures, share} | null}]
+          failed counts new failures, see `replay.judge.answers.differences`
     broke_first [{workload, endpoint, first_bad_s, recovered_s, share, root}]: the endpoints that broke by themselves
     timeline [{at_s, workload, arm, kind (step, endpoint, recovery, outage, back, lock, replica, log), subject, what}]
 """
@@ -59,15 +59,13 @@ from replay.evidence.files import write_json
 from replay.evidence.run import ArmEvidence, Evidence, read_rehearsal, read_run
 from replay.evidence.values import QUIET
 from replay.judge.afterwards import afterwards_checks, afterwards_findings
-from replay.judge.again import Seen, seen, shown_again, shown_again_among
+from replay.judge.answers.differences import COLUMNS
 from replay.judge.case import Case, as_far_as_played, empty_like
-from replay.judge.compared import with_only_in_production
-from replay.judge.confirmation import confirm, unconfirmed
-from replay.judge.coverage import check_coverage
 from replay.judge.criteria import Criteria, parse_criteria
-from replay.judge.differences import COLUMNS
-from replay.judge.effects import Effect
-from replay.judge.explain import failure_findings, slowdown_findings, stall_findings
+from replay.judge.effects.explain import failure_findings, slowdown_findings, stall_findings
+from replay.judge.effects.failures import Effect
+from replay.judge.effects.outages import outages
+from replay.judge.effects.tolerances import tolerate
 from replay.judge.findings import (
     BLOCKING,
     GROUNDS,
@@ -81,17 +79,19 @@ from replay.judge.findings import (
     Finding,
     plain,
 )
-from replay.judge.limits import SOAK
-from replay.judge.long_arms import long_arm_findings
-from replay.judge.outages import outages
-from replay.judge.probes import lock_findings, log_findings, replica_findings, step_findings
+from replay.judge.pairs.again import Seen, seen, shown_again, shown_again_among
+from replay.judge.pairs.compared import with_only_in_production
+from replay.judge.pairs.confirmation import confirm, unconfirmed
+from replay.judge.pairs.repetitions import gather, trials_of
+from replay.judge.probes.direct import lock_findings, log_findings, replica_findings, step_findings
 from replay.judge.reasons import change_checks, reasons
-from replay.judge.repetitions import gather, trials_of
-from replay.judge.soak import judge_soak
-from replay.judge.soak_evidence import read_soak
-from replay.judge.soundness import check_run, check_workload
+from replay.judge.soak.evidence import read_soak
+from replay.judge.soak.limits import SOAK
+from replay.judge.soak.long_arms import long_arm_findings
+from replay.judge.soak.verdict import judge_soak
 from replay.judge.tables import arm_row, broke_first, endpoint_row, step_rows, timeline
-from replay.judge.tolerances import tolerate
+from replay.judge.trust.coverage import check_coverage
+from replay.judge.trust.soundness import check_run, check_workload
 
 GO = "GO"
 NO_GO = "NO_GO"

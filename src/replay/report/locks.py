@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from replay.evidence.run import ArmEvidence
-from replay.judge.locks import beyond, is_same, waits_itself
 from replay.judge.phases import Span, step_spans
-from replay.judge.taken import taking
+from replay.judge.probes.locks import beyond, is_same, waits_itself
+from replay.judge.probes.taken import taking
 
 METRIC = "lock_wait_s"
 SEEN, INFERRED, UNKNOWN = "seen", "inferred", "unknown"  # how a statement is known to have taken a lock

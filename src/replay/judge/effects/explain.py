@@ -1,0 +1,232 @@
+"""Effects on endpoints as findings: one for each phase and kind, with a sentence that an outsider understands."""
+
+from collections import Counter
+
+import numpy as np
+import numpy.typing as npt
+
+from replay.judge.answers.differences import difference_of
+from replay.judge.case import Case
+from replay.judge.effects.failures import Effect
+from replay.judge.effects.noise import Stall
+from replay.judge.effects.slowdowns import Slowdown
+from replay.judge.findings import BLOCKING, NOTE, SUSPECT, Finding, percent, seconds
+from replay.judge.phases import phase_at
+from replay.judge.statistics import mover, quantile_interval, rate_difference
+
+_VERBS = {
+    "empty": "came back empty",
+    "server error": "failed with a server error",
+    "refused": "were refused",
+    "timeout": "timed out",
+    "no connection": "got no connection",
+    "unsent": "could not be sent",
+    "wrong shape": "came back in another shape",
+    "shrunken": "came back with less than half of their items",
+    "stale": "gave back what had been before the visit's own write",
+}
+_SHOWN = 5
+WHOLE_STAGE = "*"
+
+
+def failure_findings(case: Case, effect: Effect) -> list[Finding]:
+    """The findings about one endpoint's failures; none where the effect is none."""
+    if not effect.severity:
+        return []
+    phase, kinds = case.texts("phase")[effect.rows], case.texts("t_kind")[effect.rows]
+    new = case.flags("t_new")[effect.rows]
+    found = []
+    for name in effect.phases:
+        counts = Counter(kinds[new & (phase == name)].tolist())
+        kept = [kind for kind, count in sorted(counts.items()) if count >= 5]
+        found += [
+            _failure_finding(case, effect, name, kind, effect.rows[phase == name])
+            for kind in kept or [max(sorted(counts), key=lambda kind: counts[kind])]
+        ]
+    if effect.first_bad_s is not None and effect.recovered_s is None and (effect.gone or effect.severity == BLOCKING):
+        found.append(_never_recovered(case, effect))
+    limit_s = case.criteria.of(effect.endpoint).recovery_s
+    if limit_s is not None and effect.severity != NOTE and effect.took_s is not None and effect.took_s > limit_s:
+        found.append(_late_recovery(case, effect, limit_s))
+    return found
+
+
+def _failure_finding(case: Case, effect: Effect, phase: str, kind: str, rows: npt.NDArray[np.int64]) -> Finding:
+    hit = rows[case.flags("t_new")[rows] & (case.texts("t_kind")[rows] == kind)]
+    in_control = rows[case.flags("c_new")[rows] & (case.texts("c_kind")[rows] == kind)]
+    n, x, x_control = len(rows), len(hit), len(in_control)
+    cause = case.cause_of(case.column("root_start")[hit], case.column("root_end")[hit]) if effect.caused else None
+    by = _caused_by(case, effect.endpoint, hit)
+    because = f", because {by} had failed before them" if by else ""
+    without = f"{x_control} of the same requests did" if x_control else "none of the same requests did"
+    return Finding(
+        workload=case.workload,
+        arm=case.steps.info.arm,
+        phase=phase,
+        unit="share",
+        observed=x / n,
+        control=x_control / n,
+        explanation=f"{effect.endpoint}: {x} of {n} requests ({percent(x / n)}) {_VERBS.get(kind, kind)} "
+        f"{said(phase)}{because}; without the steps {without}.",
+        severity=BLOCKING if cause else effect.alone or NOTE,
+        endpoint=effect.endpoint,
+        outcome=kind,
+        difference=difference_of(kind),
+        effect=(x - x_control) / n,
+        interval=rate_difference(x, n, x_control, n, effect.test.phi),
+        p_value=effect.p_value,
+        root=by or cause,
+        proven=cause is not None,
+        first_bad_s=effect.first_bad_s,
+        recovered_s=effect.recovered_s,
+        outage_s=effect.outage_s,
+        requests=n,
+        failures=x,
+        evidence={
+            "requests": [int(number) for number in case.pairs["request"].to_numpy()[hit[:_SHOWN]]],
+            **({"cause": cause} if by and cause else {}),
+        },
+    )
+
+
+def _caused_by(case: Case, endpoint: str, hit: npt.NDArray[np.int64]) -> str | None:
+    """The endpoint whose failures left at least half of these requests without what they needed."""
+    others = [str(name) for name in case.texts("root_endpoint")[hit] if name != endpoint]
+    if 2 * len(others) < len(hit) or not others:
+        return None
+    return Counter(sorted(others)).most_common(1)[0][0]
+
+
+def _never_recovered(case: Case, effect: Effect) -> Finding:
+    lasted_s = max(0.0, case.end_s - (effect.first_bad_s or 0.0))
+    told = f"{effect.endpoint} was still failing when the arm ended, {seconds(lasted_s)} after it broke."
+    return _unavailable(case, effect, "never_recovered", lasted_s, told)
+
+
+def _late_recovery(case: Case, effect: Effect, limit_s: float) -> Finding:
+    took_s = effect.took_s or 0.0
+    told = f"{effect.endpoint} came back {seconds(took_s)} after it broke; {seconds(limit_s)} are allowed."
+    return _unavailable(case, effect, "recovery_s", took_s, told)
+
+
+def _unavailable(case: Case, effect: Effect, metric: str, lasted_s: float, told: str) -> Finding:
+    failing = effect.rows[case.flags("t_new")[effect.rows] & case.later[effect.rows]]
+    cause = (
+        case.cause_of(case.column("root_start")[failing], case.column("root_end")[failing]) if effect.caused else None
+    )
+    return Finding(
+        workload=case.workload,
+        arm=case.steps.info.arm,
+        phase=phase_at(case.spans, case.end_s if effect.recovered_s is None else effect.recovered_s),
+        unit="s",
+        observed=lasted_s,
+        control=0.0,
+        explanation=told,
+        severity=effect.severity,
+        endpoint=effect.endpoint,
+        metric=metric,
+        effect=lasted_s,
+        root=_caused_by(case, effect.endpoint, failing) or cause,
+        proven=cause is not None,
+        first_bad_s=effect.first_bad_s,
+        recovered_s=effect.recovered_s,
+        outage_s=effect.outage_s,
+    )
+
+
+def slowdown_findings(case: Case, slow: Slowdown) -> list[Finding]:
+    """The findings about one endpoint's latency, one for each phase in which it was slow."""
+    if not slow.severity:
+        return []
+    found = []
+    limits = case.criteria.of(slow.endpoint)
+    t_latency, c_latency = case.column("t_latency"), case.column("c_latency")
+    for phase in slow.phases:
+        rows = slow.rows[case.texts("phase")[slow.rows] == phase]
+        with_steps = t_latency[rows[case.flags("t_good")[rows]]]
+        without = c_latency[rows[case.flags("c_good")[rows]]]
+        with_steps, without = with_steps[np.isfinite(with_steps)], without[np.isfinite(without)]
+        if not len(with_steps) or not len(without):
+            continue
+        observed, control = float(np.quantile(with_steps, 0.95)), float(np.quantile(without, 0.95))
+        interval = mover(observed, quantile_interval(with_steps, 0.95), control, quantile_interval(without, 0.95))
+        far, far_control = int((with_steps > slow.limit_s).sum()), int((without > slow.limit_s).sum())
+        if observed > slow.limit_s:
+            told = (
+                f"the slowest 5% of {len(with_steps)} answers took {seconds(observed)} or more {said(phase)}; "
+                f"the same requests took {seconds(control)} without the steps."
+            )
+        elif slow.shift and slow.shift.suspects(limits.latency_ratio, limits.p_value_shift):
+            told = (
+                f"its answers took {slow.shift.ratio:.1f} times as long {said(phase)} as those to the same requests "
+                "did without the steps."
+            )
+        else:
+            told = (
+                f"{far} of {len(with_steps)} answers took longer than {seconds(slow.limit_s)} {said(phase)}; "
+                f"{far_control} of the same requests did without the steps."
+            )
+        found.append(
+            Finding(
+                workload=case.workload,
+                arm=case.steps.info.arm,
+                phase=phase,
+                unit="s",
+                observed=observed,
+                control=control,
+                explanation=f"{slow.endpoint}: {told}",
+                severity=slow.severity,
+                endpoint=slow.endpoint,
+                metric="latency_p95_s",
+                effect=observed - control,
+                interval=interval,
+                p_value=slow.p_value,
+                root=slow.cause,
+                proven=slow.cause is not None,
+                requests=len(with_steps),
+                failures=far,
+            )
+        )
+    return found
+
+
+def stall_findings(case: Case) -> list[Finding]:
+    """The longest time in which the whole Stage gave no success, where it is too long and longer than any before."""
+    limits = case.criteria
+    reference_s = max((stall.length_s for stall in case.reference_stalls), default=0.0)
+    worst = max(case.later_stalls, key=lambda stall: stall.length_s, default=Stall(0.0, 0.0))
+    if worst.length_s < limits.stall_s or worst.length_s < reference_s + 1.0:
+        return []
+    at = np.array([worst.from_s]), np.array([worst.to_s])
+    proven = case.behind_lock(worst)
+    phase = phase_at(case.spans, worst.from_s)
+    severity = BLOCKING if proven or worst.length_s >= limits.unavailable_s else SUSPECT
+    compared = (
+        f"the longest such time otherwise was {seconds(reference_s)}" if reference_s else "otherwise it never did so"
+    )
+    return [
+        Finding(
+            workload=case.workload,
+            arm=case.steps.info.arm,
+            phase=phase,
+            unit="s",
+            observed=worst.length_s,
+            control=reference_s,
+            explanation=f"The whole Stage gave no good answer for {seconds(worst.length_s)} {said(phase)}; {compared}.",
+            severity=severity,
+            endpoint=WHOLE_STAGE,
+            metric="stall_s",
+            effect=worst.length_s - reference_s,
+            root=case.cause_of(*at) if proven else None,
+            proven=proven,
+            first_bad_s=worst.from_s,
+            recovered_s=worst.to_s,
+            outage_s=worst.length_s,
+        )
+    ]
+
+
+def said(phase: str) -> str:
+    """A phase as part of a sentence: during 'add token scopes'."""
+    when, _, step = phase.partition(" ")
+    return f"{when} {step!r}" if step else f"{phase} the steps"

@@ -1,0 +1,266 @@
+"""Effects of the steps on endpoints' latency, as one pair of arms shows them.
+
+Slow is beyond a multiple of what the slowest twentieth took without the steps. The share of slow answers is tested
+like failures, in two measures: as the answers came, and with what all of Stage has in common taken off
+(`replay.judge.effects.drag`), which shows far smaller effects. What all endpoints have in common shows in the first one
+only, and must be clearer there. Each is tested at two limits, since an effect that only the slowest have shows best at
+the higher one. What a step leaves behind counts; while it works, only what is far slower does.
+"""
+
+import dataclasses
+from collections import Counter
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+
+from replay.judge.case import Case
+from replay.judge.criteria import Criteria
+from replay.judge.effects.drag import drag
+from replay.judge.effects.failures import Comparison, Events, Rows, compare, tallied
+from replay.judge.effects.noise import Flags, Times
+from replay.judge.effects.shifts import Shift, shift_of, shifted_in_both
+from replay.judge.effects.shown import Size, shown_by_both, suspected
+from replay.judge.effects.tallies import BLOCK_S, SLOW, Tally
+from replay.judge.effects.windows import windows_of
+from replay.judge.findings import BLOCKING, NOTE, SUSPECT
+from replay.judge.phases import BEFORE, phase_order
+
+_P95_SHARE = 0.05  # where so many answers are beyond the limit, the p95 is
+_SIZE = Size(events=10, share=0.02)
+_FAR = 4 / 3  # of the limit: twice the p95 where 1.5 times is slow
+_AT_LEAST = 10
+_REFERENCE_AT_LEAST = 20
+# Of the usual p, and times the reference's rate at least, where endpoints have noise in common.
+_STRICTER, _CLEARER = 0.1, 2.0
+_CAME, _OWN = "as they came", "beside the others"
+_STRONG = ("far slower, as they came", 1.0)
+
+
+_Kind = tuple[str, float]  # a measure, and by how much its limit is multiplied
+
+
+@dataclass(frozen=True, slots=True)
+class Slowdown:
+    """Slow answers of one endpoint. ``limit_s`` is what counts as slow, ``reference_p95_s`` where it comes from.
+
+    ``tallies`` are by kind of test, and then by window, ``p_value`` that of the test and the window that show it best.
+    ``severity`` is empty where nothing is to be said. ``shift`` is that of all answers.
+    """
+
+    endpoint: str
+    rows: Rows
+    test: Comparison
+    severity: str
+    cause: str | None
+    phases: tuple[str, ...]
+    limit_s: float
+    reference_p95_s: float
+    lasted_s: float
+    p_value: float
+    tallies: dict[_Kind, dict[str, Tally]]
+    shift: Shift | None = None
+
+
+@dataclass(frozen=True)
+class _Latencies:
+    """The latency of every pair's answers in both arms, nan where there was no good one."""
+
+    control: Times
+    steps: Times
+
+    @classmethod
+    def of(cls, case: Case) -> "_Latencies":
+        """As the answers came."""
+        return cls(
+            np.where(case.flags("c_good"), case.column("c_latency"), np.nan),
+            np.where(case.flags("t_good"), case.column("t_latency"), np.nan),
+        )
+
+    def beside_the_others(self, case: Case) -> "_Latencies":
+        """With what all of Stage has in common taken off."""
+        number = np.zeros(len(self.control), dtype=np.int64)
+        for place, rows in enumerate(case.rows.values()):
+            number[rows] = place
+        usual_s = [_median(self.control[rows]) for rows in case.rows.values()]
+        return _Latencies(
+            self.control / drag(case.column("c_start"), self.control, number, usual_s),
+            self.steps / drag(case.column("t_start"), self.steps, number, usual_s),
+        )
+
+
+_Measure = dict[str, _Latencies]  # of each case, by its control
+
+
+def slowdowns(case: Case) -> list[Slowdown]:
+    """The effect of the steps on the latency of every endpoint that has enough answers, by name."""
+    came = {one.control.info.arm: _Latencies.of(one) for one in (case, *case.beside)}
+    own = {one.control.info.arm: came[one.control.info.arm].beside_the_others(one) for one in (case, *case.beside)}
+    found = [_slowdown_of(case, endpoint, {_CAME: came, _OWN: own}) for endpoint in case.rows]
+    return [one for one in found if one is not None]
+
+
+def slow_in_both(first: Slowdown, second: Slowdown, limits: Criteria) -> bool:
+    """Whether two pairs of arms together show that an endpoint became slow: its slowest answers, or all of them."""
+    if first.shift and second.shift:
+        ps = (limits.p_value_shift, limits.p_value_shift_both)
+        if shifted_in_both(first.shift, second.shift, limits.latency_ratio, *ps):
+            return True
+    return any(
+        shown_by_both(first.tallies[kind], second.tallies[kind], _held_to(limits, kind), _SIZE)
+        for kind in first.tallies
+    )
+
+
+def _held_to(limits: Criteria, kind: _Kind) -> Criteria:
+    """The limits for one kind of test."""
+    if kind[0] == _OWN:
+        return limits
+    return dataclasses.replace(
+        limits,
+        p_value_one_pair=_STRICTER * limits.p_value_one_pair,
+        p_value_both=_STRICTER**2 * limits.p_value_both,
+        p_value_alone=_STRICTER**2 * limits.p_value_alone,
+        failure_ratio=max(limits.failure_ratio, _CLEARER),
+    )
+
+
+def _slowdown_of(case: Case, endpoint: str, measures: dict[str, _Measure]) -> Slowdown | None:
+    limits, rows = case.criteria.of(endpoint), case.rows[endpoint]
+    p95_s = {name: _p95(case, endpoint, measure) for name, measure in measures.items()}
+    later = _later(case, rows)
+    if not np.isfinite(p95_s[_CAME]) or not len(later):
+        return None
+    limit_s = _limit_s(limits, p95_s[_CAME])
+    enough_s = max(limit_s, p95_s[_CAME] + limits.latency_strong_s)
+    stayed = _left_behind(case, limits)
+    tallies = {
+        (name, far): _tallied(case, endpoint, measure, _limit_s(limits, p95_s[name], far), stayed)
+        for name, measure in measures.items()
+        for far in (1.0, _FAR)
+    }
+    tallies[_STRONG] = _tallied(case, endpoint, measures[_CAME], enough_s, _long_enough(case, limits))
+    test = compare(case, endpoint, partial(_slow, measure=measures[_CAME], limit_s=limit_s))
+    slow, phase_of = case.column("t_latency")[later] > limit_s, case.texts("phase")[later]
+    shares = {phase: _share(slow[phase_of == phase]) for phase in phase_order(case.spans) if phase != BEFORE}
+    asked = Counter(phase_of.tolist())
+    phases = tuple(phase for phase, share in shares.items() if share >= _P95_SHARE and asked[phase] >= _AT_LEAST)
+    start_s, end_s = case.column("t_start")[later[slow]], case.column("t_end")[later[slow]]
+    lasted_s = float(end_s.max() - start_s.min()) if slow.any() else 0.0
+    cause = case.cause_of(start_s, end_s)
+    noted = bool(phases) and slow.sum() >= _AT_LEAST and test.p_value <= limits.p_value
+    severity = NOTE if noted else ""
+    shown = {
+        (kind, name) for kind, windows in tallies.items() for name in suspected(windows, _held_to(limits, kind), _SIZE)
+    }
+    p_value = min((tallies[kind][name].p_value(limits.failure_ratio) for kind, name in shown), default=test.p_value)
+    places = {name for _, name in shown}
+    shift = _shift_of(case, rows, measures[_OWN], stayed)
+    if shift is not None and shift.suspects(limits.latency_ratio, limits.p_value_shift):
+        places |= stayed
+        p_value = min(p_value, shift.p_value)
+    if places:
+        told = tuple(phase for phase in phase_order(case.spans) if phase in places)
+        severity, phases = SUSPECT, told or phases or (_longest(case, later),)
+    if noted and lasted_s >= limits.latency_lasting_s:
+        strong = any(_persists(case, phase, later, enough_s, limits) for phase in phases)
+        if cause is not None or (strong and _beyond_chance(tallies, limits)):
+            severity = BLOCKING
+    return Slowdown(
+        endpoint, rows, test, severity, cause, phases, limit_s, p95_s[_CAME], lasted_s, p_value, tallies, shift
+    )
+
+
+def _longest(case: Case, later: Rows) -> str:
+    """The phase with the most of these requests."""
+    return str(Counter(case.texts("phase")[later].tolist()).most_common(1)[0][0])
+
+
+def _shift_of(case: Case, rows: Rows, own: _Measure, phases: set[str]) -> Shift | None:
+    """The shift of all answers in these phases; None where there are too few to call anything lasting."""
+    latency = own[case.control.info.arm]
+    told = case.pairs["phase"].isin(phases).to_numpy()[rows] & ~case.masked[0][rows] & ~case.masked[1][rows]
+    return shift_of(latency.control[rows], latency.steps[rows], case.column("t_start")[rows], told)
+
+
+def _limit_s(limits: Criteria, p95_s: float, far: float = 1.0) -> float:
+    return max(limits.latency_ratio * far * p95_s, p95_s + limits.latency_floor_s)
+
+
+def _tallied(case: Case, endpoint: str, measure: _Measure, limit_s: float, windows: set[str]) -> dict[str, Tally]:
+    """The tallies of slow answers in some of the windows."""
+    found = tallied(case, endpoint, partial(_slow, measure=measure, limit_s=limit_s), SLOW)
+    return {name: one for name, one in found.items() if name in windows}
+
+
+def _long_enough(case: Case, limits: Criteria) -> set[str]:
+    """The windows that are long enough: what is over sooner is no more than noted."""
+    lengths_s = {name: BLOCK_S * (stop - first) for name, (first, stop) in windows_of(case).items()}
+    return {name for name, length_s in lengths_s.items() if length_s >= limits.latency_lasting_s}
+
+
+def _left_behind(case: Case, limits: Criteria) -> set[str]:
+    """The long windows after a step: while it works, it may slow others down a little, and be none the worse for it."""
+    return _long_enough(case, limits) & {span.after for span in case.spans if span.ended_s is not None}
+
+
+def _slow(case: Case, rows: Rows, measure: _Measure, limit_s: float) -> Events:
+    """Answers that took longer than ``limit_s``, among those that came and were good."""
+    latency = measure[case.control.info.arm]
+    control, steps = latency.control[rows], latency.steps[rows]
+    return Events(control > limit_s, np.isfinite(control), steps > limit_s, np.isfinite(steps))
+
+
+def _p95(case: Case, endpoint: str, measure: _Measure) -> float:
+    """The 95th percentile of what the controls and the time before the steps took; nan where that is too few."""
+    known = []
+    for one in (case, *case.beside):
+        rows = one.rows_of(endpoint)
+        known.append(measure[one.control.info.arm].control[rows[~one.masked[0][rows]]])
+    rows = case.rows_of(endpoint)
+    before = rows[~case.later[rows] & ~case.masked[1][rows]]
+    latency = np.concatenate([*known, measure[case.control.info.arm].steps[before]])
+    latency = latency[np.isfinite(latency)]
+    return float(np.quantile(latency, 0.95)) if len(latency) >= _REFERENCE_AT_LEAST else np.nan
+
+
+def _later(case: Case, rows: Rows) -> Rows:
+    """Those of the rows that were answered well since the first step, by a Stage that did not stand still."""
+    answered = case.flags("t_good")[rows] & np.isfinite(case.column("t_latency")[rows])
+    return rows[answered & case.later[rows] & ~case.masked[1][rows]]
+
+
+def _beyond_chance(tallies: dict[_Kind, dict[str, Tally]], limits: Criteria) -> bool:
+    """Whether one window of one test is beyond what any noise is."""
+    held = {kind: _held_to(limits, kind) for kind in tallies}
+    return any(
+        one.rises(held[kind].failure_ratio) and one.p_value(held[kind].failure_ratio) <= held[kind].p_value_alone
+        for kind, windows in tallies.items()
+        for one in windows.values()
+    )
+
+
+def _persists(case: Case, phase: str, later: Rows, limit_s: float, limits: Criteria) -> bool:
+    """Whether an endpoint stayed slow from a step's end to the next step or the end: in each third of that time."""
+    t_latency, at_s = case.column("t_latency")[later], case.column("t_start")[later]
+    for number, span in enumerate(case.spans):
+        if span.after != phase or span.ended_s is None:
+            continue
+        stop = next((later_span.started_s for later_span in case.spans[number + 1 :]), case.end_s)
+        if stop - span.ended_s < limits.latency_lasting_s:
+            continue
+        edges = np.linspace(span.ended_s, stop, 4)
+        thirds = [t_latency[(at_s >= low) & (at_s < high)] > limit_s for low, high in pairwise(edges)]
+        if all(third.sum() >= 3 and _share(third) >= _P95_SHARE for third in thirds):
+            return True
+    return False
+
+
+def _median(latency: Times) -> float:
+    known = latency[np.isfinite(latency)]
+    return float(np.median(known)) if len(known) else np.nan
+
+
+def _share(flags: Flags) -> float:
+    return float(flags.mean()) if len(flags) else 0.0

@@ -1,0 +1,166 @@
+"""Events of an endpoint (failures, slow answers) counted so that bursts weigh little, and added up over pairs of arms.
+
+Failures come in bursts, and a test that counts them calls a burst an effect. What a step did shows in many blocks of
+time. So the unit is a block of two seconds: its events count up to what is usual for the endpoint and not beyond, which
+leaves a burst of any size one or two marks. How much the marks still scatter is measured over blocks of several
+lengths, since what disturbs a Stage may last longer than two seconds; the length where it is worst counts.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from replay.judge.effects.noise import Flags, Times
+from replay.judge.statistics import Counts, more_failures_p
+
+BLOCK_S = 2.0
+_CALM = 0.9  # the share of the blocks that say what is usual: those with the fewest events
+_ABOVE = 1.5  # a block counts up to so many standard deviations more than that, and one
+
+
+@dataclass(frozen=True, slots=True)
+class Counting:
+    """How events are counted: up to ``least`` in any block, and their scatter over so many blocks at a time."""
+
+    least: float
+    scales: tuple[int, ...]
+
+
+# Latency is correlated over longer times than failures, and slow answers are never quite rare.
+FAILURES = Counting(least=1.0, scales=(1, 2))
+SLOW = Counting(least=2.0, scales=(1, 2, 5))
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """A window of a steps arm against all that was without the steps. Two of them add up to that of both pairs.
+
+    ``marks`` are capped events among ``requests``, ``reference`` those among ``n_reference``; ``excess`` is how many
+    more events there were than expected, none capped. ``before`` and ``n_before`` are those of the same arm before the
+    steps, which the reference has too. ``scatter`` has, for each scale, Pearson's chi2 and its degrees of freedom.
+    """
+
+    marks: float
+    requests: float
+    reference: float
+    n_reference: float
+    excess: float
+    before: float
+    n_before: float
+    scatter: tuple[tuple[float, float], ...]
+
+    def __add__(self, other: "Tally") -> "Tally":
+        return Tally(
+            self.marks + other.marks,
+            self.requests + other.requests,
+            self.reference + other.reference,
+            self.n_reference + other.n_reference,
+            self.excess + other.excess,
+            self.before + other.before,
+            self.n_before + other.n_before,
+            _sum((self.scatter, other.scatter)),
+        )
+
+    @property
+    def phi(self) -> float:
+        """The dispersion: chi2 by its degrees of freedom at the scale where it is worst, 1 or more."""
+        return max([1.0, *(chi2 / df for chi2, df in self.scatter if df)])
+
+    def rises(self, ratio: float = 1.0) -> bool:
+        """Whether the rate is ``ratio`` times what it was before in the same arm: no more of an arm that was worse."""
+        return self.marks * self.n_before >= ratio * self.before * self.requests
+
+    def p_value(self, ratio: float = 1.0) -> float:
+        """One-sided p of so many marks if the rate were up to ``ratio`` times the reference's."""
+        return more_failures_p(self.marks, ratio * self.requests, self.reference, self.n_reference, self.phi)
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """Events and requests of one arm, or a part of it, by block."""
+
+    events: Counts
+    requests: Counts
+
+    def part(self, first: int, stop: int) -> "Blocks":
+        """The blocks from ``first`` to before ``stop``."""
+        return Blocks(self.events[first:stop], self.requests[first:stop])
+
+
+def in_blocks(at_s: Times, events: Flags, from_s: float = 0.0) -> Blocks:
+    """The events among requests at these moments, by blocks from ``from_s`` on; what is earlier is in the first."""
+    block: npt.NDArray[np.int64] = np.maximum(np.floor((at_s - from_s) / BLOCK_S), 0.0).astype(np.int64)
+    requests = np.bincount(block)
+    return Blocks(np.bincount(block[events], minlength=len(requests)).astype(np.float64), requests.astype(np.float64))
+
+
+def tallies(
+    counting: Counting, reference: Sequence[Blocks], later: Blocks, windows: Sequence[tuple[int, int]]
+) -> list[Tally]:
+    """A tally of each window (first block, stop) of ``later`` against the ``reference``.
+
+    This has a part or more, of which the last is the same arm before the steps.
+    """
+    rate = _usual_rate([*reference, later])
+    quiet = [_capped(counting, blocks, rate) for blocks in reference]
+    capped = _capped(counting, later, rate)
+    scatter = _sum([_scatter(counting, blocks) for blocks in quiet])
+    events = sum(float(blocks.events.sum()) for blocks in reference)
+    marks = sum(float(blocks.events.sum()) for blocks in quiet)
+    asked = sum(float(blocks.requests.sum()) for blocks in quiet)
+    before = float(quiet[-1].events.sum()), float(quiet[-1].requests.sum())
+    found = []
+    for first, stop in windows:
+        here = capped.part(first, stop)
+        requests = float(here.requests.sum())
+        found.append(
+            Tally(
+                marks=float(here.events.sum()),
+                requests=requests,
+                reference=marks,
+                n_reference=asked,
+                excess=float(later.events[first:stop].sum()) - events * requests / max(1.0, asked),
+                before=before[0],
+                n_before=before[1],
+                scatter=_sum((scatter, _scatter(counting, here))),
+            )
+        )
+    return found
+
+
+def _usual_rate(parts: Sequence[Blocks]) -> float:
+    """Events a request in the blocks that have the fewest."""
+    events = np.concatenate([one.events for one in parts])
+    requests = np.concatenate([one.requests for one in parts])
+    events, requests = events[requests > 0], requests[requests > 0]
+    calm = np.argsort(events, kind="stable")[: int(_CALM * len(events))]
+    asked = float(requests[calm].sum())
+    return float(events[calm].sum()) / asked if asked else 0.0
+
+
+def _capped(counting: Counting, blocks: Blocks, rate: float) -> Blocks:
+    usual = rate * blocks.requests
+    most = np.maximum(counting.least, 1.0 + np.ceil(usual + _ABOVE * np.sqrt(usual)))
+    return Blocks(np.minimum(blocks.events, most), blocks.requests)
+
+
+def _scatter(counting: Counting, blocks: Blocks) -> tuple[tuple[float, float], ...]:
+    """Pearson's chi2 about the part's own rate, and its degrees of freedom, at each scale."""
+    return tuple(_chi2(blocks, scale) for scale in counting.scales)
+
+
+def _chi2(blocks: Blocks, scale: int) -> tuple[float, float]:
+    whole = len(blocks.events) // scale * scale
+    events, requests = (counts[:whole].reshape(-1, scale).sum(axis=1) for counts in (blocks.events, blocks.requests))
+    events, requests = events[requests > 0], requests[requests > 0]
+    total = float(events.sum())
+    if not total or len(events) < 2:
+        return (0.0, 0.0)
+    usual = requests * (total / float(requests.sum()))
+    return (float(((events - usual) ** 2 / usual).sum()), len(events) - 1.0)
+
+
+def _sum(scatters: Sequence[tuple[tuple[float, float], ...]]) -> tuple[tuple[float, float], ...]:
+    return tuple((sum(chi2 for chi2, _ in one), sum(df for _, df in one)) for one in zip(*scatters, strict=True))

@@ -1,0 +1,1 @@
+"""Several pairs of arms as one verdict: what a second one confirms, repetitions, production beside pre-production."""

@@ -1,0 +1,56 @@
+"""What two pairs of arms show of the same endpoints, by their evidence taken together."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import permutations
+
+from replay.judge.case import Case
+from replay.judge.criteria import Criteria
+from replay.judge.effects.failures import Effect, failing_in_both, failures
+from replay.judge.effects.slowdowns import Slowdown, slow_in_both, slowdowns
+
+FAILING, SLOW = "failures", "latency_p95_s"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What one pair of arms shows of its endpoints."""
+
+    effects: Sequence[Effect]
+    slowdowns: Sequence[Slowdown]
+
+
+def seen(case: Case) -> Seen:
+    """The effects of the steps on failures and on latency."""
+    return Seen(failures(case), slowdowns(case) if case.later.any() else ())
+
+
+def is_weighed(key: tuple[str, str]) -> bool:
+    """Whether what a finding's key names is weighed by the evidence of both pairs together."""
+    endpoint, metric = key
+    return endpoint not in {"", "*"} and metric in {FAILING, SLOW}
+
+
+def shown_again_among(repetitions: Sequence[Seen], criteria: Criteria) -> set[tuple[str, str]]:
+    """The keys of what any two repetitions show, whichever of them suspects it."""
+    found: set[tuple[str, str]] = set()
+    for one, other in permutations(repetitions, 2):
+        found |= shown_again([one], other, criteria)
+    return found
+
+
+def shown_again(first: Iterable[Seen], second: Seen, criteria: Criteria) -> set[tuple[str, str]]:
+    """The keys of the findings that one of the ``first`` pairs suspects and that it and the second together show."""
+    effects = {one.endpoint: one for one in second.effects}
+    slow = {one.endpoint: one for one in second.slowdowns}
+    found = set()
+    for pair in first:
+        for effect in pair.effects:
+            limits = criteria.of(effect.endpoint)
+            if effect.endpoint in effects and failing_in_both(effect, effects[effect.endpoint], limits):
+                found.add((effect.endpoint, FAILING))
+        for slowdown in pair.slowdowns:
+            limits = criteria.of(slowdown.endpoint)
+            if slowdown.endpoint in slow and slow_in_both(slowdown, slow[slowdown.endpoint], limits):
+                found.add((slowdown.endpoint, SLOW))
+    return found
