@@ -183,32 +183,37 @@ _GROUNDS = {
 
 
 def _told(findings: list[Finding]) -> list[str]:
-    """A sentence for each finding; of a workload's endpoints the first has its own, the others share one."""
-    told: dict[tuple[str, str] | int, str] = {}
-    others: dict[str, list[Finding]] = {}
+    """A sentence for each finding; of a workload's failing or slow endpoints the first has its own, others share."""
+    told: dict[tuple[str, str, str] | int, str] = {}
+    others: dict[tuple[str, str], list[Finding]] = {}
     for number, finding in enumerate(findings):
-        if finding.unit != "share":
+        kind = _SHARED.get(finding.unit if finding.unit == "share" else finding.metric or "")
+        if kind is None:
             told[number] = _sentence(finding)
-        elif (finding.workload, "first") not in told:
-            told[finding.workload, "first"] = _sentence(finding)
-            told[finding.workload, "others"] = ""
+        elif (finding.workload, kind, "first") not in told:
+            told[finding.workload, kind, "first"] = _sentence(finding)
+            told[finding.workload, kind, "others"] = ""
         else:
-            others.setdefault(finding.workload, []).append(finding)
-    for workload, more in others.items():
-        told[workload, "others"] = _together(more)
+            others.setdefault((finding.workload, kind), []).append(finding)
+    for (workload, kind), more in others.items():
+        told[workload, kind, "others"] = _together(more, kind)
     return [sentence for sentence in told.values() if sentence]
 
 
-def _together(findings: list[Finding]) -> str:
+_SHARED = {"share": "failed", "latency_p95_s": "became slow"}
+
+
+def _together(findings: list[Finding], kind: str) -> str:
     """One sentence for the further endpoints of a workload, the worst first."""
     worst: dict[str, Finding] = {}
     for finding in sorted(findings, key=lambda finding: -(finding.observed or 0.0)):
         worst.setdefault(str(finding.endpoint), finding)
-    named = [f"{endpoint} ({percent(finding.observed or 0.0)})" for endpoint, finding in worst.items()]
+    figure = percent if kind == "failed" else seconds
+    named = [f"{endpoint} ({figure(finding.observed or 0.0)})" for endpoint, finding in worst.items()]
     more = f" and {len(named) - _MOST} more" if len(named) > _MOST else ""
     count = "Another endpoint" if len(named) == 1 else f"{len(named)} more endpoints"
     scope = "" if findings[0].role == "pre-production" else _scope(findings)
-    sentence = f"{count} failed under {findings[0].workload} too: {', '.join(named[:_MOST])}{more}."
+    sentence = f"{count} {kind} under {findings[0].workload} too: {', '.join(named[:_MOST])}{more}."
     return f"{sentence} {scope}".strip()
 
 
@@ -244,8 +249,15 @@ def _weightiest(findings: list[Finding]) -> list[Finding]:
             finding.role != "production",
             _WEIGHT.get(finding.metric or "failures", 9),
             finding.root in names,
+            -_slowed(finding),
         ),
     )
+
+
+def _slowed(finding: Finding) -> float:
+    """The share of slow answers: what waits most is nearest to the cause; who shares a processor with it, less."""
+    slow = finding.failures or 0 if finding.metric == "latency_p95_s" else 0
+    return slow / (finding.requests or 1)
 
 
 def _sentence(finding: Finding) -> str:
