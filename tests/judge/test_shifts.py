@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from replay.judge.effects.shifts import Shift, shift_of, shifted_in_both
+from replay.judge.effects.shifts import Least, Shift, shift_of, shifted_in_both
+
+LEAST = Least(1.5, 0.002)
 
 
 def latencies(seed: int, n: int, factor: float = 1.0, *, wave: float = 0.0, noise: float = 0.5):
@@ -26,16 +28,16 @@ def shifted(seed: int, n: int = 100, factor: float = 1.0, **kinds: float) -> Shi
 
 def test_a_doubling_is_seen() -> None:
     found = [shifted(seed, factor=2.0) for seed in range(40)]
-    assert sum(one.suspects(1.5, 0.05) for one in found) == 40
+    assert sum(one.suspects(LEAST, 0.05) for one in found) == 40
     assert 1.8 < np.median([one.ratio for one in found]) < 2.2
-    assert sum(shifted_in_both(a, b, 1.5, 0.05, 0.002) for a, b in zip(found[::2], found[1::2], strict=True)) == 20
+    assert sum(shifted_in_both(a, b, LEAST, 0.05, 0.002) for a, b in zip(found[::2], found[1::2], strict=True)) == 20
 
 
 @pytest.mark.parametrize("wave", [0.0, 0.4])
 def test_equal_arms_are_hardly_ever_suspected(wave: float) -> None:
     found = [shifted(seed, wave=wave) for seed in range(600)]
-    assert sum(one.suspects(1.5, 0.05) for one in found) <= 24  # 4%, of which another pair shows the fewest again
-    assert not any(shifted_in_both(a, b, 1.5, 0.05, 0.002) for a, b in zip(found[::2], found[1::2], strict=True))
+    assert sum(one.suspects(LEAST, 0.05) for one in found) <= 24  # 4%, of which another pair shows the fewest again
+    assert not any(shifted_in_both(a, b, LEAST, 0.05, 0.002) for a, b in zip(found[::2], found[1::2], strict=True))
 
 
 def test_a_burst_of_slow_answers_is_no_shift() -> None:
@@ -43,7 +45,7 @@ def test_a_burst_of_slow_answers_is_no_shift() -> None:
     steps[(at_s > 10) & (at_s < 13)] *= 20
     found = shift_of(control, steps, at_s, np.ones(200, dtype=bool))
     assert found is not None
-    assert not found.suspects(1.5, 0.05)
+    assert not found.suspects(LEAST, 0.05)
 
 
 def test_what_is_fast_is_not_held_to_it() -> None:
@@ -51,7 +53,7 @@ def test_what_is_fast_is_not_held_to_it() -> None:
     found = shift_of(control / 20, steps / 20, at_s, np.ones(200, dtype=bool))
     assert found is not None
     assert found.p_value < 0.01
-    assert not found.suspects(1.5, 0.05)
+    assert not found.suspects(LEAST, 0.05)
 
 
 def test_too_few_answers_tell_nothing() -> None:

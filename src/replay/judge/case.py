@@ -92,7 +92,9 @@ class Case:
     @cached_property
     def pairs(self) -> pd.DataFrame:
         """Each request of the steps arm beside its control, as `replay.judge.differences.pair` has it."""
-        return pair(self.control, self.steps, self.spans, self.givers)
+        return pair(
+            self.control, self.steps, self.spans, self.givers, lambda endpoint: self.criteria.of(endpoint).patience_s
+        )
 
     @cached_property
     def rows(self) -> dict[str, npt.NDArray[np.int64]]:

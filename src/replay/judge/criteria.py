@@ -35,12 +35,14 @@ class Criteria:
       needs to be NO_GO by one pair alone: this p, this share of a phase's requests and so many failures
     - ``tolerated_failures``, ``tolerated_empties``, ``tolerated_changes`` (of shape, items or freshness): shares of a
       phase's requests that are put up with, proven or not; ``failed_steps``, ``failed_rollbacks``: so many of them
+    - ``patience_s``: how long clients wait; what comes later, and took twice as long as without the steps, has failed
     - ``recovery_s`` (none by default): how long an endpoint may take to come back, once it broke
     - ``outage_s``: nothing but failures of an endpoint (3 or more) for so long counts as an outage;
       ``unavailable_s``: an outage that is NO_GO without a proven cause too
     - ``stall_s``: the whole Stage gives no success for so long, and 1 s longer than in any reference
     - ``latency_ratio``, ``latency_floor_s``: what counts as slow, above this multiple of the reference's p95 and by at
-      least so many seconds; ``latency_lasting_s``: how long that must last to be more than noted;
+      least so many seconds; ``latency_shift_s``: by how much at least, where all answers take longer and not only the
+      slowest; ``latency_lasting_s``: how long that must last to be more than noted;
       ``latency_strong_s``: by how much, to be NO_GO by one pair alone
     - ``lock_wait_s``: the longest wait of an application's session behind a step
     - ``replica_lag_s``, ``replica_lag_bytes`` (none by default): the furthest a replica falls behind
@@ -77,12 +79,14 @@ class Criteria:
     tolerated_changes: float = 0.0
     failed_steps: float = 0
     failed_rollbacks: float = 0
+    patience_s: float = 5.0
     recovery_s: float | None = None
     outage_s: float = 2.0
     unavailable_s: float = 5.0
     stall_s: float = 3.0
     latency_ratio: float = 1.5
     latency_floor_s: float = 0.02
+    latency_shift_s: float = 0.002
     latency_strong_s: float = 0.25
     latency_lasting_s: float = 10.0
     lock_wait_s: float = 2.0
@@ -104,8 +108,15 @@ class Criteria:
         """The limits of one endpoint: its own where the plan sets them, else the general ones."""
         return dict(self.endpoints).get(endpoint, self)
 
+    @property
+    def own(self) -> dict[str, float]:
+        """The limits that differ from their defaults, by name; those of single endpoints are left out."""
+        found = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: found[name] for name in _LIMITS if found[name] != getattr(_DEFAULTS, name)}
+
 
 _LIMITS = tuple(field.name for field in dataclasses.fields(Criteria) if field.name != "endpoints")
+_DEFAULTS = Criteria()
 _SHARES = frozenset(
     "control_agreement visible_share visible_of p_value p_value_with_cause p_value_one_pair p_value_again p_value_both "
     "p_value_alone p_value_shift p_value_shift_both failure_share rollback_rows_share tolerated_failures "
@@ -114,8 +125,9 @@ _SHARES = frozenset(
 _OF_AN_ENDPOINT = (
     "control_agreement visible_share p_value p_value_with_cause p_value_one_pair p_value_again p_value_both "
     "p_value_alone p_value_shift p_value_shift_both failure_ratio min_failures min_seconds failure_share "
-    "strong_failures tolerated_failures tolerated_empties tolerated_changes recovery_s outage_s unavailable_s "
-    "latency_ratio latency_floor_s latency_strong_s latency_lasting_s drift_latency_share drift_failure_share"
+    "strong_failures tolerated_failures tolerated_empties tolerated_changes patience_s recovery_s outage_s "
+    "unavailable_s latency_ratio latency_floor_s latency_shift_s latency_strong_s latency_lasting_s "
+    "drift_latency_share drift_failure_share"
 ).split()
 
 

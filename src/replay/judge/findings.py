@@ -17,6 +17,7 @@ STEP_METRICS = frozenset({"step_failed", "rollback_failed"})
 # What a finding rests on.
 PROVEN = "proof"
 TWO_PAIRS = "two pairs of arms"
+TOLERATED = "tolerated"  # in a finding's evidence: the plan puts up with it
 ONE_PAIR = "one pair of arms"
 ONE_ARM = "one arm"
 GROUNDS = (PROVEN, TWO_PAIRS, ONE_PAIR, ONE_ARM)  # the strongest first

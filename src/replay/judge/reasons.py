@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from replay.evidence.values import Outcome
+from replay.judge.answers.differences import FAILURES
 from replay.judge.case import Case
 from replay.judge.findings import (
     BLOCKING,
@@ -14,6 +15,7 @@ from replay.judge.findings import (
     PROVEN,
     STEP_METRICS,
     SUSPECT,
+    TOLERATED,
     TWO_PAIRS,
     Check,
     Finding,
@@ -82,7 +84,7 @@ def _way(kind: object) -> str:
     """In which of these ways a request failed newly."""
     if kind == Outcome.EMPTY:
         return "new_empties"
-    return "new_failures" if kind in set(Outcome) else "changed_answers"
+    return "new_failures" if kind in FAILURES else "changed_answers"
 
 
 def _unavailable(case: Case, mine: list[Finding]) -> list[Check]:
@@ -118,7 +120,7 @@ def _recovery(case: Case, mine: list[Finding]) -> list[Check]:
 def _lock_wait(case: Case, mine: list[Finding]) -> list[Check]:
     if not (case.steps.readings["metric"].isin(["lock_wait_s", "waiting_backends"])).any():
         return []
-    waits = [finding for finding in mine if finding.metric == "lock_wait_s"]
+    waits = [finding for finding in mine if finding.metric in {"lock_wait_s", "lock_contention"}]
     longest = case.queues[0].longest_s if case.queues else 0.0
     well = f"{case.workload}: the application never waited longer than {seconds(longest)} for a lock behind a step."
     return _check(case, "lock_wait_s", (case.criteria.lock_wait_s, longest), waits, well)
@@ -170,7 +172,7 @@ def reasons(verdict: str, findings: list[Finding], checks: list[Check], cases: l
     if verdict == "INCONCLUSIVE":
         told += [f"{sentence} Seen once, not confirmed: rehearse again." for sentence in _told(_weightiest(suspects))]
     if verdict == "GO":
-        told += _why_go(cases)
+        told += _why_go(cases, findings)
     return told or ["There is no evidence to judge. Rehearse first."]
 
 
@@ -220,6 +222,7 @@ def _together(findings: list[Finding], kind: str) -> str:
 _WEIGHT = {
     "step_failed": 0,
     "lock_wait_s": 1,
+    "lock_contention": 1,
     "failures": 2,
     "never_recovered": 3,
     "rollback_failed": 4,
@@ -277,13 +280,29 @@ def _scope(findings: list[Finding]) -> str:
     return f"Seen under {findings[0].workload}." if findings[0].role == "pre-production" else ""
 
 
-def _why_go(cases: list[Case]) -> list[str]:
+def _why_go(cases: list[Case], findings: list[Finding]) -> list[str]:
     told = []
     for case in cases:
         asked, failed = int(case.later.sum()), int((case.flags("t_new") & case.later).sum())
         repeated = sum(other.workload == case.workload for other in cases) > 1
         told.append(
             f"{case.arm if repeated else case.workload}: {asked} requests since the first step, {failed} newly failing "
-            f"({percent(failed / max(1, asked))}), no more than noise; every criterion passed."
+            f"({percent(failed / max(1, asked))}), {_put_up_with(case, findings)}; every criterion passed."
         )
+    own = cases[0].criteria.own if cases else {}
+    if own:
+        limits = ", ".join(f"{name} = {limit:g}" for name, limit in own.items())
+        told.append(f"The plan has limits of its own: {limits}.")
     return told
+
+
+def _put_up_with(case: Case, findings: list[Finding]) -> str:
+    """Why so many new failures are none too many."""
+    own = [one for one in findings if one.arm == case.arm]
+    if any(one.evidence.get(TOLERATED) for one in own):
+        return "as many as the plan's limits put up with"
+    stalls = next((one for one in own if one.metric == "stall_s"), None)
+    masked = int((case.flags("t_new") & case.later & case.masked[1]).sum())
+    if masked and stalls is not None:
+        return f"{masked} of them while the whole Stage stood still, too briefly to count"
+    return "no more than noise"

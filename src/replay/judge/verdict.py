@@ -14,10 +14,10 @@ it depends on when or where it was made)::
           proven: a lock behind the step, an error naming what the step changed, or a direct measurement proves it
       confirmed true | false | null: a second pair of arms showed it again, did not, or was not played
       endpoint ("*" is the whole Stage) or probe ("steps" for a step that failed); the other is null
-      outcome (refused, server error, empty, timeout, no connection, unsent, wrong shape, shrunken, stale) and
-          difference (emptied, newly failing, wrong shape, shrunken, stale); or metric (latency_p95_s, stall_s,
-          never_recovered, recovery_s, lock_wait_s, replica_lag_s, replica_lag_bytes, log_lines, new_error_lines,
-          step_failed, rollback_failed, data_after_rollback, migration_s)
+      outcome (refused, server error, empty, timeout, no connection, unsent, wrong shape, shrunken, stale, too late) and
+          difference (emptied, newly failing, or the same last four); or metric (latency_p95_s, stall_s,
+          never_recovered, recovery_s, lock_wait_s, lock_contention, replica_lag_s, replica_lag_bytes, log_lines,
+          new_error_lines, step_failed, rollback_failed, data_after_rollback, migration_s)
       unit (share, s, bytes, lines/s, count), control, observed, effect (observed - control), interval [low, high]|null,
           p_value | null, requests and failures (the counts behind a share)
       only_in_production true | false | null; interaction {effect, interval, pre_production} | null: how much larger the
@@ -83,6 +83,7 @@ from replay.judge.pairs.again import Seen, seen, shown_again, shown_again_among
 from replay.judge.pairs.compared import with_only_in_production
 from replay.judge.pairs.confirmation import confirm, unconfirmed
 from replay.judge.pairs.repetitions import gather, trials_of
+from replay.judge.probes.contention import with_contentions
 from replay.judge.probes.direct import lock_findings, log_findings, replica_findings, step_findings
 from replay.judge.reasons import change_checks, reasons
 from replay.judge.soak.evidence import read_soak
@@ -197,6 +198,7 @@ def judge(evidence: Evidence) -> Verdict:
         findings += found
         findings += [_weighed(one, voids) for case in (*own, *second) for one in afterwards_findings(case, evidence)]
         cases += [*own, *second]
+    findings = with_contentions(findings, cases)
     untrusted = {workload for workload, voids in voided.items() if REQUESTS in voids}
     findings = with_only_in_production(findings, cases, untrusted)
     drifting = [_weighed(one, voided.get(one.workload, set())) for one in long_arm_findings(evidence, criteria)]

@@ -4,12 +4,14 @@ A request *fails newly* in one arm when its outcome there is worse than the capt
 Both arms are asked the same, so that chance favours neither, and what fails in both (Stage has not the data, say)
 counts in neither. Its kind is the outcome (``empty``, ``server error``, ...) or ``wrong shape``: a body whose shape no
 request to that endpoint had in the capture, in the other arm, or before the steps; ``shrunken`` or ``stale``, see
-`replay.judge.answers.contents`.
+`replay.judge.answers.contents`; ``too late``: an answer for which its client waits no longer, and took more than twice
+as long as the other arm's.
 
 Millions of requests have to be compared within seconds: texts are numbers here, see `replay.judge.answers.texts`.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +28,9 @@ from replay.judge.phases import Span, phase_order, phases_of
 
 WRONG_SHAPE = "wrong shape"
 OUTCOMES = tuple(map(str, Outcome))
-KINDS = ("", *OUTCOMES, WRONG_SHAPE, SHRUNKEN, STALE)  # what may be wrong with an answer; nothing first
+TOO_LATE = "too late"
+FAILURES = frozenset({*OUTCOMES, TOO_LATE})  # what else is wrong with an answer has changed
+KINDS = ("", *OUTCOMES, WRONG_SHAPE, SHRUNKEN, STALE, TOO_LATE)  # what may be wrong with an answer; nothing first
 # The columns of Observation that the judge looks at.
 COLUMNS = (
     "request",
@@ -57,6 +61,7 @@ _WORSE: dict[Outcome, set[Outcome]] = {
 }
 # By the captured outcome and the one that came; a name that is no outcome (the last column) is worse than none.
 _IS_WORSE = np.array([[came in _WORSE.get(had, ()) for came in (*Outcome, None)] for had in Outcome])
+_FAR_LATER = 2.0
 _LONGEST_CHAIN = 100
 _UNKNOWN = (401, 403)  # the statuses of who is not known, or not let in
 Flags = npt.NDArray[np.bool_]
@@ -132,11 +137,16 @@ class _Answers:
 
 
 def pair(
-    control: ArmEvidence, steps: ArmEvidence, spans: tuple[Span, ...], givers: frozenset[str] = frozenset()
+    control: ArmEvidence,
+    steps: ArmEvidence,
+    spans: tuple[Span, ...],
+    givers: frozenset[str] = frozenset(),
+    patience_s: Callable[[str], float] = lambda _: math.inf,
 ) -> pd.DataFrame:
     """One row for each request that both arms have, in their order. Texts are categories.
 
-    ``givers`` are the endpoints that hand out what later requests authenticate with.
+    ``givers`` are the endpoints that hand out what later requests authenticate with, ``patience_s`` says how long the
+    clients of an endpoint wait for an answer.
 
     Columns: request, endpoint, phase (of the steps arm); for control and steps (``c_`` and ``t_``) start, sent (nan
     where it was not), end, kind (empty where nothing is wrong), new, good (an outcome no worse than captured), latency
@@ -151,7 +161,9 @@ def pair(
     before = phase == 0
     well = answers_of(of_steps, t.outcome == _OK, t_kind == 0), answers_of(of_control, c.outcome == _OK, c_kind == 0)
     held = contents(asked_of(of_steps, asked.endpoint, before), *well)
-    for kind, in_steps, in_control in ((WRONG_SHAPE, *_wrong_shapes(asked, t, c, before)), *held):
+    waited_s = np.array([patience_s(name) for name in asked.endpoint.names], dtype=np.float64)[asked.endpoint.codes]
+    late = (TOO_LATE, _late(t, c, waited_s), _late(c, t, waited_s))
+    for kind, in_steps, in_control in ((WRONG_SHAPE, *_wrong_shapes(asked, t, c, before)), *held, late):
         t_kind[in_steps & (t_kind == 0)] = KINDS.index(kind)  # what fails otherwise already keeps its kind
         c_kind[in_control & (c_kind == 0)] = KINDS.index(kind)
     causes = numbers(of_steps, "caused_by", -1.0).astype(np.int64)
@@ -220,6 +232,12 @@ def _category(codes: npt.NDArray[np.integer[Any]], names: Sequence[str]) -> Any:
     return pd.Categorical.from_codes(codes, categories=pd.Index(list(names), dtype=object))
 
 
+def _late(answers: _Answers, others: _Answers, patience_s: Times) -> Flags:
+    """Which answers came after their client had stopped waiting, and after far longer than in the other arm."""
+    usual_s = np.where(np.isfinite(others.latency), others.latency, 0.0)
+    return answers.latency > np.maximum(patience_s, _FAR_LATER * usual_s)
+
+
 def _wrong_shapes(asked: _Asked, steps: _Answers, control: _Answers, before: Flags) -> tuple[Flags, Flags]:
     """Which answers (of the steps arm, of the control) are ok and have a shape that nobody had for that endpoint.
 
@@ -277,4 +295,6 @@ def _roots(requests: Rows, causes: Rows) -> Rows:
 
 def difference_of(kind: str) -> str:
     """The name of the difference that a kind of failure is."""
-    return "emptied" if kind == Outcome.EMPTY else kind if kind in {WRONG_SHAPE, SHRUNKEN, STALE} else "newly failing"
+    if kind == Outcome.EMPTY:
+        return "emptied"
+    return "newly failing" if kind in OUTCOMES else kind

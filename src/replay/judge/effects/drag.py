@@ -5,28 +5,42 @@ endpoint down, and it is known, for the other endpoints have it too. Only what i
 a step makes the others faster, an endpoint that stays as it was has not become slow.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from replay.judge.effects.noise import Times
+from replay.judge.effects.noise import Flags, Times
 from replay.judge.effects.tallies import BLOCK_S
 
 _FEWEST = 10  # answers of other endpoints in a block that tell how it was
-_FURTHEST = 2.0  # of log latency: a single answer that took far longer tells no more
+_FURTHEST = 2.0  # of log latency from the block's middle: a single answer that took far longer tells no more
+
+Codes = npt.NDArray[np.int64]
 
 
-def drag(at_s: Times, latency_s: Times, endpoint: npt.NDArray[np.int64], usual_s: Sequence[float]) -> Times:
+def calm(at_s: Times, latency_s: Times, endpoint: Codes, usual_s: Sequence[float]) -> list[float]:
+    """What the endpoints' answers take while Stage is at rest: ``usual_s``, less what it mostly lost to other things.
+
+    Shapes as for `drag`. An arm may have been slowed down for most of its time; at rest it was in the quarter of its
+    blocks in which all endpoints together were fastest.
+    """
+    slower, told, block = _slower(at_s, latency_s, endpoint, usual_s)
+    counts = np.bincount(block[told], minlength=1)
+    sums = np.bincount(block[told], weights=slower[told], minlength=1)
+    enough = counts >= _FEWEST
+    shared = float(np.quantile(sums[enough] / counts[enough], 0.25)) if enough.any() else 0.0
+    return [one * math.exp(min(0.0, shared)) for one in usual_s]
+
+
+def drag(at_s: Times, latency_s: Times, endpoint: Codes, usual_s: Sequence[float]) -> Times:
     """By what factor, 1 or more, the other endpoints' answers of the same two seconds took longer than ``usual_s``.
 
     ``at_s``, ``latency_s`` (nan where there was no good answer) and ``endpoint`` (numbers from 0) have shape (n,);
     ``usual_s`` has each endpoint's usual latency (nan where there is none).
     """
-    block = np.maximum(np.floor(at_s / BLOCK_S), 0.0).astype(np.int64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        slower = np.clip(np.log(latency_s / np.asarray(usual_s, dtype=np.float64)[endpoint]), -_FURTHEST, _FURTHEST)
-    told = np.isfinite(slower)
+    slower, told, block = _slower(at_s, latency_s, endpoint, usual_s)
     blocks = int(block.max(initial=0)) + 1
     cell = endpoint * blocks + block
     sums, counts = (
@@ -37,3 +51,24 @@ def drag(at_s: Times, latency_s: Times, endpoint: npt.NDArray[np.int64], usual_s
     mean = np.where(others >= _FEWEST, (sums.sum(axis=0) - sums) / np.maximum(others, 1), 0.0)
     factor: Times = np.exp(np.maximum(mean, 0.0)).reshape(-1)[cell]
     return factor
+
+
+def _slower(at_s: Times, latency_s: Times, endpoint: Codes, usual_s: Sequence[float]) -> tuple[Times, Flags, Codes]:
+    """(by how much each answer was slower, as a logarithm; where that is known; the block of two seconds)."""
+    block = np.maximum(np.floor(at_s / BLOCK_S), 0.0).astype(np.int64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        slower = np.log(latency_s / np.asarray(usual_s, dtype=np.float64)[endpoint])
+    told = np.isfinite(slower)
+    middle = _medians(block[told], slower[told], int(block.max(initial=0)) + 1)[block]
+    return np.clip(slower, middle - _FURTHEST, middle + _FURTHEST), told, block
+
+
+def _medians(block: Codes, values: Times, blocks: int) -> Times:
+    """The middle value of each block, 0 where it has none."""
+    order = np.lexsort((values, block))
+    counts = np.bincount(block, minlength=blocks)
+    first = np.cumsum(counts) - counts
+    found = np.zeros(blocks)
+    known = counts > 0
+    found[known] = values[order][(first + counts // 2)[known]]
+    return found

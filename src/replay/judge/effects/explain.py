@@ -9,7 +9,7 @@ from replay.judge.answers.differences import difference_of
 from replay.judge.case import Case
 from replay.judge.effects.failures import Effect
 from replay.judge.effects.noise import Stall
-from replay.judge.effects.slowdowns import Slowdown
+from replay.judge.effects.slowdowns import Slowdown, least_of
 from replay.judge.findings import BLOCKING, NOTE, SUSPECT, Finding, percent, seconds
 from replay.judge.phases import phase_at
 from replay.judge.statistics import mover, quantile_interval, rate_difference
@@ -23,9 +23,11 @@ _VERBS = {
     "unsent": "could not be sent",
     "wrong shape": "came back in another shape",
     "shrunken": "came back with less than half of their items",
+    "too late": "were answered later than their clients wait",
     "stale": "gave back what had been before the visit's own write",
 }
 _SHOWN = 5
+_LONGER_S = 1.0  # than any stall of the reference
 WHOLE_STAGE = "*"
 
 
@@ -156,10 +158,15 @@ def slowdown_findings(case: Case, slow: Slowdown) -> list[Finding]:
                 f"the slowest 5% of {len(with_steps)} answers took {seconds(observed)} or more {said(phase)}; "
                 f"the same requests took {seconds(control)} without the steps."
             )
-        elif slow.shift and slow.shift.suspects(limits.latency_ratio, limits.p_value_shift):
+        elif slow.shift and slow.shift.suspects(least_of(limits), limits.p_value_shift):
             told = (
                 f"its answers took {slow.shift.ratio:.1f} times as long {said(phase)} as those to the same requests "
                 "did without the steps."
+            )
+        elif far <= far_control:
+            told = (
+                f"its slowest answers took longer {said(phase)}, beside what all endpoints took then; at most "
+                f"{seconds(float(with_steps.max()))}, and {seconds(float(without.max()))} without the steps."
             )
         else:
             told = (
@@ -191,16 +198,22 @@ def slowdown_findings(case: Case, slow: Slowdown) -> list[Finding]:
 
 
 def stall_findings(case: Case) -> list[Finding]:
-    """The longest time in which the whole Stage gave no success, where it is too long and longer than any before."""
+    """The longest time in which the whole Stage gave no success: of weight where it is too long, else a note.
+
+    Nothing is said where the reference has as long a one, or where nobody failed for it.
+    """
     limits = case.criteria
     reference_s = max((stall.length_s for stall in case.reference_stalls), default=0.0)
     worst = max(case.later_stalls, key=lambda stall: stall.length_s, default=Stall(0.0, 0.0))
-    if worst.length_s < limits.stall_s or worst.length_s < reference_s + 1.0:
+    if worst.length_s < reference_s + _LONGER_S:
+        return []
+    if worst.length_s < limits.stall_s and not (case.flags("t_new") & case.later & case.masked[1]).any():
         return []
     at = np.array([worst.from_s]), np.array([worst.to_s])
     proven = case.behind_lock(worst)
     phase = phase_at(case.spans, worst.from_s)
     severity = BLOCKING if proven or worst.length_s >= limits.unavailable_s else SUSPECT
+    severity = severity if worst.length_s >= limits.stall_s else NOTE
     compared = (
         f"the longest such time otherwise was {seconds(reference_s)}" if reference_s else "otherwise it never did so"
     )

@@ -7,6 +7,7 @@ a block they may have anything in common; blocks of two lengths are looked at, t
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -17,7 +18,6 @@ _BLOCKS_S = (2.0, 4.0)
 _FURTHEST = 2.0  # of a log ratio: a single answer that took far longer tells no more
 _SLACK = math.log(1.05)  # two arms are never quite alike
 _FEWEST, _FEWEST_BLOCKS = 20, 3
-_LEAST_S = 0.002
 _PART = 5 / 6  # of the ratio (as a logarithm) that both pairs must have together, each must have by itself
 
 
@@ -33,9 +33,16 @@ class Shift:
     p_value: float
     pairs: int
 
-    def suspects(self, ratio: float, p_value: float) -> bool:
-        """Whether one pair of arms suspects that the answers take ``ratio`` times as long, or not far from it."""
-        return self.ratio >= ratio**_PART and self.longer_s >= _LEAST_S and self.p_value <= p_value
+    def suspects(self, least: "Least", p_value: float) -> bool:
+        """Whether one pair of arms suspects that the answers take so much longer, or not far from it."""
+        return self.ratio >= least.ratio**_PART and self.longer_s >= least.longer_s and self.p_value <= p_value
+
+
+class Least(NamedTuple):
+    """How much longer answers must take to count: so many times as long, and by so many seconds."""
+
+    ratio: float
+    longer_s: float
 
 
 def shift_of(control_s: Times, steps_s: Times, at_s: Times, later: Flags) -> Shift | None:
@@ -69,13 +76,13 @@ def _p_value(ratios: Times, at_s: Times, length_s: float) -> float:
     return float(stats.t.sf((mean - _SLACK) / scatter, freedom))
 
 
-def shifted_in_both(first: Shift, second: Shift, ratio: float, one_pair: float, both: float) -> bool:
-    """Whether two pairs of arms together show that answers take ``ratio`` times as long.
+def shifted_in_both(first: Shift, second: Shift, least: Least, one_pair: float, both: float) -> bool:
+    """Whether two pairs of arms together show that answers take so much longer.
 
     Each must suspect it (the second at twice the p), and their p-values, as Stouffer adds them (1949), must be
     ``both`` or less.
     """
-    if not first.suspects(ratio, one_pair) or not second.suspects(ratio, 2 * one_pair):
+    if not first.suspects(least, one_pair) or not second.suspects(least, 2 * one_pair):
         return False
     z = sum(float(stats.norm.isf(max(one.p_value, 1e-12))) for one in (first, second)) / math.sqrt(2)
-    return math.sqrt(first.ratio * second.ratio) >= ratio and float(stats.norm.sf(z)) <= both
+    return math.sqrt(first.ratio * second.ratio) >= least.ratio and float(stats.norm.sf(z)) <= both

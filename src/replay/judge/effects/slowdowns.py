@@ -17,10 +17,10 @@ import numpy as np
 
 from replay.judge.case import Case
 from replay.judge.criteria import Criteria
-from replay.judge.effects.drag import drag
+from replay.judge.effects.drag import calm, drag
 from replay.judge.effects.failures import Comparison, Events, Rows, compare, tallied
 from replay.judge.effects.noise import Flags, Times
-from replay.judge.effects.shifts import Shift, shift_of, shifted_in_both
+from replay.judge.effects.shifts import Least, Shift, shift_of, shifted_in_both
 from replay.judge.effects.shown import Size, shown_by_both, suspected
 from replay.judge.effects.tallies import BLOCK_S, SLOW, Tally
 from replay.judge.effects.windows import windows_of
@@ -83,9 +83,10 @@ class _Latencies:
         number = np.zeros(len(self.control), dtype=np.int64)
         for place, rows in enumerate(case.rows.values()):
             number[rows] = place
-        usual_s = [_median(self.control[rows]) for rows in case.rows.values()]
+        at_s, usual_s = case.column("c_start"), [_median(self.control[rows]) for rows in case.rows.values()]
+        usual_s = calm(at_s, self.control, number, usual_s)
         return _Latencies(
-            self.control / drag(case.column("c_start"), self.control, number, usual_s),
+            self.control / drag(at_s, self.control, number, usual_s),
             self.steps / drag(case.column("t_start"), self.steps, number, usual_s),
         )
 
@@ -105,12 +106,17 @@ def slow_in_both(first: Slowdown, second: Slowdown, limits: Criteria) -> bool:
     """Whether two pairs of arms together show that an endpoint became slow: its slowest answers, or all of them."""
     if first.shift and second.shift:
         ps = (limits.p_value_shift, limits.p_value_shift_both)
-        if shifted_in_both(first.shift, second.shift, limits.latency_ratio, *ps):
+        if shifted_in_both(first.shift, second.shift, least_of(limits), *ps):
             return True
     return any(
         shown_by_both(first.tallies[kind], second.tallies[kind], _held_to(limits, kind), _SIZE)
         for kind in first.tallies
     )
+
+
+def least_of(limits: Criteria) -> Least:
+    """How much longer all answers of an endpoint must take to count."""
+    return Least(limits.latency_ratio, limits.latency_shift_s)
 
 
 def _held_to(limits: Criteria, kind: _Kind) -> Criteria:
@@ -157,7 +163,7 @@ def _slowdown_of(case: Case, endpoint: str, measures: dict[str, _Measure]) -> Sl
     p_value = min((tallies[kind][name].p_value(limits.failure_ratio) for kind, name in shown), default=test.p_value)
     places = {name for _, name in shown}
     shift = _shift_of(case, rows, measures[_OWN], stayed)
-    if shift is not None and shift.suspects(limits.latency_ratio, limits.p_value_shift):
+    if shift is not None and shift.suspects(least_of(limits), limits.p_value_shift):
         places |= stayed
         p_value = min(p_value, shift.p_value)
     if places:
@@ -232,11 +238,11 @@ def _later(case: Case, rows: Rows) -> Rows:
 
 
 def _beyond_chance(tallies: dict[_Kind, dict[str, Tally]], limits: Criteria) -> bool:
-    """Whether one window of one test is beyond what any noise is."""
-    held = {kind: _held_to(limits, kind) for kind in tallies}
+    """Whether one window is beyond what any noise is, beside the others: a machine can be slow for a whole arm."""
     return any(
-        one.rises(held[kind].failure_ratio) and one.p_value(held[kind].failure_ratio) <= held[kind].p_value_alone
-        for kind, windows in tallies.items()
+        one.rises(limits.failure_ratio) and one.p_value(limits.failure_ratio) <= limits.p_value_alone
+        for (measure, _), windows in tallies.items()
+        if measure == _OWN
         for one in windows.values()
     )
 
