@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replay.judge.effects.drag import drag
+from replay.judge.effects.drag import calm, drag
 
 
 def stage(seed: int, n: int = 4000, endpoints: int = 4) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[float]]:
@@ -61,3 +61,20 @@ def test_the_endpoints_numbers_do_not_matter(seed: int, order: list[int]) -> Non
     renamed = [usual[order.index(number)] for number in range(4)]
     factor, again = drag(at_s, latency, endpoint, usual), drag(at_s, latency, other, renamed)
     assert again == pytest.approx(factor)
+
+
+def test_a_control_that_was_slow_for_most_of_its_time_is_not_the_rule() -> None:
+    at_s, latency, endpoint, usual = stage(6)
+    slow = at_s < 40
+    medians = [float(np.median(np.where(slow, 20 * latency, latency)[endpoint == number])) for number in range(4)]
+    assert medians[0] > 10 * usual[0]
+    rest = calm(at_s, np.where(slow, 20 * latency, latency), endpoint, medians)
+    assert rest == pytest.approx(usual, rel=0.3)
+    factor = drag(at_s, np.where(slow, 20 * latency, latency), endpoint, rest)
+    assert np.median(factor[slow]) == pytest.approx(20, rel=0.3)
+
+
+def test_a_stage_at_rest_stays_as_it_is() -> None:
+    at_s, latency, endpoint, usual = stage(7)
+    assert calm(at_s, latency, endpoint, usual) == pytest.approx(usual, rel=0.15)
+    assert calm(at_s[:5], latency[:5], endpoint[:5], usual) == usual

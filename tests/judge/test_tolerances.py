@@ -100,3 +100,21 @@ def test_each_way_of_failing_is_a_criterion():
     passed = {check.name: check.passed for check in verdict.checks if check.workload == "production"}
     assert not passed["unavailable_s"]
     assert not passed["new_failures"]
+
+
+def test_what_is_put_up_with_adds_up():
+    limits = {"tolerated_failures": 0.1, "tolerated_empties": 0.1}
+    planted = production()
+    for seed, outcome in enumerate(("server error", "timeout", "refused", "empty")):
+        planted.fail(EVENTS, 20, 60, 0.08, outcome, seed=seed)
+    verdict = judge(simulate.evidence(planted, qa(), criteria=limits))
+    assert verdict.verdict == "NO_GO", verdict.reasons
+
+
+def test_a_go_says_what_it_put_up_with():
+    planted = production()
+    planted.fail(EVENTS, 20, 60, 0.25, "server error")
+    verdict = judge(simulate.evidence(planted, qa(), criteria={"tolerated_failures": 0.4}))
+    assert verdict.verdict == "GO"
+    assert "as many as the plan's limits put up with" in verdict.reasons[0]
+    assert verdict.reasons[-1] == "The plan has limits of its own: tolerated_failures = 0.4."
