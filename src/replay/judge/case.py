@@ -1,7 +1,7 @@
 """One workload's two arms side by side: everything that the rules below look at, computed once."""
 
 import dataclasses
-import re
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,22 +16,14 @@ from replay.judge.answers.differences import pair
 from replay.judge.answers.texts import texts_of
 from replay.judge.criteria import Criteria
 from replay.judge.effects.noise import Flags, Stall, find_stalls, merge, near_stall, within
+from replay.judge.findings import short
 from replay.judge.phases import BEFORE, Span, step_spans
+from replay.judge.probes.errors import NamedError, names_in
 from replay.judge.probes.locks import Queue, lock_queues
+from replay.judge.probes.sql_names import changed_names
 
 _AFTERMATH_S = 2.0
 _WAITED_S = 0.25
-_SQL_WORDS = frozenset(
-    "action add after all alter always analyze and any array before begin between bigint boolean bytea cascade case "
-    "char character check column commit concurrently constraint create current_timestamp database date default delete "
-    "desc distinct drop each else end enable execute exists false first foreign from full function grant group having "
-    "if in index inner insert int integer interval into is join json jsonb key last left like limit local lock_timeout "
-    "materialized mode null numeric offset only or order outer owner primary procedure public references rename "
-    "replace restrict returning returns right rollback row schema select sequence serial session set share "
-    "statement_timeout table temporary text then time timestamp timestamptz trigger true truncate type union unique "
-    "update using uuid valid validate values varchar view when where with work zone error errors failed relation "
-    "request response status value".split()
-)
 
 
 @dataclass(frozen=True)
@@ -181,16 +173,15 @@ class Case:
         )
 
     @cached_property
-    def named_errors(self) -> tuple[tuple[float, str], ...]:
-        """(second, template) of log events that are new since the steps and name what the steps' SQL changes."""
+    def named_errors(self) -> tuple[NamedError, ...]:
+        """The lines of logs that are new since the steps and name what the steps' SQL changes."""
         log = self.steps.log
-        known = self.known_templates
-        new = log[(log["at_s"] + 1 > self.first_step_s) & ~log["template"].isin(known)]
-        return tuple(
-            (float(at_s), str(template))
-            for at_s, template, example in zip(new["at_s"], new["template"], new["example"], strict=True)
-            if self.changed & _words(f"{template} {example}")
-        )
+        new = log[(log["at_s"] + 1 > self.first_step_s) & ~log["template"].isin(self.known_templates)]
+        found = []
+        for at_s, example, count in zip(new["at_s"], new["example"], new["count"], strict=True):
+            if names := names_in(str(example), self.changed):
+                found.append(NamedError(float(at_s), str(example), int(count), names))
+        return tuple(found)
 
     @cached_property
     def known_templates(self) -> set[str]:
@@ -201,9 +192,9 @@ class Case:
 
     @cached_property
     def changed(self) -> frozenset[str]:
-        """The names in the steps' SQL: tables, columns, constraints."""
+        """The names of what the steps' SQL changes: tables, columns, constraints."""
         texts = [*self.migrations, *(one.statement for span in self.spans for one in span.statements)]
-        return frozenset(word for word in _words(" ".join(texts)) if word not in _SQL_WORDS)
+        return changed_names(texts)
 
     def column(self, name: str) -> npt.NDArray[np.float64]:
         """A column of ``pairs`` as numbers."""
@@ -229,7 +220,7 @@ class Case:
     @cached_property
     def error_windows(self) -> list[tuple[float, float]]:
         """When errors came up that are new since the steps and name what they change."""
-        return merge([(at_s - 1, at_s + 2) for at_s, _ in self.named_errors])
+        return merge([(error.at_s - 1, error.at_s + 2) for error in self.named_errors])
 
     def met_cause(self, from_s: npt.NDArray[np.float64], to_s: npt.NDArray[np.float64]) -> Flags:
         """Which intervals met what can prove a cause: a lock queue behind a step, or such an error at their end."""
@@ -249,9 +240,15 @@ class Case:
         if 2 * self._met_lock(from_s, to_s, self.lock_windows).sum() >= len(from_s):
             return max(self.queues, key=lambda queue: int(within(from_s, to_s, queue.windows).sum())).root
         if 2 * within(to_s, to_s, self.error_windows).sum() >= len(from_s):
-            templates = sorted({template for _, template in self.named_errors})
-            return f"error new since the steps: {' '.join(templates[0].split())[:160]}"
+            return f"error new since the steps: {self._error_at(to_s)}"
         return None
+
+    def _error_at(self, to_s: npt.NDArray[np.float64]) -> str:
+        """The line that tells most of the errors at these moments: the one with most names, and of these the usual."""
+        met = [one for one in self.named_errors if within(to_s, to_s, [(one.at_s - 1, one.at_s + 2)]).any()]
+        lines = {line: len(one.names) for one in met for line in [short(one.line, 160)]}
+        counts = Counter({line: sum(one.count for one in met if short(one.line, 160) == line) for line in lines})
+        return max(sorted(lines), key=lambda line: (lines[line], counts[line]))
 
 
 def empty_like(arm: ArmEvidence) -> ArmEvidence:
@@ -268,7 +265,3 @@ def as_far_as_played(arm: ArmEvidence) -> ArmEvidence:
     never = (rows["outcome"] == str(Outcome.UNSENT)) & (rows["due_s"] > last_s)
     info = dataclasses.replace(arm.info, duration_s=min(arm.info.duration_s, last_s))
     return dataclasses.replace(arm, info=info, observations=rows[~never].reset_index(drop=True))
-
-
-def _words(text: str) -> set[str]:
-    return {word for word in re.findall(r"[a-z_][a-z0-9_]{3,}", text.lower()) if not word.isdigit()}
