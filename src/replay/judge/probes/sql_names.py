@@ -27,7 +27,7 @@ _WITH_ON = frozenset({"index", "trigger", "policy", "rule", "grant", "revoke"}) 
 _WITH_SETTINGS = frozenset({"role", "user", "database", "system", "function"})
 _WITH_SET = frozenset({"update", "insert", "merge"})
 _LISTING = frozenset({"key", "unique", "include"})
-_OF_TABLE = frozenset({"on", "into", "references"})
+_OF_TABLE = frozenset({"on", "into", "references", "using"})
 _SEQUENCE = re.compile(r"(?i)(?:\bsetval|\bpg_get_serial_sequence)\s*\(\s*'([\w.]+)'")
 _SHORTEST = 3
 
@@ -58,7 +58,8 @@ def _statements(text: str) -> Iterator[list[str]]:
 
 
 def _names(statement: list[str]) -> Iterator[str]:
-    expected = listing = setting = False
+    expected = setting = False
+    listing = 0  # how many parentheses are open since one that has columns
     for number, word in enumerate(statement):
         before, after = _beside(statement, number)
         if _calls_for_a_name(statement, number):
@@ -68,9 +69,9 @@ def _names(statement: list[str]) -> Iterator[str]:
             expected = statement[0] == "alter" and statement[1] in _WITH_SETTINGS
         elif word == "(":
             of_table = number > 1 and _is_name(before) and statement[number - 2] in _OF_TABLE
-            listing = listing or before in _LISTING or of_table
+            listing += listing > 0 or before in _LISTING or of_table
         elif word == ")":
-            listing = False
+            listing = max(0, listing - 1)
         elif _is_name(word):
             if expected or (listing and after != "(") or (setting and after == "=" and before in {"set", ","}):
                 yield word.strip('"')
