@@ -1,5 +1,8 @@
 """Answers that are well by status and shape, and yet hold too little or what is out of date.
 
+*Emptied*: no items, where the other arm had some for the same request, and the capture too. Whatever else the answer
+says (what was searched for, say) is no content.
+
 *Shrunken*: fewer than half of the items that the other arm had for the same request, where the other arm had four or
 more, and the capture too as far as it knows; and fewer than half of what is usual, so that a control has not shrunken
 where the steps made lists longer. Usual is what the capture had, times what the endpoint's lists have on Stage for each
@@ -101,6 +104,16 @@ def _numbers(observations: pd.DataFrame, name: str) -> Values:
     if name not in observations:
         return np.full(len(observations), np.nan)
     return observations[name].to_numpy(np.float64, na_value=np.nan)
+
+
+def emptied(asked: Asked, steps: Answers, control: Answers) -> tuple[Flags, Flags]:
+    """Which requests came back with no items at all: (in the steps arm, in the control)."""
+    told = steps.ok & control.ok & (np.fmax(steps.items, control.items) > 0) & (asked.items > 0)
+    differs = told & (np.fmin(steps.items, control.items) == 0)
+    kinds = len(asked.names)
+    tellers, apart = (_count(asked.endpoint[which & asked.before], kinds) for which in (told, differs))
+    found = differs & ~_is_unsteady(tellers, apart)[asked.endpoint]
+    return found & (steps.items == 0), found & (control.items == 0)
 
 
 def contents(asked: Asked, steps: Answers, control: Answers) -> Iterator[tuple[str, Flags, Flags]]:

@@ -22,7 +22,7 @@ import pandas as pd
 from replay.evidence.run import ArmEvidence
 from replay.evidence.values import Outcome, expected_outcome
 from replay.judge.answers.cascade import refused_for_want_of_a_token
-from replay.judge.answers.contents import SHRUNKEN, STALE, answers_of, asked_of, contents
+from replay.judge.answers.contents import SHRUNKEN, STALE, answers_of, asked_of, contents, emptied
 from replay.judge.answers.texts import Codes, Texts, alike, texts_of
 from replay.judge.phases import Span, phase_order, phases_of
 
@@ -160,10 +160,11 @@ def pair(
     t_kind, c_kind = (_IS_WORSE[asked.outcome, one.outcome] * (one.outcome + 1) for one in (t, c))
     before = phase == 0
     well = answers_of(of_steps, t.outcome == _OK, t_kind == 0), answers_of(of_control, c.outcome == _OK, c_kind == 0)
-    held = contents(asked_of(of_steps, asked.endpoint, before), *well)
+    listed = asked_of(of_steps, asked.endpoint, before)
+    empty, held = (Outcome.EMPTY, *emptied(listed, *well)), contents(listed, *well)
     waited_s = np.array([patience_s(name) for name in asked.endpoint.names], dtype=np.float64)[asked.endpoint.codes]
     late = (TOO_LATE, _late(t, c, waited_s), _late(c, t, waited_s))
-    for kind, in_steps, in_control in ((WRONG_SHAPE, *_wrong_shapes(asked, t, c, before)), *held, late):
+    for kind, in_steps, in_control in (empty, (WRONG_SHAPE, *_wrong_shapes(asked, t, c, before)), *held, late):
         t_kind[in_steps & (t_kind == 0)] = KINDS.index(kind)  # what fails otherwise already keeps its kind
         c_kind[in_control & (c_kind == 0)] = KINDS.index(kind)
     causes = numbers(of_steps, "caused_by", -1.0).astype(np.int64)

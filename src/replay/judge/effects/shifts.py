@@ -45,35 +45,63 @@ class Least(NamedTuple):
     longer_s: float
 
 
-def shift_of(control_s: Times, steps_s: Times, at_s: Times, later: Flags) -> Shift | None:
+def shift_of(control_s: Times, steps_s: Times, at_s: Times, later: Flags, before: Flags | None = None) -> Shift | None:
     """The shift of the answers to the same requests; None where there are too few to tell.
 
     All are (n,): latencies (nan where there was no good answer), when the request of the steps arm began, and whether
-    that was after the first step's start. The test is Student's, one-sided, on the blocks' means, weighted by their
-    number of answers (effective degrees of freedom after Kish, *Survey Sampling*, 1965).
+    that was after the step. The test is Student's, one-sided, on the blocks' means, weighted by their number of answers
+    (effective degrees of freedom after Kish, *Survey Sampling*, 1965). With ``before``, the requests before the step,
+    the ratio is that to how the arms differed then, and the test is Welch's (1947): what made one arm slower than the
+    other all through was not the step.
     """
-    told = later & np.isfinite(control_s) & np.isfinite(steps_s) & (control_s > 0) & (steps_s > 0)
+    known = np.isfinite(control_s) & np.isfinite(steps_s) & (control_s > 0) & (steps_s > 0)
+    told = later & known
     if told.sum() < _FEWEST:
         return None
-    ratios = np.log(steps_s[told] / control_s[told])
-    p = max(_p_value(ratios, at_s[told], length_s) for length_s in _BLOCKS_S)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = np.log(steps_s / control_s)
+    ratio, earlier = float(np.median(ratios[told])), None
+    if before is not None:
+        earlier = before & known
+        if earlier.sum() < _FEWEST:
+            return None
+        ratio -= max(0.0, float(np.median(ratios[earlier])))
+    p = max(_p_value(ratios, at_s, length_s, told, earlier) for length_s in _BLOCKS_S)
     longer_s = float(np.median(steps_s[told]) - np.median(control_s[told]))
-    return Shift(float(np.exp(np.median(ratios))), longer_s, p, int(told.sum()))
+    return Shift(float(np.exp(ratio)), longer_s, p, int(told.sum()))
 
 
-def _p_value(ratios: Times, at_s: Times, length_s: float) -> float:
+def _p_value(ratios: Times, at_s: Times, length_s: float, later: Flags, before: Flags | None) -> float:
+    now = _mean(ratios[later], at_s[later], length_s, _FEWEST_BLOCKS)
+    then = _Mean(0.0, 0.0, math.inf) if before is None else _mean(ratios[before], at_s[before], length_s, 2)
+    if now is None or then is None:
+        return 1.0
+    more = now.value - max(0.0, then.value) - _SLACK
+    variance = now.variance + then.variance
+    if variance == 0.0:
+        return 0.0 if more > 0 else 1.0
+    freedom = variance**2 / (now.variance**2 / now.freedom + then.variance**2 / then.freedom)
+    return float(stats.t.sf(more / math.sqrt(variance), freedom))
+
+
+class _Mean(NamedTuple):
+    """A mean over blocks, its variance and the degrees of freedom of that."""
+
+    value: float
+    variance: float
+    freedom: float
+
+
+def _mean(ratios: Times, at_s: Times, length_s: float, fewest: int) -> _Mean | None:
     _, block = np.unique(np.floor(at_s / length_s), return_inverse=True)
     answers = np.bincount(block).astype(np.float64)
-    if len(answers) < _FEWEST_BLOCKS:
-        return 1.0
+    if len(answers) < fewest:
+        return None
     means = np.bincount(block, weights=np.clip(ratios, -_FURTHEST, _FURTHEST)) / answers
     weights = answers / answers.sum()
     mean = float((weights * means).sum())
     freedom = 1.0 / float((weights**2).sum()) - 1.0
-    scatter = math.sqrt(float((weights * (means - mean) ** 2).sum()) / freedom)
-    if scatter == 0.0:
-        return 0.0 if mean > _SLACK else 1.0
-    return float(stats.t.sf((mean - _SLACK) / scatter, freedom))
+    return _Mean(mean, float((weights * (means - mean) ** 2).sum()) / freedom, freedom)
 
 
 def shifted_in_both(first: Shift, second: Shift, least: Least, one_pair: float, both: float) -> bool:

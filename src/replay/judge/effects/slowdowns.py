@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -46,7 +47,8 @@ class Slowdown:
     """Slow answers of one endpoint. ``limit_s`` is what counts as slow, ``reference_p95_s`` where it comes from.
 
     ``tallies`` are by kind of test, and then by window, ``p_value`` that of the test and the window that show it best.
-    ``severity`` is empty where nothing is to be said. ``shift`` is that of all answers.
+    ``severity`` is empty where nothing is to be said. ``shifts`` are those of all
+    answers, by measure.
     """
 
     endpoint: str
@@ -60,7 +62,14 @@ class Slowdown:
     lasted_s: float
     p_value: float
     tallies: dict[_Kind, dict[str, Tally]]
-    shift: Shift | None = None
+    shifts: dict[str, Shift]
+
+    def shift(self, limits: Criteria) -> Shift | None:
+        """The shift that one pair suspects; None where it suspects none."""
+        found = [
+            one for name, one in self.shifts.items() if one.suspects(least_of(limits), _shift_p(limits, name).one_pair)
+        ]
+        return max(found, key=lambda one: one.ratio, default=None)
 
 
 @dataclass(frozen=True)
@@ -104,9 +113,8 @@ def slowdowns(case: Case) -> list[Slowdown]:
 
 def slow_in_both(first: Slowdown, second: Slowdown, limits: Criteria) -> bool:
     """Whether two pairs of arms together show that an endpoint became slow: its slowest answers, or all of them."""
-    if first.shift and second.shift:
-        ps = (limits.p_value_shift, limits.p_value_shift_both)
-        if shifted_in_both(first.shift, second.shift, least_of(limits), *ps):
+    for name in first.shifts.keys() & second.shifts.keys():
+        if shifted_in_both(first.shifts[name], second.shifts[name], least_of(limits), *_shift_p(limits, name)):
             return True
     return any(
         shown_by_both(first.tallies[kind], second.tallies[kind], _held_to(limits, kind), _SIZE)
@@ -117,6 +125,18 @@ def slow_in_both(first: Slowdown, second: Slowdown, limits: Criteria) -> bool:
 def least_of(limits: Criteria) -> Least:
     """How much longer all answers of an endpoint must take to count."""
     return Least(limits.latency_ratio, limits.latency_shift_s)
+
+
+class _ShiftP(NamedTuple):
+    """The p that one pair of arms must reach, and the one that two must together."""
+
+    one_pair: float
+    both: float
+
+
+def _shift_p(limits: Criteria, measure: str) -> _ShiftP:
+    stricter = 1.0 if measure == _OWN else _STRICTER
+    return _ShiftP(stricter * limits.p_value_shift, stricter * limits.p_value_shift_both)
 
 
 def _held_to(limits: Criteria, kind: _Kind) -> Criteria:
@@ -162,10 +182,11 @@ def _slowdown_of(case: Case, endpoint: str, measures: dict[str, _Measure]) -> Sl
     }
     p_value = min((tallies[kind][name].p_value(limits.failure_ratio) for kind, name in shown), default=test.p_value)
     places = {name for _, name in shown}
-    shift = _shift_of(case, rows, measures[_OWN], stayed)
-    if shift is not None and shift.suspects(least_of(limits), limits.p_value_shift):
-        places |= stayed
-        p_value = min(p_value, shift.p_value)
+    shifts = _shifts_of(case, rows, measures, stayed)
+    for name, shift in shifts.items():
+        if shift.suspects(least_of(limits), _shift_p(limits, name).one_pair):
+            places |= stayed
+            p_value = min(p_value, shift.p_value)
     if places:
         told = tuple(phase for phase in phase_order(case.spans) if phase in places)
         severity, phases = SUSPECT, told or phases or (_longest(case, later),)
@@ -174,7 +195,7 @@ def _slowdown_of(case: Case, endpoint: str, measures: dict[str, _Measure]) -> Sl
         if cause is not None or (strong and _beyond_chance(tallies, limits)):
             severity = BLOCKING
     return Slowdown(
-        endpoint, rows, test, severity, cause, phases, limit_s, p95_s[_CAME], lasted_s, p_value, tallies, shift
+        endpoint, rows, test, severity, cause, phases, limit_s, p95_s[_CAME], lasted_s, p_value, tallies, shifts
     )
 
 
@@ -183,11 +204,20 @@ def _longest(case: Case, later: Rows) -> str:
     return str(Counter(case.texts("phase")[later].tolist()).most_common(1)[0][0])
 
 
-def _shift_of(case: Case, rows: Rows, own: _Measure, phases: set[str]) -> Shift | None:
-    """The shift of all answers in these phases; None where there are too few to call anything lasting."""
-    latency = own[case.control.info.arm]
-    told = case.pairs["phase"].isin(phases).to_numpy()[rows] & ~case.masked[0][rows] & ~case.masked[1][rows]
-    return shift_of(latency.control[rows], latency.steps[rows], case.column("t_start")[rows], told)
+def _shifts_of(case: Case, rows: Rows, measures: dict[str, _Measure], phases: set[str]) -> dict[str, Shift]:
+    """The shift of all answers in these phases, by measure, where there are enough to call anything lasting.
+
+    As they came, answers may be slower all through one arm since its machine was: only a change at the step counts.
+    """
+    clear = ~case.masked[0][rows] & ~case.masked[1][rows]
+    told = case.pairs["phase"].isin(phases).to_numpy()[rows] & clear
+    at_s, before = case.column("t_start")[rows], ~case.later[rows] & clear
+    found = {}
+    for name, measure in measures.items():
+        latency = measure[case.control.info.arm]
+        earlier = None if name == _OWN else before
+        found[name] = shift_of(latency.control[rows], latency.steps[rows], at_s, told, earlier)
+    return {name: shift for name, shift in found.items() if shift is not None}
 
 
 def _limit_s(limits: Criteria, p95_s: float, far: float = 1.0) -> float:

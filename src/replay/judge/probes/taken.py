@@ -12,6 +12,10 @@ _TAKES_NONE = re.compile(r"(?i)\s*(begin|start|commit|end|rollback|abort|savepoi
 
 # What by itself takes no lock on a table that is stronger than these.
 _DATA = re.compile(r"(?i)\s*(select|insert|update|delete|merge|copy|with|values|table|explain|fetch|declare)\b")
+# What locks rows that are there; a query does where it says so.
+_ROWS = re.compile(
+    r"(?is)\s*(?:(?:update|delete|insert|merge)\b|.*\bfor\s+(?:no\s+key\s+)?(?:update|share)\b|.*\bfor\s+key\s+share\b)"
+)
 _ADVISORY = r"(?i)advisory_(xact_)?lock"
 _WEAK = frozenset({"AccessShareLock", "RowShareLock", "RowExclusiveLock"})
 
@@ -33,6 +37,8 @@ def taking(session: dict[str, Any], waiting: dict[str, Any], spans: Sequence[Spa
     if lock.startswith("relation ") and session.get("holds") not in _WEAK:
         # One that changes data may take such a lock through a function: but what takes it by itself comes first.
         ran = [text for text in ran if not _DATA.match(text)] or ran
+    if lock.startswith("row of "):
+        ran = [text for text in ran if _ROWS.match(text)] or ran
     name = rf"(?i)(?<!\w){re.escape(table)}(?!\w)" if table else _ADVISORY if lock.startswith("advisory ") else None
     telling = [text for text in ran if name and re.search(name, text)] or ran
     return telling[0] if len(telling) == 1 else None
