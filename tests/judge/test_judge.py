@@ -101,7 +101,8 @@ def test_what_fails_under_both_workloads_is_not_only_in_production():
     verdict = judge(simulate.evidence(incident(), both))
     assert {finding["only_in_production"] for finding in of(verdict, endpoint=TOKEN, workload="production")} == {False}
     assert {finding["only_in_production"] for finding in of(verdict, workload="qa")} == {None}
-    assert any("Seen under qa." in reason for reason in verdict.reasons)
+    assert any("Under pre-production's traffic too." in reason for reason in verdict.reasons)
+    assert not any("Seen under qa." in reason for reason in verdict.reasons)  # it has been said
 
 
 def test_what_is_lost_for_good_and_fails_under_pre_production_too_is_not_only_in_production():

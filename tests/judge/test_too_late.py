@@ -35,3 +35,14 @@ def test_what_takes_long_anyway_is_not_late():
         frame.loc[frame["endpoint"] == CHECK_IN, "done_s"] += 4.9
     planted.slow(CHECK_IN, 20, 60, 0.3)
     assert not of(judge(simulate.evidence(planted, qa())), outcome="too late")
+
+
+def test_an_error_that_comes_sooner_does_not_make_the_usual_late():
+    planted = production()
+    for frame in (planted.control, planted.steps):
+        frame.loc[frame["endpoint"] == CHECK_IN, "done_s"] += 8.0
+    planted.fail(CHECK_IN, 20, 60, 1.0, "server error")
+    verdict = judge(simulate.evidence(planted, qa()))
+    assert verdict.verdict == "NO_GO"
+    assert of(verdict, endpoint=CHECK_IN, outcome="server error", severity="blocking")
+    assert not of(verdict, outcome="too late")

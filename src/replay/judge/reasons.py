@@ -166,9 +166,11 @@ def reasons(verdict: str, findings: list[Finding], checks: list[Check], cases: l
     blocking = [finding for finding in findings if finding.severity == BLOCKING]
     suspects = [finding for finding in findings if finding.severity == SUSPECT]
     failed = [check for check in checks if check.about == "evidence" and not check.passed]
-    told = _told(_weightiest(blocking))
+    told = _told(_weightiest(_own(blocking)))
     told += [_GROUNDS[ground] for ground in GROUNDS if ground in {finding.rests_on for finding in blocking}][:1]
     told += [f"{check.sentence} {check.hint}".strip() for check in failed]
+    if verdict == "NO_GO":
+        told += _beside(suspects, blocking)
     if verdict == "INCONCLUSIVE":
         told += [f"{sentence} Seen once, not confirmed: rehearse again." for sentence in _told(_weightiest(suspects))]
     if verdict == "GO":
@@ -182,6 +184,23 @@ _GROUNDS = {
     ONE_PAIR: "One pair of arms showed it, too clearly for chance; its cause is not proven.",
     ONE_ARM: "One arm showed it, all through.",
 }
+
+
+def _own(findings: list[Finding]) -> list[Finding]:
+    """Without those of pre-production that production's say already: under its traffic too."""
+    said = {one.key for one in findings if one.role == "production" and one.only_in_production is False}
+    return [one for one in findings if one.role != "pre-production" or one.key not in said]
+
+
+def _beside(suspects: list[Finding], blocking: list[Finding]) -> list[str]:
+    """What is suspected of further endpoints, where they are lost for good: no other word would be lost on them."""
+    known = {one.endpoint for one in blocking}
+    lost = [one for one in suspects if one.metric == "never_recovered" and one.endpoint not in known]
+    if not lost:
+        return []
+    names = list(dict.fromkeys(str(one.endpoint) for one in lost))
+    more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
+    return [f"Seen beside it, and not confirmed: {', '.join(names[:_MOST])}{more} failed to the end."]
 
 
 def _told(findings: list[Finding]) -> list[str]:
@@ -202,7 +221,7 @@ def _told(findings: list[Finding]) -> list[str]:
     return [sentence for sentence in told.values() if sentence]
 
 
-_SHARED = {"share": "failed", "latency_p95_s": "became slow"}
+_SHARED = {"share": "failed", "latency_p95_s": "became slow", "never_recovered": "was still failing at the end"}
 
 
 def _together(findings: list[Finding], kind: str) -> str:
@@ -210,11 +229,18 @@ def _together(findings: list[Finding], kind: str) -> str:
     worst: dict[str, Finding] = {}
     for finding in sorted(findings, key=lambda finding: -(finding.observed or 0.0)):
         worst.setdefault(str(finding.endpoint), finding)
-    figure = percent if kind == "failed" else seconds
-    named = [f"{endpoint} ({figure(finding.observed or 0.0)})" for endpoint, finding in worst.items()]
+    if kind == _SHARED["share"] and all(one.outcome == Outcome.UNSENT for one in findings):
+        kind = "could not be sent"
+    figure = seconds if kind == _SHARED["latency_p95_s"] else percent
+    named = (
+        list(worst)
+        if kind == _SHARED["never_recovered"]
+        else [f"{endpoint} ({figure(finding.observed or 0.0)})" for endpoint, finding in worst.items()]
+    )
     more = f" and {len(named) - _MOST} more" if len(named) > _MOST else ""
     count = "Another endpoint" if len(named) == 1 else f"{len(named)} more endpoints"
     scope = "" if findings[0].role == "pre-production" else _scope(findings)
+    kind = kind if len(named) == 1 else kind.replace("was ", "were ")
     sentence = f"{count} {kind} under {findings[0].workload} too: {', '.join(named[:_MOST])}{more}."
     return f"{sentence} {scope}".strip()
 
@@ -265,7 +291,8 @@ def _slowed(finding: Finding) -> float:
 
 def _sentence(finding: Finding) -> str:
     told = finding.explanation if finding.explanation.endswith(".") else f"{finding.explanation}."
-    return f"{told} {_scope([finding])}".strip()
+    cause = f"Cause: {finding.root}." if finding.unit == "share" and finding.proven and finding.root else ""
+    return " ".join(part for part in (told, cause, _scope([finding])) if part)
 
 
 def _scope(findings: list[Finding]) -> str:

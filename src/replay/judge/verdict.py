@@ -299,6 +299,7 @@ def _in_order(findings: list[Finding]) -> list[Finding]:
             math.inf if finding.first_bad_s is None else math.floor(finding.first_bad_s),
             -(finding.observed or 0.0) if finding.unit == "share" else 0.0,
             finding.workload,
+            math.inf if finding.first_bad_s is None else finding.first_bad_s,
             finding.endpoint or "",
             finding.probe or "",
             finding.metric or "",

@@ -163,7 +163,7 @@ def pair(
     listed = asked_of(of_steps, asked.endpoint, before)
     empty, held = (Outcome.EMPTY, *emptied(listed, *well)), contents(listed, *well)
     waited_s = np.array([patience_s(name) for name in asked.endpoint.names], dtype=np.float64)[asked.endpoint.codes]
-    late = (TOO_LATE, _late(t, c, waited_s), _late(c, t, waited_s))
+    late = (TOO_LATE, _late(t, c, waited_s, c_kind == 0), _late(c, t, waited_s, t_kind == 0))
     for kind, in_steps, in_control in (empty, (WRONG_SHAPE, *_wrong_shapes(asked, t, c, before)), *held, late):
         t_kind[in_steps & (t_kind == 0)] = KINDS.index(kind)  # what fails otherwise already keeps its kind
         c_kind[in_control & (c_kind == 0)] = KINDS.index(kind)
@@ -233,10 +233,13 @@ def _category(codes: npt.NDArray[np.integer[Any]], names: Sequence[str]) -> Any:
     return pd.Categorical.from_codes(codes, categories=pd.Index(list(names), dtype=object))
 
 
-def _late(answers: _Answers, others: _Answers, patience_s: Times) -> Flags:
-    """Which answers came after their client had stopped waiting, and after far longer than in the other arm."""
-    usual_s = np.where(np.isfinite(others.latency), others.latency, 0.0)
-    return answers.latency > np.maximum(patience_s, _FAR_LATER * usual_s)
+def _late(answers: _Answers, others: _Answers, patience_s: Times, well: Flags) -> Flags:
+    """Which answers came after their client had stopped waiting, and after far longer than in the other arm.
+
+    Where the other one was not ``well`` there is no telling how long it takes: an error may come sooner.
+    """
+    late: Flags = well & (answers.latency > np.maximum(patience_s, _FAR_LATER * others.latency))
+    return late
 
 
 def _wrong_shapes(asked: _Asked, steps: _Answers, control: _Answers, before: Flags) -> tuple[Flags, Flags]:

@@ -17,6 +17,7 @@ def with_only_in_production(findings: list[Finding], cases: list[Case], untruste
     True where pre-production, judged alone, passes the same criterion; false where it fails it too; null where it never
     calls the endpoint, where there is no pre-production, or where its arms (``untrusted``) prove nothing. An endpoint
     that fails under pre-production too is not slow, or lost for good, in production only: testing would have seen it.
+    Nor is what follows from an endpoint that does, or has a cause that shows there too, or stands still for it.
     """
     others = [case for case in cases if case.role == "pre-production" and case.workload not in untrusted]
     production = {case.workload for case in cases if case.role == "production"}
@@ -24,10 +25,13 @@ def with_only_in_production(findings: list[Finding], cases: list[Case], untruste
     failing = {finding.key for finding in told}
     broken = {str(finding.endpoint) for finding in told if finding.key[1] in _BROKEN}
     failing |= {(endpoint, metric) for endpoint in broken for metric in (*_BROKEN, "recovery_s", "latency_p95_s")}
+    causes = {str(one.root) for one in told if one.root and one.proven} | broken
+    if broken:
+        failing.add(("*", "stall_s"))
     return [
         dataclasses.replace(
             finding,
-            only_in_production=_only(finding, others, failing),
+            only_in_production=False if finding.root in causes else _only(finding, others, failing),
             interaction=_interaction(finding, others),
             evidence={**finding.evidence, **({"pre_production": SILENT} if _is_silent(finding, others) else {})},
         )
