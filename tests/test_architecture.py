@@ -10,11 +10,12 @@ import pytest
 import replay
 
 SOURCE = Path(replay.__file__).parent
-VALUES = {"errors", "traffic", "shapes", "target", "documents", "parquet"}
+VALUES = {"errors", "durations", "traffic", "shapes", "target", "documents", "parquet"}
 
 # A room may import itself, the plain values, and these.
 ROOMS = {
     "errors": set(),
+    "durations": set(),
     "traffic": set(),
     "shapes": set(),
     "target": {"errors"},

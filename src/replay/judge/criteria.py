@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from replay.durations import parse_duration_s
 from replay.errors import InputError
 
 
@@ -160,23 +161,44 @@ def endpoint_tables(table: dict[str, Any]) -> Iterator[tuple[str, str, dict[str,
         yield endpoint, name, limits
 
 
-def check_keys(table: dict[str, Any], name: str, known: Sequence[str]) -> None:
-    """Raise InputError for a key that is not ``known``, with the nearest one that is."""
+def check_keys(table: dict[str, Any], name: str, known: Sequence[str], general: Sequence[str] = ()) -> None:
+    """Raise InputError for a key that is not ``known``, with the nearest one that is.
+
+    ``general`` are keys that ``[criteria]`` has and a single endpoint has not.
+    """
     for key in table:
+        if key in general and key not in known:
+            raise InputError(
+                f"[{name}] sets {key!r}, which is a limit for the whole Stage and not for one endpoint.",
+                f"Write {key} below [criteria] itself.",
+            )
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)
             raise InputError(f"[{name}] has an unknown key {key!r}.", f"Did you mean {near[0]!r}?")
 
 
+def read_limit(name: str, key: str, value: object, most: float = sys.float_info.max) -> float:
+    """A limit of the table ``name`` as a number of 0 to ``most``. One in seconds may be a duration, such as ``"10s"``.
+
+    Raises InputError for what is no such number.
+    """
+    of_time = key.endswith("_s")
+    read = parse_duration_s(value) if of_time and isinstance(value, str) else value
+    if isinstance(read, bool) or not isinstance(read, int | float) or not 0 <= read <= most:
+        raise InputError(
+            f"[{name}] {key} = {value!r} is not a number of 0 or more.",
+            f'It is in seconds: write {key} = 10, or {key} = "10s".' if of_time else "",
+        )
+    return float(read)
+
+
 def _limits(table: dict[str, Any], name: str, known: list[str]) -> dict[str, Any]:
     limits: dict[str, Any] = {}
-    check_keys(table, name, known)
+    check_keys(table, name, known, _LIMITS)
     for key, value in table.items():
         if key == "endpoints":
             continue
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= sys.float_info.max:
-            raise InputError(f"[{name}] {key} = {value!r} is not a number of 0 or more.")
-        if key in _SHARES and value > 1:
+        limits[key] = read_limit(name, key, value)
+        if key in _SHARES and limits[key] > 1:
             raise InputError(f"[{name}] {key} = {value!r} is a share: give a number between 0 and 1.")
-        limits[key] = float(value)
     return limits

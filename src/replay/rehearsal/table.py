@@ -13,12 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from replay.durations import parse_duration_s
 from replay.errors import PlanError
 
 _VARIABLE = re.compile(r"\$(\$|\{([A-Za-z_][A-Za-z0-9_]*)\})")
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _LEAST, _MOST = 1e-9, 1e9
 _MOST_BYTES = 1e18
 _MOST_WHOLE = 2**63
@@ -183,10 +181,10 @@ class Table:
         value = self._get(key, default)
         if value is None:
             return None
-        text = self._around.expand(value, self._where(key)).replace(" ", "") if isinstance(value, str) else ""
-        if not _DURATION.fullmatch(text):
+        text = self._around.expand(value, self._where(key)) if isinstance(value, str) else ""
+        seconds = parse_duration_s(text)
+        if seconds is None:
             raise self.error(key, f"is {value!r}, which is not a duration", 'Write it like "20s", "10m" or "1.5h".')
-        seconds = sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
         if not seconds and not zero:
             raise self.error(key, "must be longer than 0")
         if seconds > _MOST:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from replay.errors import InputError
-from replay.judge.criteria import check_keys, endpoint_tables
+from replay.judge.criteria import check_keys, endpoint_tables, read_limit
 
 SOAK = "soak"  # what rehearsal.json says under "kind"
 FEWEST_ANSWERS = 20  # that a p95 is told of
@@ -114,18 +114,17 @@ def parse_soak_criteria(table: dict[str, Any]) -> SoakCriteria:
 
 
 def _limits(table: dict[str, Any], name: str, known: tuple[str, ...]) -> dict[str, Any]:
-    check_keys(table, name, known)
+    check_keys(table, name, known, (*LIMITS, *_TABLES))
     return {key: _number(name, key, value) for key, value in table.items() if key not in _TABLES}
 
 
-def _most(value: float) -> float:
+def _most(value: object) -> float:
     return float("inf") if isinstance(value, float) else sys.float_info.max
 
 
 def _number(name: str, key: str, value: object) -> float:
     value = float("inf") if value == "inf" else value  # JSON has no word for it
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _most(value):
-        raise InputError(f"[{name}] {key} = {value!r} is not a number of 0 or more.")
-    if key in _SHARES and 1 < value < float("inf"):
+    limit = read_limit(name, key, value, _most(value))
+    if key in _SHARES and 1 < limit < float("inf"):
         raise InputError(f"[{name}] {key} = {value!r} is a share: give a number between 0 and 1.")
-    return float(value)
+    return limit
