@@ -58,5 +58,10 @@ def finding(arm: str, endpoint: str, severity: str, *, proven: bool = False) -> 
     )
 
 
+def failed_criteria(verdict):
+    """The criteria about the change that failed, each with its workload."""
+    return {(check.name, check.workload) for check in verdict.checks if not check.passed and check.about == "change"}
+
+
 def failed(verdict):
     return {check.name for check in verdict.checks if not check.passed and check.about == "evidence"}

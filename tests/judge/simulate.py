@@ -15,7 +15,7 @@ import pandas as pd
 
 from replay.evidence.files import LOG_SCHEMA, OBSERVATION_SCHEMA, READING_SCHEMA, ArmFolder, write_json
 from replay.evidence.run import ArmEvidence, Evidence
-from replay.evidence.values import ArmInfo, LogEvent, Mark, Observation, Reading
+from replay.evidence.values import QUIET, ArmInfo, LogEvent, Mark, Observation, Reading
 
 SHAPE = "{id:number}"
 CONTENTS = ("items", "expected_items", "reads_back")
@@ -342,6 +342,22 @@ def evidence(*planted: Planted, **rehearsal: Any) -> Evidence:
         **rehearsal,
     }
     return Evidence(Path("simulated"), document, {}, arms)
+
+
+def with_quiet(run: Evidence, error: str = "") -> Evidence:
+    """The run with an arm without traffic too, in which the step succeeds, or fails with an error."""
+    event = "failed" if error else "ended"
+    marks = (
+        Mark(0.0, "", "arm", "started"),
+        Mark(1.0, STEP, "migrate", "started"),
+        Mark(2.0, STEP, "migrate", event, error=error),
+        Mark(5.0, "", "arm", "ended"),
+    )
+    like = next(iter(run.arms.values()))
+    info = ArmInfo("quiet-steps", QUIET, QUIET, True, "2026-01-01T00:09:00Z", 5.0, 0, "complete")
+    quiet = ArmEvidence(info, like.observations.iloc[:0], like.readings.iloc[:0], like.log.iloc[:0], marks, ())
+    order = [*run.rehearsal["order"], info.arm]
+    return dataclasses.replace(run, arms=run.arms | {info.arm: quiet}, rehearsal=run.rehearsal | {"order": order})
 
 
 def write(run: Evidence, path: Path) -> Path:

@@ -277,6 +277,54 @@ def test_a_rollback_that_could_not_be_looked_at_is_said() -> None:
     (check,) = (check for check in verdict.checks if check.name == "data_after_rollback")
     assert check.passed
     assert "could not be compared" in check.sentence
+    assert verdict.verdict == "INCONCLUSIVE"
+    assert failed(verdict) == {"data_compared"}
+    assert "events (127.0.0.1:5432) was not looked at after the arm" in verdict.reasons[0]
+
+
+def test_a_table_that_went_uncounted_is_inconclusive() -> None:
+    verdict = judge(after(table(1000, None), control=[table(1000, 1000)]))
+    assert verdict.verdict == "INCONCLUSIVE"
+    assert failed(verdict) == {"data_compared"}
+    assert "were not counted: token (after: too large)" in verdict.reasons[0]
+    many = table(1000, None) | {"rows": None, "uncounted": "before: 100 others were counted"}
+    assert judge(after(many)).verdict == "GO"
+
+
+def test_a_database_of_a_kind_that_is_not_looked_at_is_said() -> None:
+    verdict = judge(run(planted=rolled_back(), steps=[SQL, ROLLBACK]))
+    assert verdict.verdict == "GO"
+    (check,) = (check for check in verdict.checks if check.name == "data_after_rollback")
+    assert "was not compared with what was before: only PostgreSQL databases are looked at" in check.sentence
+    limited = run(planted=rolled_back(), steps=[SQL, ROLLBACK], criteria={"rollback_rows_share": 0})
+    assert failed(judge(limited)) == {"limits_measured"}
+
+
+BY_THE_STEPS = {"written": [[19.9, 25.5], [34.9, 36.5]], "touched": ALL_ALONG}
+
+
+@pytest.mark.parametrize(
+    ("mine", "control", "seen_there", "verdict"),
+    [
+        (table(1000, 1000, "1", "2"), table(1000, 1000, "1", "1"), BY_THE_STEPS, "NO_GO"),
+        (table(1000, 1003, "1", "2"), table(1000, 1000, "1", "1"), BY_THE_STEPS, "NO_GO"),
+        (table(1000, 1000, "1", "1"), table(1000, 1000, "1", "1"), BY_THE_STEPS, "GO"),
+        (table(1000, 1000, "1", "2"), table(1000, 1000, "1", "3"), BY_THE_STEPS, "GO"),
+        (table(1000, 1003, "1", "2"), table(1000, 1004, "1", "3"), BY_THE_STEPS, "GO"),
+        (table(1000, 1000, "1", "2"), table(1000, 1000, None, None), BY_THE_STEPS, "GO"),
+        (table(1000, 1000, "1", "2"), table(1000, 1000, name="another"), BY_THE_STEPS, "GO"),
+        (table(1000, 1000, "1", "2"), table(1000, 1000, "1", "1"), {"written": ALL_ALONG}, "GO"),
+        (table(1000, 1000, "1", "2"), table(1000, 1000, "1", "1"), BY_THE_STEPS | {"counts": False}, "GO"),
+    ],
+    ids=["contents", "rows", "as before", "written by the traffic", "grown", "no checksum", "not in the control",
+         "somebody wrote", "not counted"],
+)  # fmt: skip
+def test_what_the_same_traffic_leaves_alone_only_the_steps_can_have_changed(mine, control, seen_there, verdict) -> None:
+    judged = judge(after(mine, control=[control], seen=seen_there))
+    assert judged.verdict == verdict, judged.reasons
+    if verdict == "NO_GO":
+        assert "token has" in judged.reasons[0]
+        assert judged.rests_on == "proof"
 
 
 def quiet(database, criteria=None, kind: str = "rollback", to_s: float = 4.0) -> Evidence:

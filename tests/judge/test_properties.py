@@ -83,6 +83,33 @@ def test_labels_do_not_matter(seed, found, lock, chance):
     assert _told(here, names) == _told(there, {name: name for name in names.values()})
 
 
+@SLOWLY
+@given(
+    seeds, effects, st.sets(st.sampled_from(["lock", "step", "rollback", "quiet", "lag", "lines", "slow", "window"]))
+)
+def test_whatever_blocks_is_a_failed_criterion(seed, found, more):
+    one = planted(seed, found, lock="lock" in more)
+    if "step" in more:
+        one.step(30, 31, "duplicate key", "add an index")
+    if "rollback" in more:
+        one.step(40, 41, "it is not there", "roll back", "rollback")
+    if "lag" in more:
+        one.lag(9)
+    if "lines" in more:
+        one.lines(dict.fromkeys(range(30, 40), 3))
+    if "slow" in more:
+        one.slow(EVENTS, 25, 60, 0.5)
+    criteria = {"new_error_lines": 0, "recovery_s": 1} | ({"migration_s": 1} if "window" in more else {})
+    run = simulate.evidence(one, criteria=criteria)
+    verdict = judge(simulate.with_quiet(run, "lock timeout" if "quiet" in more else ""))
+    failed = {(one.name, one.workload) for one in verdict.checks if one.about == "change" and not one.passed}
+    blocking = {(one.criterion, one.workload) for one in verdict.findings if one.severity == "blocking"}
+    assert blocking <= failed
+    assert bool(blocking) == (verdict.verdict == "NO_GO")
+    if "quiet" in more:
+        assert ("steps_succeed", "quiet") in failed
+
+
 def _told(verdict: Verdict, names: dict[str, str]) -> list[tuple]:
     return sorted(
         (names.get(str(one.endpoint), str(one.endpoint)), one.severity, str(one.outcome), str(one.metric), one.phase)

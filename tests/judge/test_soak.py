@@ -266,7 +266,7 @@ def test_every_limit_can_be_set() -> None:
         ({"failure_share": 2}, "a share"),
         ({"endpoints": 1}, "not a table"),
         ({"endpoints": {"GET /x": 1}}, "not a table"),
-        ({"endpoints": {"GET /x": {"lateness_s": 1}}}, "unknown key 'lateness_s'"),
+        ({"endpoints": {"GET /x": {"lateness_s": 1}}}, "'lateness_s', which is a limit for the whole Stage"),
         ({"drift_per_hour": 1}, "not a table"),
         ({"drift_per_hour": {"x": "y"}}, "not a number"),
         ([], "not a table"),

@@ -8,8 +8,10 @@ import simulate
 from incident import CHECK_IN, TOKEN, failed, incident, production, qa
 from simulate import EXPORT, STEP
 
+from replay.evidence.files import write_json
+from replay.evidence.seal import seal
 from replay.evidence.values import Mark, Reading
-from replay.judge.verdict import judge
+from replay.judge.verdict import judge, judge_run
 
 
 def test_wrong_credentials_in_every_arm_prove_nothing():
@@ -114,6 +116,91 @@ def test_a_bad_arm_is_inconclusive_and_the_reason_says_what_to_do(name):
 def test_a_bad_run_is_inconclusive_and_the_reason_says_what_to_do(name):
     check, rehearsal = SPOILT_RUNS[name]
     is_inconclusive(simulate.evidence(production(), qa(), **rehearsal), check)
+
+
+SPOILT_QUIET = {
+    "failed and without marks": (
+        "arm_complete",
+        lambda arm: {"info": dataclasses.replace(arm.info, state="failed"), "marks": ()},
+    ),
+    "damaged": ("arm_complete", lambda _: {"damaged": ("marks.jsonl: changed",)}),
+    "no end": ("steps_finished", lambda arm: {"marks": arm.marks[:2]}),
+    "no step": ("steps_finished", lambda _: {"marks": ()}),
+    "a step after its arm": (
+        "clocks_agree",
+        lambda arm: {"marks": (*arm.marks, Mark(75.0, "another", "migrate", "started"))},
+    ),
+}
+
+
+def with_quiet(**rehearsal):
+    return simulate.with_quiet(simulate.evidence(production(), qa(), **rehearsal))
+
+
+def test_an_arm_without_traffic_needs_no_requests():
+    verdict = judge(with_quiet())
+    assert verdict.verdict == "GO", verdict.reasons
+    mine = {one.name for one in verdict.checks if one.workload == "quiet"}
+    assert mine == {"arm_complete", "clocks_agree", "steps_finished", "steps_succeed"}
+
+
+@pytest.mark.parametrize("name", SPOILT_QUIET)
+def test_a_bad_arm_without_traffic_is_inconclusive(name):
+    check, spoil = SPOILT_QUIET[name]
+    evidence = with_quiet()
+    arm = evidence.arms["quiet-steps"]
+    evidence.arms["quiet-steps"] = dataclasses.replace(arm, **spoil(arm))
+    is_inconclusive(evidence, check)
+
+
+def test_a_planned_step_that_the_arm_without_traffic_lacks():
+    evidence = with_quiet(plan={"steps": [{"name": STEP}, {"name": "another"}]})
+    assert any(
+        not one.passed for one in judge(evidence).checks if (one.name, one.workload) == ("steps_finished", "quiet")
+    )
+
+
+@pytest.mark.parametrize(
+    "write", [lambda text: text.replace('"failed"', '"ended"'), lambda _: "garbage\n", lambda _: ""]
+)
+def test_marks_that_were_changed_after_the_arm_without_traffic(tmp_path, write):
+    evidence = simulate.with_quiet(simulate.evidence(production(), qa()), "lock timeout")
+    run = simulate.write(evidence, tmp_path / "run")
+    rehearsal = evidence.rehearsal | {"seals": {arm.name: seal(arm) for arm in (run / "arms").iterdir()}}
+    write_json(run / "rehearsal.json", rehearsal)
+    assert judge_run(run).verdict == "NO_GO"
+    marks = run / "arms" / "quiet-steps" / "marks.jsonl"
+    marks.write_text(write(marks.read_text()))
+    verdict = judge_run(run)
+    assert verdict.verdict == "INCONCLUSIVE"
+    assert "quiet-steps is not complete: damaged" in " ".join(verdict.reasons)
+
+
+def test_a_blind_probe_of_the_arm_without_traffic():
+    planted, other = production(), qa()
+    for one in (planted, other):
+        one.readings["steps"] = [
+            Reading(at_s, "database", "waiting_backends", 0.0, {}) for at_s in np.arange(0, 60, 0.5).tolist()
+        ]
+    evidence = simulate.evidence(planted, other, plan={"probes": {"database": {"kind": "postgres"}}})
+    assert judge(evidence).verdict == "GO"
+    verdict = judge(simulate.with_quiet(evidence))
+    assert verdict.verdict == "INCONCLUSIVE"
+    assert "Probe 'database' read nothing" in verdict.reasons[0]
+    assert "during quiet-steps" in verdict.reasons[0]
+
+
+@pytest.mark.parametrize(("until_s", "verdict"), [(60, "GO"), (15, "INCONCLUSIVE"), (0, "INCONCLUSIVE")])
+def test_replicas_of_the_plan_that_were_never_read(until_s, verdict):
+    planted = production()
+    planted.lag(0.2)
+    own = planted.readings["steps"]
+    own[:] = [one for one in own if one.at_s < until_s]
+    own += [Reading(at_s, "database", "waiting_backends", 0.0, {}) for at_s in np.arange(0, 60, 0.5).tolist()]
+    plan = {"probes": {"database": {"kind": "postgres", "replicas": ["${REPLICA_DSN}"]}}}
+    judged = judge(simulate.evidence(planted, plan=plan))
+    assert judged.verdict == verdict
+    assert ("replica_read" in failed(judged)) == (verdict != "GO")
 
 
 def test_a_pre_production_that_has_ended_before_the_step_is_inconclusive():

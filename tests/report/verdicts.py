@@ -74,7 +74,17 @@ def criterion(name: str, about: str, limit: float, observed: float, sentence: st
         "workload": "production",
         "sentence": sentence,
         "hint": "" if passed else "Read the section about it.",
+        "unit": UNITS.get(name, ("", ""))[1],
+        "limit_unit": UNITS.get(name, ("", ""))[0],
     }
+
+
+# Of a criterion's limit and of what was observed.
+UNITS = {
+    "new_failures": ("p", "failures"),
+    "control_agreement": ("share or more", "share"),
+    "engine_lateness": ("s", "s"),
+}
 
 
 def verdict(word: str, reasons: list[str], findings: list[dict[str, Any]], broke: bool) -> dict[str, Any]:

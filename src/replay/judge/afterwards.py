@@ -1,17 +1,27 @@
 """What the steps left behind, and how long the migration took: the data after a rollback, and the window."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from replay.evidence.run import Evidence
 from replay.evidence.values import QUIET
 from replay.judge.case import Case
-from replay.judge.findings import BLOCKING, NOTE, Check, Finding, percent, seconds, worst_of
+from replay.judge.findings import BLOCKING, NOTE, Check, Finding, evidence_check, percent, seconds, worst_of
 from replay.judge.phases import Span
-from replay.judge.trust.databases import Database, Table, around, databases_of, outside
+from replay.judge.trust.databases import (
+    FEWEST_LOOKS,
+    Database,
+    Table,
+    around,
+    databases_of,
+    noted_databases,
+    outside,
+)
 
 DATA = "data_after_rollback"
+# Why a table is not counted that needs no check of its own: the schema differs, or so many others were.
+_SAID = ("it is gone", "others were counted")
 TIME = "migration_s"
 _FEWEST_ROWS = 5
 _READS = ("GET ", "HEAD ", "OPTIONS ")
@@ -36,10 +46,7 @@ def afterwards_checks(cases: Iterable[Case], evidence: Evidence, findings: list[
 
     Of the repetitions of a workload the worst one speaks.
     """
-    return worst_of(
-        (check for case in cases for check in _checks(case, evidence, findings)),
-        lambda check: (not check.passed, check.figure),
-    )
+    return worst_of(check for case in cases for check in _checks(case, evidence, findings))
 
 
 def _checks(case: Case, evidence: Evidence, findings: list[Finding]) -> Iterator[Check]:
@@ -49,7 +56,8 @@ def _checks(case: Case, evidence: Evidence, findings: list[Finding]) -> Iterator
         observed = 0.0 if against is None else against.observed
         sentence = _told_well(case, span, evidence) if against is None else against.explanation
         limit = case.criteria.rollback_rows_share
-        yield Check(DATA, "change", limit, observed, against is None, case.workload, sentence)
+        passed, units = against is None, {"unit": "differences", "limit_unit": "share of the rows"}
+        yield Check(DATA, "change", limit, observed, passed, case.workload, sentence, **units)
     limit_s, took = case.criteria.migration_s, _migration(case)
     if limit_s is not None and took is not None:
         against = mine.get(TIME)
@@ -71,13 +79,63 @@ def _rolled_back(case: Case) -> Span | None:
 
 def _compared(case: Case, span: Span, evidence: Evidence) -> list[Database]:
     """The databases that a rollback is held against: its own, or for a command those that probes watch."""
-    found = [one for one in databases_of(evidence, case.arm) if one.schema_after is not None]
-    own = [one for one in found if span.step in one.steps]
-    return own or [one for one in found if one.probes] or found
+    mine = _its_own(databases_of(evidence, case.arm), span)
+    return [one for one in mine if None not in (one.schema, one.schema_after)]
+
+
+def _its_own(databases: Sequence[Database], span: Span) -> list[Database]:
+    own = [one for one in databases if span.step in one.steps]
+    return own or [one for one in databases if one.probes] or list(databases)
+
+
+def is_compared(case: Case, evidence: Evidence) -> bool:
+    """Whether there was a rollback that came last, and what it left was compared; one that failed says so itself."""
+    last = case.spans[-1] if case.spans else None
+    if last is None or last.kind != "rollback":
+        return False
+    return last.failed or bool(_compared(case, last, evidence))
+
+
+def check_compared(case: Case, evidence: Evidence) -> list[Check]:
+    """Whether what a rollback left in a PostgreSQL database was looked at; none where no such database was noted."""
+    span = _rolled_back(case)
+    noted, damaged = noted_databases(evidence, case.arm)
+    mine = [] if span is None else _its_own(noted, span)
+    if span is None or not (mine or damaged):
+        return []
+    wrong = ["what rehearsal.json notes of it cannot be read"] if damaged else []
+    for database in mine:
+        if database.schema is None or database.schema_after is None:
+            wrong.append(f"{database} was not looked at {'before' if database.schema is None else 'after'} the arm")
+            continue
+        uncounted = [table for table in database.tables if table.uncounted and None in (table.rows, table.rows_after)]
+        there = [f"{table.name} ({table.uncounted})" for table in uncounted if not table.uncounted.endswith(_SAID)]
+        if there:
+            more = f" and {len(there) - _MOST_TOLD} more" if len(there) > _MOST_TOLD else ""
+            wrong.append(f"in {database} these tables were not counted: {', '.join(there[:_MOST_TOLD])}{more}")
+    return [
+        evidence_check(
+            "data_compared",
+            passed=not wrong,
+            workload=case.workload,
+            limit=0.0,
+            observed=float(len(wrong)),
+            well=f"What the rollback {span.step!r} left {_under(case)} was compared with what was before.",
+            wrong=f"What the rollback {span.step!r} left {_under(case)} could not be compared with what was before: "
+            f"{'; '.join(wrong)}.",
+            hint="See that the step's role may read the tables, and that they can be counted in time; rehearse again.",
+            voids="",
+        )
+    ]
 
 
 def _told_well(case: Case, span: Span, evidence: Evidence) -> str:
     compared = _compared(case, span, evidence)
+    if not compared and not _its_own(noted_databases(evidence, case.arm)[0], span):
+        return (
+            f"What the rollback {span.step!r} left {_under(case)} was not compared with what was before: only "
+            "PostgreSQL databases are looked at, and none of its was noted."
+        )
     if not compared:
         return f"What the rollback {span.step!r} left {_under(case)} could not be compared with what was before."
     counted = [table for one in compared for table in one.tables if table.rows_after is not None]
@@ -138,12 +196,33 @@ def _differences(case: Case, database: Database, evidence: Evidence) -> list[_Di
     quiet = case.role == QUIET and not outside(database.written, around(case.spans, case.end_s))
     unwritten = 0 if case.role == QUIET else _unwritten(case)
     ended = {table.name: table.rows_after for table in control.tables} if control is not None else {}
+    still = set() if case.role == QUIET else _still(case, database, evidence)
     for table in database.tables:
         lost = _lost(table, ended.get(table.name), unwritten, case.criteria.rollback_rows_share)
         difference = _not_equal(table) if quiet else lost
+        if difference is None and table.name in still:
+            difference = _not_equal(table, ", as the control's do")
         if difference is not None:
             found.append(difference)
     return found
+
+
+def _still(case: Case, database: Database, evidence: Evidence) -> set[str]:
+    """The tables that the same traffic leaves alone: nothing is written to them but by the steps.
+
+    No control has changed them, and outside the steps the server counted no write to this database.
+    """
+    seen = database.counts and database.samples >= FEWEST_LOOKS
+    if not seen or outside(database.written, around(case.spans, case.end_s)):
+        return set()
+    beside = [_same_in(evidence, control.info.arm, database) for control in case.controls]
+    alike = [{table.name for table in one.tables if _is_same(table)} if one is not None else set() for one in beside]
+    return set.intersection(*alike) if alike else set()
+
+
+def _is_same(table: Table) -> bool:
+    told = None not in (table.rows, table.checksum)
+    return told and (table.rows, table.checksum) == (table.rows_after, table.checksum_after)
 
 
 def _same_in(evidence: Evidence, arm: str, database: Database) -> Database | None:
@@ -160,15 +239,15 @@ def _unwritten(case: Case) -> int:
     return max(0, int((case.flags("t_new") & writes).sum()) - int((case.flags("c_new") & writes).sum()))
 
 
-def _not_equal(table: Table) -> _Difference | None:
-    """Of a table that nobody but the steps has written."""
+def _not_equal(table: Table, as_said: str = "") -> _Difference | None:
+    """Of a table that nobody but the steps has written. ``as_said`` is what tells so, in words."""
     if table.rows is None or table.rows_after is None:
         return None
     if table.rows != table.rows_after:
         words = f"{table.name} has {table.rows_after:,} rows, and had {table.rows:,}"
         return _Difference(words, _figures(table, None))
     if None not in (table.checksum, table.checksum_after) and table.checksum != table.checksum_after:
-        words = f"{table.name} has its {table.rows:,} rows, but not all hold what they held"
+        words = f"{table.name} has its {table.rows:,} rows, but not all hold what they held{as_said}"
         return _Difference(words, _figures(table, None))
     return None
 

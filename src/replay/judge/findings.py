@@ -2,9 +2,12 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
+
+from replay.evidence.values import Outcome
+from replay.judge.answers.differences import FAILURES
 
 BLOCKING = "blocking"
 SUSPECT = "suspect"
@@ -21,6 +24,28 @@ TOLERATED = "tolerated"  # in a finding's evidence: the plan puts up with it
 ONE_PAIR = "one pair of arms"
 ONE_ARM = "one arm"
 GROUNDS = (PROVEN, TWO_PAIRS, ONE_PAIR, ONE_ARM)  # the strongest first
+
+
+# The criteria of metrics that have another name, or that begin so; any other metric is its own.
+_CRITERIA_OF = {
+    "step_failed": "steps_succeed",
+    "rollback_failed": "steps_succeed",
+    "never_recovered": "recovery",
+    "recovery_s": "recovery",
+    "replica_lag_bytes": "replica_lag_s",
+    "log_lines": "log_flood",
+    "lock_contention": "lock_wait_s",
+    "failure_share": "failures",
+    "latency_": "latency",
+    "drift_": "drift",
+}
+
+
+def way_of(outcome: object) -> str:
+    """In which way a request of this outcome failed newly: it failed, came back empty, or its answer changed."""
+    if outcome == Outcome.EMPTY:
+        return "new_empties"
+    return "new_failures" if outcome in FAILURES else "changed_answers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +94,14 @@ class Finding:
         return TWO_PAIRS if self.confirmed else ONE_PAIR
 
     @property
+    def criterion(self) -> str:
+        """The name of the criterion that it fails: by how requests failed, else by its metric, known here or not."""
+        if self.metric is None:
+            return way_of(self.outcome)
+        prefix = next((one for one in _CRITERIA_OF if one.endswith("_") and self.metric.startswith(one)), "")
+        return _CRITERIA_OF.get(self.metric) or _CRITERIA_OF.get(prefix) or self.metric
+
+    @property
     def key(self) -> tuple[str, str]:
         """What is compared between workloads: the endpoint and its kind of trouble, or the probe's metric."""
         if self.endpoint is not None:
@@ -82,6 +115,10 @@ class Check:
 
     ``hint`` says what to do where it did not. ``voids`` says what a failed check of evidence takes away: ``"requests"``
     means that no effect on requests proves anything, ``"unproven"`` that only effects with a proven cause stand.
+
+    ``unit`` is that of ``observed``, and ``limit_unit`` that of ``limit``: ``s``, ``bytes``, ``share`` or ``p``, which
+    more words may follow (``share or more``), or else words to be said after the number. Empty where the end of the
+    name says it (``_s``), or where there is none.
     """
 
     name: str
@@ -93,6 +130,8 @@ class Check:
     sentence: str
     hint: str = ""
     voids: str = ""
+    unit: str = ""
+    limit_unit: str = ""
 
     @property
     def figure(self) -> float:
@@ -100,12 +139,12 @@ class Check:
         return 0.0 if isinstance(self.observed, str) else float(self.observed or 0.0)
 
 
-def worst_of(checks: Iterable[Check], weight: Callable[[Check], Any]) -> list[Check]:
-    """Of one criterion's checks of a workload, whose repetitions have one each, that of most ``weight``."""
+def worst_of(checks: Iterable[Check]) -> list[Check]:
+    """Of one criterion's checks of a workload, whose repetitions have one each, that which failed or is nearest to."""
     told: dict[tuple[str, str | None], Check] = {}
     for check in checks:
         other = told.setdefault((check.name, check.workload), check)
-        if weight(check) > weight(other):
+        if (not check.passed, check.figure) > (not other.passed, other.figure):
             told[check.name, check.workload] = check
     return list(told.values())
 
@@ -121,6 +160,8 @@ def evidence_check(
     wrong: str,
     hint: str,
     voids: str,
+    unit: str = "",
+    limit_unit: str = "",
 ) -> Check:
     """A criterion about the evidence: ``well`` is said where it passed, else ``wrong`` with ``hint`` and ``voids``."""
     return Check(
@@ -133,6 +174,8 @@ def evidence_check(
         sentence=well if passed else wrong,
         hint="" if passed else hint,
         voids="" if passed else voids,
+        unit=unit,
+        limit_unit=limit_unit or unit,
     )
 
 

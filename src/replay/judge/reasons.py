@@ -3,8 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 
-from replay.evidence.values import Outcome
-from replay.judge.answers.differences import FAILURES
+from replay.evidence.values import QUIET
 from replay.judge.case import Case
 from replay.judge.findings import (
     BLOCKING,
@@ -13,7 +12,6 @@ from replay.judge.findings import (
     ONE_ARM,
     ONE_PAIR,
     PROVEN,
-    STEP_METRICS,
     SUSPECT,
     TOLERATED,
     TWO_PAIRS,
@@ -21,55 +19,96 @@ from replay.judge.findings import (
     Finding,
     percent,
     seconds,
+    way_of,
     worst_of,
 )
 from replay.judge.pairs.compared import SILENT
-from replay.judge.probes.direct import log_lines, log_probes, replica_lag
+from replay.judge.probes.direct import log_lines, log_probes, new_lines, replica_lag
+from replay.judge.soak.long_arms import is_long, limits_drift
 
 _MOST = 4
 
 
 def change_checks(cases: list[Case], findings: list[Finding]) -> list[Check]:
-    """The criteria about the change, workload by workload, those that passed too.
+    """The criteria about the change, workload by workload and without traffic, those that passed too.
 
     Of the repetitions of a workload the worst one speaks.
     """
     weighty = [finding for finding in findings if finding.severity != NOTE]
     mine = {case.arm: [one for one in weighty if one.workload == case.workload] for case in cases}
     return worst_of(
-        (check for case in cases for rule in _RULES for check in rule(case, mine[case.arm])),
-        lambda check: check.figure,
+        check
+        for case in cases
+        for rule in (_QUIET_RULES if case.role == QUIET else _RULES)
+        for check in rule(case, mine[case.arm])
     )
 
 
-def _check(case: Case, name: str, limits: tuple[float, float | None], against: list[Finding], well: str) -> list[Check]:
-    """``limits`` are the criterion's and what was observed."""
+def with_all_findings(checks: list[Check], findings: list[Finding]) -> list[Check]:
+    """The ``checks``, and a failed one for whatever else was found: nothing is held against a change without its own.
+
+    What rules tell of a criterion that a finding fails does not stand beside it as passed.
+    """
+    failed = {(check.name, check.workload) for check in checks if not check.passed}
+    left: dict[tuple[str, str], list[Finding]] = {}
+    for finding in findings:
+        key = (finding.criterion, finding.workload)
+        if finding.severity != NOTE and key not in failed:
+            left.setdefault(key, []).append(finding)
+    kept = [check for check in checks if (check.name, check.workload) not in left]
+    return kept + [
+        Check(name, "change", None, against[0].observed, passed=False, workload=workload, sentence=_told_of(against))
+        for (name, workload), against in sorted(left.items())
+    ]
+
+
+def _check(
+    case: Case,
+    name: str,
+    limits: tuple[float, float | None],
+    against: list[Finding],
+    well: str,
+    *,
+    units: tuple[str, str] = ("", ""),
+) -> list[Check]:
+    """``limits`` and their ``units`` are the criterion's and of what was observed."""
     limit, observed = limits
-    sentence = against[0].explanation if against else well
-    if len(against) > 1:
-        sentence += f" ({len(against) - 1} more)"
-    return [Check(name, "change", limit, observed, not against, case.workload, sentence)]
+    sentence = _told_of(against) if against else well
+    limit_unit, unit = units
+    return [
+        Check(name, "change", limit, observed, not against, case.workload, sentence, unit=unit, limit_unit=limit_unit)
+    ]
+
+
+def _told_of(against: list[Finding]) -> str:
+    return against[0].explanation + (f" ({len(against) - 1} more)" if len(against) > 1 else "")
+
+
+def _failing(name: str, mine: list[Finding]) -> list[Finding]:
+    return [finding for finding in mine if finding.criterion == name]
 
 
 def _steps_succeed(case: Case, mine: list[Finding]) -> list[Check]:
-    failed = [finding for finding in mine if finding.metric in STEP_METRICS]
-    well = f"All {len(case.spans)} steps did what they should under {case.workload}."
+    failed = _failing("steps_succeed", mine)
+    under = "without any traffic" if case.role == QUIET else f"under {case.workload}"
+    well = f"All {len(case.spans)} steps did what they should {under}."
     return _check(case, "steps_succeed", (0.0, float(len(failed))), failed, well) if case.spans else []
 
 
 def _new_failures(case: Case, mine: list[Finding]) -> list[Check]:
     """A check for each of the ways in which requests fail newly: they fail, come back empty, or changed."""
     asked = int(case.later.sum())
-    new = Counter(map(_way, case.texts("t_kind")[case.flags("t_new") & case.later]))
+    new = Counter(map(way_of, case.texts("t_kind")[case.flags("t_new") & case.later]))
     checks = []
     for name, verb in _WAYS.items():
-        failing = [finding for finding in mine if finding.unit == "share" and _way(finding.outcome) == name]
         total = new[name]
         well = (
             f"{case.workload}: {total} of {asked} requests {verb} since the first step that did not without the "
             "steps; no endpoint's are more than noise."
         )
-        checks += _check(case, name, (case.criteria.p_value, float(total)), failing, well) if asked else []
+        units = ("p", "failures" if name == "new_failures" else "requests")
+        limits = (case.criteria.p_value, float(total))
+        checks += _check(case, name, limits, _failing(name, mine), well, units=units) if asked else []
     return checks
 
 
@@ -78,13 +117,6 @@ _WAYS = {
     "new_empties": "came back empty",
     "changed_answers": "came back in another shape, shrunken or stale",
 }
-
-
-def _way(kind: object) -> str:
-    """In which of these ways a request failed newly."""
-    if kind == Outcome.EMPTY:
-        return "new_empties"
-    return "new_failures" if kind in FAILURES else "changed_answers"
 
 
 def _unavailable(case: Case, mine: list[Finding]) -> list[Check]:
@@ -98,21 +130,22 @@ def _unavailable(case: Case, mine: list[Finding]) -> list[Check]:
 
 
 def _latency(case: Case, mine: list[Finding]) -> list[Check]:
-    slow = [finding for finding in mine if finding.metric == "latency_p95_s"]
+    slow = _failing("latency", mine)
     worst = max((finding.observed or 0.0 for finding in slow), default=None)
     well = f"{case.workload}: no endpoint became lastingly slow."
-    return _check(case, "latency", (case.criteria.latency_ratio, worst), slow, well) if case.later.any() else []
+    limits, units = (case.criteria.latency_ratio, worst), ("times", "s")
+    return _check(case, "latency", limits, slow, well, units=units) if case.later.any() else []
 
 
 def _stall(case: Case, mine: list[Finding]) -> list[Check]:
-    stalled = [finding for finding in mine if finding.metric == "stall_s"]
+    stalled = _failing("stall_s", mine)
     longest = max((stall.length_s for stall in case.later_stalls), default=0.0) if len(case.pairs) else None
     well = f"{case.workload}: the whole Stage never stood still for long (at most {seconds(longest or 0.0)})."
     return _check(case, "stall_s", (case.criteria.stall_s, longest), stalled, well) if case.later.any() else []
 
 
 def _recovery(case: Case, mine: list[Finding]) -> list[Check]:
-    lost = [finding for finding in mine if finding.metric in {"never_recovered", "recovery_s"}]
+    lost = _failing("recovery", mine)
     well = f"{case.workload}: nothing was still failing at the end."
     return _check(case, "recovery", (0.0, float(len(lost))), lost, well) if case.later.any() else []
 
@@ -120,7 +153,7 @@ def _recovery(case: Case, mine: list[Finding]) -> list[Check]:
 def _lock_wait(case: Case, mine: list[Finding]) -> list[Check]:
     if not (case.steps.readings["metric"].isin(["lock_wait_s", "waiting_backends"])).any():
         return []
-    waits = [finding for finding in mine if finding.metric in {"lock_wait_s", "lock_contention"}]
+    waits = _failing("lock_wait_s", mine)
     longest = case.queues[0].longest_s if case.queues else 0.0
     well = f"{case.workload}: the application never waited longer than {seconds(longest)} for a lock behind a step."
     return _check(case, "lock_wait_s", (case.criteria.lock_wait_s, longest), waits, well)
@@ -130,7 +163,7 @@ def _replica(case: Case, mine: list[Finding]) -> list[Check]:
     lags = replica_lag(case.steps.readings, "replica_lag_s")
     if not lags:
         return []
-    behind = [finding for finding in mine if finding.metric in {"replica_lag_s", "replica_lag_bytes"}]
+    behind = _failing("replica_lag_s", mine)
     most = max(float(values.max()) for _, values in lags.values())
     well = f"{case.workload}: the replicas stayed within {seconds(most)}."
     return _check(case, "replica_lag_s", (case.criteria.replica_lag_s, most), behind, well)
@@ -140,12 +173,32 @@ def _log(case: Case, mine: list[Finding]) -> list[Check]:
     probes = log_probes(case)
     if not probes:
         return []
-    flooded = [finding for finding in mine if finding.metric == "log_lines"]
+    flooded = _failing("log_flood", mine)
     most = max(
         (float(lines.max()) for lines in (log_lines(case.steps, probe) for probe in probes) if len(lines)), default=0
     )
     well = f"{case.workload}: the error log was not flooded (at most {most:.0f} lines a second)."
-    return _check(case, "log_flood", (case.criteria.log_flood_lines, most), flooded, well)
+    return _check(case, "log_flood", (case.criteria.log_flood_lines, most), flooded, well, units=("lines/s", "lines/s"))
+
+
+def _new_error_lines(case: Case, mine: list[Finding]) -> list[Check]:
+    limit, probes = case.criteria.new_error_lines, log_probes(case)
+    if limit is None or not probes:
+        return []
+    most = max(float(new_lines(case, probe)["count"].sum()) for probe in probes)
+    well = f"{case.workload}: the error log got {most:.0f} lines like none before the steps, as many as may."
+    return _check(
+        case, "new_error_lines", (limit, most), _failing("new_error_lines", mine), well, units=("lines", "lines")
+    )
+
+
+def _drift(case: Case, mine: list[Finding]) -> list[Check]:
+    limited = [one for one in (case.criteria, *(own for _, own in case.criteria.endpoints)) if limits_drift(one)]
+    if not limited or not is_long(case.steps):
+        return []
+    drifting = _failing("drift", mine)
+    well = f"{case.workload}: nothing drifts further than it may."
+    return _check(case, "drift", (0.0, float(len(drifting))), drifting, well)
 
 
 _RULES: tuple[Callable[[Case, list[Finding]], list[Check]], ...] = (
@@ -158,7 +211,10 @@ _RULES: tuple[Callable[[Case, list[Finding]], list[Check]], ...] = (
     _lock_wait,
     _replica,
     _log,
+    _new_error_lines,
+    _drift,
 )
+_QUIET_RULES = (_steps_succeed,)
 
 
 def reasons(verdict: str, findings: list[Finding], checks: list[Check], cases: list[Case]) -> list[str]:

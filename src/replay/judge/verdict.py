@@ -31,7 +31,8 @@ it depends on when or where it was made)::
           a replica: {replica, at_s, caught_up_s, growing, slope, bytes}; of a log: {at_s, seconds, templates
           [{template, count, new}]}; of a step: {step, kind, statement, error}
 
-    criteria [{name, about (change | evidence), limit, observed, passed, workload | null, sentence, hint}]
+    criteria [{name, about (change | evidence), limit, observed, passed, workload | null, sentence, hint, unit (of what
+          was observed), limit_unit}]: each blocking finding belongs to a failed one about the change
     limits {name: number}: the criteria as they were set
     arms [{arm, workload, role, steps, state, duration_s, planned, observed, outcomes {outcome: n}, latency_s {p50, p95,
           p99} | null, lateness_p99_s, max_replica_lag_s, max_replica_lag_bytes, max_lock_wait_s, log_lines}]
@@ -58,7 +59,7 @@ from typing import Any
 from replay.evidence.files import write_json
 from replay.evidence.run import ArmEvidence, Evidence, read_rehearsal, read_run
 from replay.evidence.values import QUIET
-from replay.judge.afterwards import afterwards_checks, afterwards_findings
+from replay.judge.afterwards import afterwards_checks, afterwards_findings, check_compared
 from replay.judge.answers.differences import COLUMNS
 from replay.judge.case import Case, as_far_as_played, empty_like
 from replay.judge.criteria import Criteria, parse_criteria
@@ -85,14 +86,15 @@ from replay.judge.pairs.confirmation import confirm, unconfirmed
 from replay.judge.pairs.repetitions import gather, trials_of
 from replay.judge.probes.contention import with_contentions
 from replay.judge.probes.direct import lock_findings, log_findings, replica_findings, step_findings
-from replay.judge.reasons import change_checks, reasons
+from replay.judge.reasons import change_checks, reasons, with_all_findings
 from replay.judge.soak.evidence import read_soak
 from replay.judge.soak.limits import SOAK
 from replay.judge.soak.long_arms import long_arm_findings
 from replay.judge.soak.verdict import judge_soak
 from replay.judge.tables import arm_row, broke_first, endpoint_row, step_rows, timeline
 from replay.judge.trust.coverage import check_coverage
-from replay.judge.trust.soundness import check_run, check_workload
+from replay.judge.trust.limits import check_limits
+from replay.judge.trust.soundness import check_quiet, check_run, check_workload
 
 GO = "GO"
 NO_GO = "NO_GO"
@@ -199,12 +201,19 @@ def judge(evidence: Evidence) -> Verdict:
         findings += [_weighed(one, voids) for case in (*own, *second) for one in afterwards_findings(case, evidence)]
         cases += [*own, *second]
     findings = with_contentions(findings, cases)
+    checks += check_quiet(evidence)
+    checks += check_limits(evidence, cases)
+    checks += [
+        check for case in [*cases, *_quiet_cases(evidence, criteria)] for check in check_compared(case, evidence)
+    ]
     untrusted = {workload for workload, voids in voided.items() if REQUESTS in voids}
     findings = with_only_in_production(findings, cases, untrusted)
     drifting = [_weighed(one, voided.get(one.workload, set())) for one in long_arm_findings(evidence, criteria)]
-    findings = _in_order(tolerate([*findings, *_quiet_findings(evidence, criteria), *drifting], criteria))
-    checks += change_checks(cases, findings)
-    checks += afterwards_checks([*cases, *_quiet_cases(evidence, criteria)], evidence, findings)
+    quiet = _quiet_cases(evidence, criteria)
+    findings = _in_order(tolerate([*findings, *_quiet_findings(quiet, evidence), *drifting], criteria))
+    about_change = change_checks([*cases, *quiet], findings)
+    about_change += afterwards_checks([*cases, *quiet], evidence, findings)
+    checks += with_all_findings(about_change, findings)
     alone = {
         workload: _decide(
             [finding for finding in findings if finding.workload == workload],
@@ -260,11 +269,11 @@ def _quiet_cases(evidence: Evidence, criteria: Criteria) -> list[Case]:
     return [Case(QUIET, QUIET, empty_like(arm), arm, criteria) for arm in quiet]
 
 
-def _quiet_findings(evidence: Evidence, criteria: Criteria) -> list[Finding]:
+def _quiet_findings(cases: list[Case], evidence: Evidence) -> list[Finding]:
     """What failed without any traffic, took too long, or was left behind. Nothing else is asked of such an arm."""
     return [
         dataclasses.replace(finding, role=QUIET)
-        for case in _quiet_cases(evidence, criteria)
+        for case in cases
         for finding in (*step_findings(case), *afterwards_findings(case, evidence))
     ]
 

@@ -119,53 +119,30 @@ def plain(value: object) -> str:
     return number(value) if isinstance(value, int | float) else str(value)
 
 
-# How the limit and the figure of a criterion are written, where its name says more than a number does.
-_LIMITS: dict[str, tuple[str, Callable[[float], str]]] = {
-    "engine_lateness": ("{}", seconds),
-    "control_agreement": ("at least {}", share),
-    "min_requests": ("at least {}", number),
-    "new_failures": ("p = {}", number),
-    "new_empties": ("p = {}", number),
-    "changed_answers": ("p = {}", number),
-    "visible": ("at most {}", share),
-    "data_after_rollback": ("{} of the rows", share),
-    "latency": ("{} times", number),
-    "log_flood": ("{} lines/s", number),
-}
-_FIGURES: dict[str, tuple[str, Callable[[float], str]]] = {
-    "engine_lateness": ("{}", seconds),
-    "control_agreement": ("{}", share),
-    "new_failures": ("{} failures", number),
-    "new_empties": ("{} requests", number),
-    "changed_answers": ("{} requests", number),
-    "visible": ("{}", share),
-    "data_after_rollback": ("{} differences", number),
-    "latency": ("{} times", number),
-    "log_flood": ("{} lines/s", number),
-}
+def amount(value: object, criterion: str, unit: object = "") -> str:
+    """A criterion's limit, or what was observed, in its unit: 2.0 s, 95% or more, p = 0.002, 146 failures.
+
+    ``unit`` is as the judge gives it; where that is empty, the end of the criterion's name may say it.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return plain(value)
+    said = str(unit or criterion.rpartition("_")[2])
+    first, _, more = said.partition(" ")
+    if first in _WRITTEN:
+        return f"{_WRITTEN[first](value)} {more}".strip()
+    return f"{number(value)} {unit or ''}".strip()
 
 
-def limit(value: object, criterion: str) -> str:
-    """A criterion's limit in its unit."""
-    return _in_unit(value, criterion, _LIMITS)
+def _probability(value: float) -> str:
+    return f"p = {number(value)}"
 
 
-def figure(value: object, criterion: str) -> str:
-    """What was observed of a criterion, in its unit."""
-    return _in_unit(value, criterion, _FIGURES)
+_WRITTEN: dict[str, Callable[[float], str]] = {"s": seconds, "bytes": size, "share": share, "p": _probability}
 
 
 def words(name: str) -> str:
     """A criterion's name in words: ``lock_wait_s`` is ``lock wait``."""
     return re.sub(r"_(s|bytes|share)$", "", name).replace("_", " ")
-
-
-def _in_unit(value: object, criterion: str, forms: dict[str, tuple[str, Callable[[float], str]]]) -> str:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return plain(value)
-    default = seconds if criterion.endswith("_s") else size if criterion.endswith("_bytes") else plain
-    form, write = forms.get(criterion, ("{}", default))
-    return form.format(write(value))
 
 
 def between(started: str, ended: str) -> float | None:

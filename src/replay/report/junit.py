@@ -27,7 +27,8 @@ def junit(story: Story) -> str:
         case = _case(suite, counts, f"replay.{one['about']}.{workload}", f"{name} ({workload})")
         if one["passed"]:
             continue
-        text = f"limit {formats.limit(one['limit'], name)}, observed {formats.figure(one['observed'], name)}"
+        limit = formats.amount(one["limit"], name, one["limit_unit"])
+        text = f"limit {limit}, observed {formats.amount(one['observed'], name, one['unit'])}"
         kind = "failure" if one["about"] == "change" else "error"
         _problem(case, counts, kind, str(one["sentence"] or name), f"{text}\n{one['hint'] or ''}".strip())
     for name, count in counts.items():

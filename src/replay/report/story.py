@@ -30,7 +30,9 @@ _FINDING: dict[str, Any] = dict.fromkeys(
     "workload phase severity endpoint probe metric outcome explanation root p_value only_in_production "
     "first_bad_s".split()
 )
-_CRITERION: dict[str, Any] = dict.fromkeys("name about limit observed passed workload sentence hint".split())
+_CRITERION: dict[str, Any] = dict.fromkeys(
+    "name about limit observed passed workload sentence hint unit limit_unit".split()
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -277,11 +277,16 @@ def log_findings(case: Case) -> list[Finding]:
     return found
 
 
+def new_lines(case: Case, probe: str) -> pd.DataFrame:
+    """The log events of a probe since the first step that are like none before, and none of a control."""
+    log = case.steps.log
+    mine = log[(log["probe"] == probe) & (log["at_s"] + 1 > case.first_step_s)]
+    return mine[~mine["template"].isin(case.known_templates)]
+
+
 def _new_errors(case: Case, probe: str) -> list[Finding]:
     """Lines of a log that are like none before the steps, and none of a control."""
-    log, limit = case.steps.log, case.criteria.new_error_lines
-    mine = log[(log["probe"] == probe) & (log["at_s"] + 1 > case.first_step_s)]
-    new = mine[~mine["template"].isin(case.known_templates)]
+    limit, new = case.criteria.new_error_lines, new_lines(case, probe)
     if new.empty:
         return []
     counts = new.groupby("template")["count"].sum().sort_index().sort_values(ascending=False, kind="stable")

@@ -121,6 +121,7 @@ def check_evidence(soak: Soak, criteria: SoakCriteria, endpoints: dict[str, pd.D
         else f"The load generator itself was late (p99 {seconds(late_s)}, limit {seconds(criteria.lateness_s)}).",
         hint="Give it more of the machine, or lower speed or scale.",
         voids="requests",
+        unit="s",
     )
     sent = digest.sent()
     yield _check(
@@ -143,6 +144,7 @@ def check_evidence(soak: Soak, criteria: SoakCriteria, endpoints: dict[str, pd.D
         well=f"{unsent:,} of {digest.observed:,} requests were not sent.",
         wrong=f"{unsent:,} of {digest.observed:,} requests were not sent ({percent(share)}): nothing is known of them.",
         hint="See the observations for why; most often credentials are lacking.",
+        unit="share",
     )
     yield from _probes_read(soak)
     yield from _endpoints_asked(soak, criteria)
@@ -200,6 +202,7 @@ def _drift_seen(soak: Soak, criteria: SoakCriteria, endpoints: dict[str, pd.Data
         well=f"It lasted long enough to see drift: {soak.layout.blocks} blocks of {seconds(soak.layout.block_s)}.",
         wrong=f"It is too short to see drift: {seconds(lasts_s)}, of {needed_s:,.0f} s that are needed.",
         hint="Play longer, or set drift_p_value = 0 to leave drift unasked.",
+        unit="s",
     )
     if soak.layout.enough and (lost := _lost(soak, criteria)):
         yield _check(
@@ -248,6 +251,7 @@ def _check(
     wrong: str,
     hint: str,
     voids: str = "",
+    unit: str = "",
 ) -> Check:
     limit, observed = limits
     return evidence_check(
@@ -260,6 +264,7 @@ def _check(
         wrong=wrong,
         hint=hint,
         voids=voids,
+        unit=unit,
     )
 
 

@@ -15,7 +15,7 @@ from replay.judge.soak.drift import Layout, Series, drift_findings, drifts, layo
 from replay.judge.soak.levels import Levels
 from replay.judge.soak.limits import DriftLimits
 
-_LONG_S = 600.0
+LONG_S = 600.0
 _AT_ONCE = 500_000  # observations, which bounds the memory that counting them takes
 
 
@@ -29,6 +29,21 @@ def long_arm_findings(evidence: Evidence, criteria: Criteria) -> list[Finding]:
     ]
 
 
+def is_long(arm: ArmEvidence) -> bool:
+    """Whether an arm lasts long enough, from the last step's end on, to be looked at for drift."""
+    return arm.info.duration_s - _from_s(arm) >= LONG_S
+
+
+def limits_drift(criteria: Criteria) -> bool:
+    """Whether a limit of drift is set, so that more than a note comes of it."""
+    limits = (criteria.drift_latency_share, criteria.drift_failure_share, criteria.drift_level_share)
+    return any(limit is not None for limit in limits)
+
+
+def _from_s(arm: ArmEvidence) -> float:
+    return max((span.end_s(arm.info.duration_s) for span in step_spans(arm.marks)), default=0.0)
+
+
 def _control_of(evidence: Evidence, arm: ArmEvidence) -> ArmEvidence | None:
     if not arm.info.steps:
         return None
@@ -37,8 +52,8 @@ def _control_of(evidence: Evidence, arm: ArmEvidence) -> ArmEvidence | None:
 
 
 def _drifting(arm: ArmEvidence, control: ArmEvidence | None, criteria: Criteria) -> Iterator[Finding]:
-    from_s = max((span.end_s(arm.info.duration_s) for span in step_spans(arm.marks)), default=0.0)
-    if arm.info.duration_s - from_s < _LONG_S:
+    from_s = _from_s(arm)
+    if not is_long(arm):
         return
     lay = layout(arm.info.duration_s - from_s)
     series, counted = _series(arm, from_s, lay)

@@ -180,24 +180,25 @@ def _changes(soak: Soak, criteria: SoakCriteria, findings: list[Finding], looked
     failed, sent = soak.digest.failed.total(), soak.digest.sent()
     drifting = f"None of {looked_at} series drifts further than it may."
     asked = [
-        ("failures", "failure_share", criteria.failure_share, failed / max(1, sent), f"{failed:,} of {sent:,} failed."),
-        ("latency", "latency_", criteria.p95_s, soak.digest.latency().quantile(0.95), "No answer took too long."),
+        ("failures", criteria.failure_share, failed / max(1, sent), "share", f"{failed:,} of {sent:,} failed."),
+        ("latency", criteria.p95_s, soak.digest.latency().quantile(0.95), "s", "No answer took too long."),
     ]
     seen = soak.levels.metrics & {_PROCESSES, RESTARTED, START_TIME}
     watched = "No process that a probe watches ended." if seen else "No probe watches a process: no restart is seen."
     ended = sum(found.ended for found in soak.levels.restarts.values())
     within = f"{ended:,} processes ended, as many as may." if ended else watched
-    asked.append((_RESTARTS, _RESTARTS, criteria.restarts, float(ended), within))
+    asked.append((_RESTARTS, criteria.restarts, float(ended), "", within))
     if criteria.drift_p_value:
-        asked.append(("drift", "drift_", criteria.drift_p_value, None, drifting))
+        asked.append(("drift", criteria.drift_p_value, None, "p", drifting))
     unjudged = _unjudged(soak, criteria)
-    for name, metric, limit, observed, well in asked:
-        against = [one for one in findings if (one.metric or "").startswith(metric) and one.severity == BLOCKING]
+    for name, limit, observed, unit, well in asked:
+        against = [one for one in findings if one.criterion == name and one.severity == BLOCKING]
         more = f" ({len(against) - 1} more)" if len(against) > 1 else ""
         sentence = against[0].explanation + more if against else well
         if name == "latency" and unjudged:
             sentence = f"{sentence} {unjudged}"
-        yield Check(name, "change", limit, observed, not against, soak.info.workload, sentence)
+        workload = soak.info.workload
+        yield Check(name, "change", limit, observed, not against, workload, sentence, unit=unit, limit_unit=unit)
 
 
 def _reasons(

@@ -69,6 +69,8 @@ def check_coverage(case: Case, effects: Iterable[Effect]) -> Check:
         wrong=f"{case.workload}'s effects would have been seen too late: {told}{more}.",
         hint=f"Let the arms run {seconds(longer_s)} longer (duration), or set visible_share for these endpoints.",
         voids="",
+        unit="share",
+        limit_unit="share or less",
     )
 
 

@@ -15,7 +15,7 @@ from replay.judge.findings import UNPROVEN, Check, evidence_check
 from replay.judge.phases import Span, step_spans
 
 _COMMANDS = ("run", "alembic", "django")
-_FEWEST_LOOKS = 2
+FEWEST_LOOKS = 2
 _MOMENT_S = 0.5  # a shorter time outside the steps may only be a look that came late
 _EARLY_S, _LATE_S = 0.3, 2.0  # around a step; a session's counts reach the server's somewhat late
 _HINT = "See that the step goes to the database that Stage's application is configured with, then rehearse again."
@@ -65,10 +65,10 @@ class Database:
 
 def databases_of(evidence: Evidence, arm: str) -> tuple[Database, ...]:
     """The databases of an arm, as far as they were noted, and as they should be."""
-    return _noted(evidence, arm)[0]
+    return noted_databases(evidence, arm)[0]
 
 
-def _noted(evidence: Evidence, arm: str) -> tuple[tuple[Database, ...], bool]:
+def noted_databases(evidence: Evidence, arm: str) -> tuple[tuple[Database, ...], bool]:
     """The databases of an arm, and whether what is noted of them is damaged."""
     stage = evidence.rehearsal.get("stage")
     noted = stage.get("databases") if isinstance(stage, dict) else None
@@ -187,7 +187,7 @@ class _Asked:
     """An arm, asked of one step after the other."""
 
     def __init__(self, evidence: Evidence, arm: ArmEvidence) -> None:
-        self.databases, self.damaged = _noted(evidence, arm.info.arm)
+        self.databases, self.damaged = noted_databases(evidence, arm.info.arm)
         self.spans = tuple(span for span in step_spans(arm.marks) if span.kind != WAIT)
         self._arm = arm.info.arm
         self._end_s = max([arm.info.duration_s, *(mark.at_s for mark in arm.marks)])
@@ -238,7 +238,7 @@ class _Asked:
 
     def _used(self, database: Database) -> bool | None:
         """Whether the application used a database during the arm; None where that could not be seen."""
-        if database.samples < _FEWEST_LOOKS:
+        if database.samples < FEWEST_LOOKS:
             return None
         windows = around(self.spans, self._end_s)
         if database.counts and outside([(0.0, self._end_s)], windows):

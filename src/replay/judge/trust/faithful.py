@@ -33,6 +33,7 @@ def check_lateness(arm: ArmEvidence, limit_s: float) -> Check:
         else f"The load generator sent none of {arm.info.arm}'s requests.",
         hint="Give it more of the machine, or lower speed or scale.",
         voids=UNPROVEN,
+        unit="s",
     )
 
 
@@ -122,6 +123,8 @@ def check_control(control: ArmEvidence, criteria: Criteria) -> list[Check]:
             f"{'; '.join(wrong[:6])}.",
             hint="See that Stage's credentials (identities) and data fit the capture, then rehearse again.",
             voids=REQUESTS,
+            unit="share",
+            limit_unit="share or more",
         )
     ]
 

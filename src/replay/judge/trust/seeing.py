@@ -69,8 +69,8 @@ def _blind(arm: ArmEvidence, read_s: Times, failed_s: Times, *, steady: bool) ->
     return f"from {seconds(float(edges[longest]))} to {seconds(float(edges[longest + 1]))}"
 
 
-def check_replicas(arm: ArmEvidence, probe: str) -> list[Check]:
-    """The replicas that a probe could not read in the end: how far they fell behind is unknown."""
+def check_replicas(evidence: Evidence, arm: ArmEvidence, probe: str) -> list[Check]:
+    """The replicas that a probe could not read in the end, or at all: how far they fell behind is unknown."""
     mine = arm.readings[arm.readings["probe"] == probe]
     missed: dict[str, tuple[float, str]] = {}
     for at_s, text in mine.loc[mine["metric"] == "probe_failed", ["at_s", "detail"]].itertuples(index=False):
@@ -78,18 +78,42 @@ def check_replicas(arm: ArmEvidence, probe: str) -> list[Check]:
         if replica := str(detail.get("replica") or ""):
             missed[replica] = (float(at_s), str(detail.get("error") or ""))
     seen = replica_lag(mine, "replica_lag_s")
+    start_s = min((span.started_s for span in step_spans(arm.marks)), default=-np.inf)
+    if not missed and _has_replicas(evidence, probe) and all(at_s.max() < start_s for at_s, _ in seen.values()):
+        return [
+            _unread(
+                arm, f"How far the replicas of probe {probe!r} fell behind", 0, f"in {arm.info.arm} while the steps ran"
+            )
+        ]
     return [
-        evidence_check(
-            "replica_read",
-            passed=False,
-            workload=arm.info.workload,
-            limit=None,
-            observed=float(len(seen[replica][0])) if replica in seen else 0.0,
-            well="",
-            wrong=f"The replica {replica} could not be read in the end of {arm.info.arm}: {error}.",
-            hint="See that the replica runs and that the probe reaches it, then rehearse again.",
-            voids="",
+        _unread(
+            arm,
+            f"The replica {replica}",
+            len(seen[replica][0]) if replica in seen else 0,
+            f"in the end of {arm.info.arm}: {error}",
         )
         for replica, (at_s, error) in sorted(missed.items())
         if replica not in seen or seen[replica][0].max() < at_s
     ]
+
+
+def _unread(arm: ArmEvidence, what: str, read: int, when: str) -> Check:
+    return evidence_check(
+        "replica_read",
+        passed=False,
+        workload=arm.info.workload,
+        limit=None,
+        observed=float(read),
+        well="",
+        wrong=f"{what} could not be read {when}.",
+        hint="See that the replica runs and that the probe reaches it, then rehearse again.",
+        voids="",
+    )
+
+
+def _has_replicas(evidence: Evidence, probe: str) -> bool:
+    """Whether the plan gives replicas to a probe."""
+    plan = evidence.rehearsal.get("plan")
+    probes = plan.get("probes") if isinstance(plan, dict) else None
+    told = probes.get(probe) if isinstance(probes, dict) else None
+    return isinstance(told, dict) and bool(told.get("replicas"))

@@ -1,9 +1,12 @@
 """Whether the evidence can carry a verdict at all. What fails here makes it INCONCLUSIVE, and says what to do."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from replay.evidence.heartbeat import last_sign
 from replay.evidence.run import ArmEvidence, Evidence
+from replay.evidence.values import QUIET
 from replay.judge.criteria import Criteria
 from replay.judge.findings import REQUESTS, UNPROVEN, Check, evidence_check
 from replay.judge.pairs.repetitions import Trial
@@ -111,15 +114,35 @@ def check_workload(evidence: Evidence, trial: Trial, criteria: Criteria) -> list
     checks += [_check_arm(arm) for arm in arms]
     checks += [check_probe(arm, *probe) for arm in arms if arm.info.steps for probe in probes_of(evidence).items()]
     checks += [
-        check for arm in arms if arm.info.steps for name in probes_of(evidence) for check in check_replicas(arm, name)
+        check
+        for arm in arms
+        if arm.info.steps
+        for name in probes_of(evidence)
+        for check in check_replicas(evidence, arm, name)
     ]
     checks += [check_lateness(arm, criteria.lateness_s) for arm in arms if len(arm.observations)]
     checks += [check_clocks(arm) for arm in arms if len(arm.observations)]
     checks += [check_schedule(arms[0], arm) for arm in arms[1:] if control]
     checks += [check for arm in trial.all_controls for check in check_control(arm, criteria)]
-    checks += [check for arm in trial.all_steps for check in _check_steps(evidence, arm, criteria)]
+    checks += [_check_finished(evidence, arm) for arm in trial.all_steps]
+    checks += [_check_met(arm, criteria) for arm in trial.all_steps]
     checks += [check_steps_seen(evidence, arm) for arm in trial.all_steps]
     return checks
+
+
+def check_quiet(evidence: Evidence) -> list[Check]:
+    """Checks of the arms without traffic: all that do not ask for requests."""
+    arms = [arm for arm in evidence.arms.values() if arm.info.role == QUIET]
+    return [check for arm in arms for check in _check_quiet(evidence, arm)]
+
+
+def _check_quiet(evidence: Evidence, arm: ArmEvidence) -> Iterator[Check]:
+    yield _check_arm(arm)
+    yield check_clocks(arm)
+    yield _check_finished(evidence, arm)
+    for name, kind in probes_of(evidence).items():
+        yield check_probe(arm, name, kind)
+        yield from check_replicas(evidence, arm, name)
 
 
 def _check_arm(arm: ArmEvidence) -> Check:
@@ -130,7 +153,7 @@ def _check_arm(arm: ArmEvidence) -> Check:
         *([f"{observed} of {info.planned} planned requests were observed"] if observed != info.planned else []),
         *([f"{twice} requests were observed twice"] if twice else []),
         *([f"damaged: {', '.join(arm.damaged)}"] if arm.damaged else []),
-        *(["it has no requests"] if not observed and not info.planned else []),
+        *(["it has no requests"] if not observed and not info.planned and info.role != QUIET else []),
     ]
     return evidence_check(
         "arm_complete",
@@ -138,7 +161,8 @@ def _check_arm(arm: ArmEvidence) -> Check:
         workload=info.workload,
         limit=float(info.planned),
         observed=float(observed),
-        well=f"Arm {info.arm} is complete: {observed} of {info.planned} planned requests were observed.",
+        well=f"Arm {info.arm} is complete"
+        + (f": {observed} of {info.planned} planned requests were observed." if info.role != QUIET else "."),
         wrong=f"Arm {info.arm} is not complete: {'; '.join(wrong)}.",
         hint="Rehearse again; what is damaged or missing cannot be judged.",
         # An arm that a rule cut short, because everything failed perhaps, is judged on what it has.
@@ -146,45 +170,46 @@ def _check_arm(arm: ArmEvidence) -> Check:
     )
 
 
-def _check_steps(evidence: Evidence, steps: ArmEvidence, criteria: Criteria) -> list[Check]:
+def _check_finished(evidence: Evidence, steps: ArmEvidence) -> Check:
     spans, info = step_spans(steps.marks), steps.info
     plan = evidence.rehearsal.get("plan")
     listed = plan.get("steps") if isinstance(plan, dict) else None
     planned = listed if isinstance(listed, list) else []
     names = [str(step.get("name")) for step in planned if isinstance(step, dict) and step.get("name")]
     wrong = _unfinished(spans, names)
-    checks = [
-        evidence_check(
-            "steps_finished",
-            passed=not wrong,
-            workload=info.workload,
-            limit=float(max(len(names), len(spans))),
-            observed=float(sum(span.ended_s is not None for span in spans)),
-            well=f"All {len(spans)} steps started and ended within {info.arm}.",
-            wrong=f"Not all steps came to their end within {info.arm}: {'; '.join(wrong)}.",
-            hint="Give the arm a longer duration, or the steps an earlier start, then rehearse again.",
-            voids="" if info.state == "aborted" else UNPROVEN,
-        )
-    ]
-    first_s = min((span.started_s for span in spans), default=np.inf)
+    return evidence_check(
+        "steps_finished",
+        passed=not wrong,
+        workload=info.workload,
+        limit=float(max(len(names), len(spans))),
+        observed=float(sum(span.ended_s is not None for span in spans)),
+        well=f"All {len(spans)} steps started and ended within {info.arm}.",
+        wrong=f"Not all steps came to their end within {info.arm}: {'; '.join(wrong)}.",
+        hint="Give the arm a longer duration, or the steps an earlier start, then rehearse again.",
+        voids="" if info.state == "aborted" else UNPROVEN,
+    )
+
+
+def _check_met(steps: ArmEvidence, criteria: Criteria) -> Check:
+    info = steps.info
+    first_s = min((span.started_s for span in step_spans(steps.marks)), default=np.inf)
     met = int((steps.observations["due_s"] >= first_s).sum())
     # A small pre-production workload says what it says; one that has ended before the steps says nothing.
     least = criteria.min_requests if info.role == "production" else min(criteria.min_requests, info.planned / 10)
-    checks.append(
-        evidence_check(
-            "min_requests",
-            passed=met >= max(1.0, least),
-            workload=info.workload,
-            limit=max(1.0, least),
-            observed=float(met),
-            well=f"{met} requests of {info.workload} fell due from the first step's start on.",
-            wrong=f"Only {met} requests of {info.workload} fell due from the first step's start on "
-            f"({max(1.0, least):.0f} are needed).",
-            hint="Rehearse with more traffic, a longer arm, or an earlier step.",
-            voids=UNPROVEN,
-        )
+    return evidence_check(
+        "min_requests",
+        passed=met >= max(1.0, least),
+        workload=info.workload,
+        limit=max(1.0, least),
+        observed=float(met),
+        well=f"{met} requests of {info.workload} fell due from the first step's start on.",
+        wrong=f"Only {met} requests of {info.workload} fell due from the first step's start on "
+        f"({max(1.0, least):.0f} are needed).",
+        hint="Rehearse with more traffic, a longer arm, or an earlier step.",
+        voids=UNPROVEN,
+        unit="requests",
+        limit_unit="or more",
     )
-    return checks
 
 
 def _unfinished(spans: tuple[Span, ...], names: list[str]) -> list[str]:
