@@ -276,6 +276,40 @@ def test_wrong_input_leaves_with_two(setting, monkeypatch, capsys) -> None:
     assert not setting.out.exists()
 
 
+@pytest.mark.parametrize(
+    ("lost", "name", "add"),
+    [
+        ("probes.database", "lock_wait_s", 'kind "postgres" or "mysql"'),
+        ("replicas", "replica_lag_s", "its replicas"),
+        ("replicas", "replica_lag_bytes", "its replicas"),
+        ("probes.errors", "new_error_lines", 'kind "log"'),
+        ("probes.errors", "log_flood_lines", 'kind "log"'),
+        ("migration", "migration_s", 'kind = "migrate"'),
+        ("rollback", "rollback_rows_share", 'kind = "rollback"'),
+        ("a long arm", "drift_latency_share", "ten minutes"),
+    ],
+)
+def test_a_limit_that_nothing_in_the_plan_measures_is_refused(setting, monkeypatch, capsys, *, lost, name, add) -> None:
+    for key, value in setting.environment.items():
+        monkeypatch.setenv(key, value)
+    whole = ["lock_wait_s", "replica_lag_s", "replica_lag_bytes", "new_error_lines", "log_flood_lines", "migration_s"]
+    setting.values["criteria"] = dict.fromkeys(whole, 1)
+    assert run(["rehearse", str(setting.write()), "--dry-run", "--offline"]) == 0
+    setting.values["criteria"] = {name: 1}
+    setting.values.pop(lost, None)
+    if lost == "replicas":
+        del setting.values["probes.database"]["replicas"]
+    if lost == "migration":
+        setting.values["steps"][0]["kind"] = "command"
+    capsys.readouterr()
+    assert run(["rehearse", str(setting.write()), "--dry-run", "--offline"]) == 2
+    said = capsys.readouterr().err
+    assert f"[criteria] sets {name}, and nothing in the plan measures it." in said
+    assert add in said
+    assert run(["rehearse", str(setting.plan), "--out", str(setting.out)]) == 2
+    assert not setting.out.exists()
+
+
 def test_the_plan_of_init_passes_once_its_files_are_there(setting, monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("STAGE_DSN", "host=127.0.0.1")
     plan = tmp_path / "started.toml"

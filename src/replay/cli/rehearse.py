@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 
 from replay.cli.display import Display
+from replay.cli.measured import check_measured
 from replay.cli.outlining import dry
 from replay.cli.text import plain, print_json
 from replay.errors import ExitCode
@@ -48,7 +49,9 @@ def outline_of(
     """Read and check a plan, its criteria included. Raises InputError and its children; touches nothing."""
     plan = read_plan(plan_file, environment)
     parse_criteria(plan.criteria)
-    return check_plan(plan, out, resume=resume)
+    outline = check_plan(plan, out, resume=resume)
+    check_measured(outline)
+    return outline
 
 
 def rehearse(

@@ -72,6 +72,11 @@ class LogProbePlan(ProbePlan):
     form: str | None = None
     levels: tuple[str, ...] = ()
 
+    @property
+    def reads(self) -> frozenset[str]:
+        """Lines."""
+        return frozenset({"log_lines"})
+
     def source(self, environment: Mapping[str, str]) -> Tail | Output:
         """What its lines come from; a command sees ``environment``."""
         if self.command is not None:

@@ -62,6 +62,11 @@ class ProbePlan(ABC):
         """Words that must not be seen anywhere, other than the passwords in ``dsns``."""
         return ()
 
+    @property
+    def reads(self) -> frozenset[str] | None:
+        """The metrics that it reads and that criteria may limit; None where that is not known beforehand."""
+        return None
+
     def check(self) -> None:  # noqa: B027 - some kinds have nothing to check
         """Check what can be checked without touching Stage. Raises InputError."""
 

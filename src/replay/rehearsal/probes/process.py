@@ -41,6 +41,12 @@ class ProcessProbePlan(ProbePlan):
             return f"that {self.pid_file} names"
         return f"with the id {' or '.join(map(str, self.pids))}" if self.pids else ""
 
+    @property
+    def reads(self) -> frozenset[str]:
+        """What should stay level."""
+        names = "process_memory_bytes process_open_files process_threads processes host_swap_used_bytes"
+        return frozenset(names.split())
+
     def check(self) -> None:
         """The path must be there; processes and their file may come later."""
         if self.path is not None and not self.path.exists():

@@ -37,6 +37,11 @@ class SqliteProbePlan(ProbePlan):
     path: Path
     interval_s: float
 
+    @property
+    def reads(self) -> frozenset[str]:
+        """Nothing that criteria limit."""
+        return frozenset()
+
     def check(self) -> None:
         """The file may come later, its folder not. Raises InputError."""
         if sys.platform != "linux":

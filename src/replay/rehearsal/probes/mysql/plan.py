@@ -33,6 +33,12 @@ class MysqlProbePlan(ProbePlan):
         found = [word for one in (self.primary, *self.replicas) for word in (one.password, one.written)]
         return tuple(dict.fromkeys(word for word in found if word))
 
+    @property
+    def reads(self) -> frozenset[str]:
+        """Who waits, and with replicas how far these are behind."""
+        lag = {"replica_lag_s"} if self.replicas else set()
+        return frozenset({"waiting_backends", "lock_wait_s", "connections", "history_list_length"} | lag)
+
     def tell_behind(self) -> str:
         """Which replica is behind."""
         return next(filter(None, map(tell_behind, self.replicas)), "")

@@ -27,6 +27,12 @@ class PostgresProbePlan(ProbePlan):
         """The primary, and its replicas."""
         return (self.dsn, *self.replicas)
 
+    @property
+    def reads(self) -> frozenset[str]:
+        """Who waits, and with replicas how far these are behind."""
+        lag = {"replica_lag_s", "replica_lag_bytes"} if self.replicas else set()
+        return frozenset({"waiting_backends", "lock_wait_s", "connections"} | lag)
+
     def tell_behind(self) -> str:
         """Which replica is behind."""
         return next(filter(None, (tell_behind(self.dsn, replica) for replica in self.replicas)), "")
