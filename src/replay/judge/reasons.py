@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 
-from replay.evidence.values import QUIET
+from replay.evidence.values import QUIET, Outcome
 from replay.judge.case import Case
 from replay.judge.findings import (
     BLOCKING,
