@@ -4,8 +4,8 @@ import re
 import tomllib
 from pathlib import Path
 
+from replay.judge.soak.criteria import LIMITS, OF_AN_ENDPOINT, SoakCriteria, parse_soak_criteria
 from replay.judge.soak.drift import LEVEL
-from replay.judge.soak.limits import LIMITS, OF_AN_ENDPOINT, SoakCriteria, parse_soak_criteria
 
 TEXT = (Path(__file__).parents[1] / "docs" / "soak.md").read_text(encoding="utf-8")
 

@@ -4,7 +4,7 @@ import pytest
 
 from replay.errors import InputError
 from replay.judge.criteria import Criteria, parse_criteria
-from replay.judge.soak.limits import parse_soak_criteria
+from replay.judge.soak.criteria import parse_soak_criteria
 
 
 def test_defaults_serve():

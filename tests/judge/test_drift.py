@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from replay.judge.findings import Finding
+from replay.judge.soak.criteria import DriftLimits
 from replay.judge.soak.digest import Digest, Histogram
 from replay.judge.soak.drift import Drift, drift_findings, drifts, layout, seasons, series_of
 from replay.judge.soak.levels import Levels
-from replay.judge.soak.limits import DriftLimits
 
 LASTS_S, RATE = 1800.0, 10
 BLOCKS = layout(LASTS_S)

@@ -12,7 +12,7 @@ from replay.evidence.files import ArmFolder, write_json
 from replay.evidence.heartbeat import Heartbeat, beat
 from replay.evidence.rollup import tidy
 from replay.evidence.values import ArmInfo, Observation, Reading
-from replay.judge.soak.limits import LIMITS, OF_AN_ENDPOINT, SoakCriteria, parse_soak_criteria
+from replay.judge.soak.criteria import LIMITS, OF_AN_ENDPOINT, SoakCriteria, parse_soak_criteria
 from replay.judge.verdict import judge_run
 
 LASTS_S, RATE = 600.0, 4

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from replay.judge.soak.trend import FEWEST, Labels, Values, holm, trend_of
+from replay.judge.arrays import Labels, Values
+from replay.judge.soak.trend import FEWEST, holm, trend_of
 
 AT_S = np.arange(80, dtype=np.float64) * 15
 

@@ -23,7 +23,7 @@ from replay.cli.text import plain, print_json
 from replay.errors import ExitCode, InputError, Interrupted, StageError, ToolError
 from replay.evidence.files import ArmFolder, write_json
 from replay.evidence.values import ArmInfo, Mark, Outcome
-from replay.judge.soak.limits import SOAK
+from replay.judge.soak.criteria import SOAK
 from replay.rehearsal.outline import check_endpoints
 from replay.scenario.answers import count_sent
 from replay.scenario.copies import lend

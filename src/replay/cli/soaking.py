@@ -15,7 +15,7 @@ from replay.cli.text import plain
 from replay.errors import ExitCode, PlanError, ToolError
 from replay.evidence.files import READING_SCHEMA, ArmFolder, Segments
 from replay.evidence.values import Attempt, LogEvent, Observation, Reading
-from replay.judge.soak.limits import SoakCriteria, parse_soak_criteria
+from replay.judge.soak.criteria import SoakCriteria, parse_soak_criteria
 from replay.rehearsal.clock import ArmClock
 from replay.rehearsal.outline import check_database
 from replay.rehearsal.probes.kinds import read_probe

@@ -14,8 +14,9 @@ from replay.evidence.run import ArmEvidence
 from replay.evidence.values import WAIT, Outcome
 from replay.judge.answers.differences import pair
 from replay.judge.answers.texts import texts_of
+from replay.judge.arrays import Flags, Rows, Times, Values
 from replay.judge.criteria import Criteria
-from replay.judge.effects.noise import Flags, Stall, find_stalls, merge, near_stall, within
+from replay.judge.effects.noise import Stall, find_stalls, merge, near_stall, within
 from replay.judge.findings import short
 from replay.judge.phases import BEFORE, Span, step_spans
 from replay.judge.probes.errors import NamedError, names_in
@@ -83,13 +84,13 @@ class Case:
 
     @cached_property
     def pairs(self) -> pd.DataFrame:
-        """Each request of the steps arm beside its control, as `replay.judge.differences.pair` has it."""
+        """Each request of the steps arm beside its control, as `replay.judge.answers.differences.pair` has it."""
         return pair(
             self.control, self.steps, self.spans, self.givers, lambda endpoint: self.criteria.of(endpoint).patience_s
         )
 
     @cached_property
-    def rows(self) -> dict[str, npt.NDArray[np.int64]]:
+    def rows(self) -> dict[str, Rows]:
         """The positions in ``pairs`` of every endpoint, by name."""
         endpoint = texts_of(self.pairs["endpoint"])
         order = np.argsort(endpoint.codes, kind="stable")
@@ -97,7 +98,7 @@ class Case:
         found = {name: order[edges[n] : edges[n + 1]] for n, name in enumerate(endpoint.names)}
         return dict(sorted(found.items()))
 
-    def rows_of(self, endpoint: str) -> npt.NDArray[np.int64]:
+    def rows_of(self, endpoint: str) -> Rows:
         """The positions in ``pairs`` of an endpoint, none where it was not asked."""
         return self.rows.get(endpoint, np.array([], dtype=np.int64))
 
@@ -196,7 +197,7 @@ class Case:
         texts = [*self.migrations, *(one.statement for span in self.spans for one in span.statements)]
         return changed_names(texts)
 
-    def column(self, name: str) -> npt.NDArray[np.float64]:
+    def column(self, name: str) -> Values:
         """A column of ``pairs`` as numbers."""
         return self._arrays(name, np.float64)
 
@@ -222,19 +223,23 @@ class Case:
         """When errors came up that are new since the steps and name what they change."""
         return merge([(error.at_s - 1, error.at_s + 2) for error in self.named_errors])
 
-    def met_cause(self, from_s: npt.NDArray[np.float64], to_s: npt.NDArray[np.float64]) -> Flags:
-        """Which intervals met what can prove a cause: a lock queue behind a step, or such an error at their end."""
+    def met_cause(self, from_s: Times, to_s: Times) -> Flags:
+        """Which intervals met what can prove a cause: a lock queue behind a step, or such an error at their end.
+
+        ``from_s`` and ``to_s`` are (n,), in seconds of the steps arm: when each request was due and when it ended.
+        """
         return self._met_lock(from_s, to_s, self.lock_windows) | within(to_s, to_s, self.error_windows)
 
     @staticmethod
-    def _met_lock(
-        from_s: npt.NDArray[np.float64], to_s: npt.NDArray[np.float64], windows: list[tuple[float, float]]
-    ) -> Flags:
+    def _met_lock(from_s: Times, to_s: Times, windows: list[tuple[float, float]]) -> Flags:
         """What overlaps a lock queue and took time itself: an answer that failed at once did not wait for a lock."""
         return within(from_s, to_s, windows) & (to_s - from_s >= _WAITED_S)
 
-    def cause_of(self, from_s: npt.NDArray[np.float64], to_s: npt.NDArray[np.float64]) -> str | None:
-        """What proves the cause of effects at these intervals, in words; None where less than half of them have it."""
+    def cause_of(self, from_s: Times, to_s: Times) -> str | None:
+        """What proves the cause of effects at these intervals, in words; None where less than half of them have it.
+
+        ``from_s`` and ``to_s`` are (n,), in seconds of the steps arm; n may be 0, of which nothing is the cause.
+        """
         if not len(from_s):
             return None
         if 2 * self._met_lock(from_s, to_s, self.lock_windows).sum() >= len(from_s):

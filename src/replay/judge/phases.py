@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from replay.evidence.values import Mark
+from replay.judge.arrays import Times
 
 BEFORE = "before"
 
@@ -89,12 +90,10 @@ def _with(statements: tuple[Statement, ...], mark: Mark) -> tuple[Statement, ...
     return (*statements[:-1], ended)
 
 
-def phases_of(
-    spans: tuple[Span, ...], from_s: npt.NDArray[np.float64], to_s: npt.NDArray[np.float64]
-) -> npt.NDArray[np.int16]:
+def phases_of(spans: tuple[Span, ...], from_s: Times, to_s: Times) -> npt.NDArray[np.int16]:
     """The phase of each interval: "during" the first step that it overlaps, else "after" the last one before it.
 
-    As places in ``phase_order``.
+    ``from_s`` and ``to_s`` (arm seconds) are (n,); the phases are (n,), places in ``phase_order``.
     """
     place = {name: number for number, name in enumerate(phase_order(spans))}
     phases = np.full(len(from_s), place[BEFORE], dtype=np.int16)

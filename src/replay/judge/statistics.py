@@ -3,10 +3,10 @@
 import math
 
 import numpy as np
-import numpy.typing as npt
 from scipy import special, stats
 
-Counts = npt.NDArray[np.float64]
+from replay.judge.arrays import Counts
+
 CONFIDENCE_Z = 1.959963984540054  # two-sided 95%
 
 
@@ -89,7 +89,8 @@ def mover(a: float, a_interval: tuple[float, float], b: float, b_interval: tuple
 def quantile_interval(values: Counts, q: float) -> tuple[float, float]:
     """95% interval of a quantile from order statistics (David and Nagaraja 2003, section 7.1); no distribution assumed.
 
-    The smallest and largest values serve where there are too few.
+    ``values`` are (n,) in any order and unit, n >= 1 and none of them nan; ``q`` is a share, and the interval has the
+    unit of the values. The smallest and largest values serve where there are too few. Raises IndexError without values.
     """
     ordered = np.sort(values)
     n = len(ordered)

@@ -9,10 +9,10 @@ import pandas as pd
 
 from replay.evidence.run import ArmEvidence
 from replay.evidence.values import Outcome
-from replay.judge.answers.differences import numbers
 from replay.judge.answers.texts import texts_of
+from replay.judge.arrays import Rows, numbers
 from replay.judge.case import Case
-from replay.judge.effects.failures import Effect, Rows
+from replay.judge.effects.failures import Effect
 from replay.judge.effects.outages import Outage
 from replay.judge.findings import Finding, between, seconds, short
 from replay.judge.phases import phase_order, step_spans

@@ -87,8 +87,8 @@ from replay.judge.pairs.repetitions import gather, trials_of
 from replay.judge.probes.contention import with_contentions
 from replay.judge.probes.direct import lock_findings, log_findings, replica_findings, step_findings
 from replay.judge.reasons import change_checks, reasons, with_all_findings
+from replay.judge.soak.criteria import SOAK
 from replay.judge.soak.evidence import read_soak
-from replay.judge.soak.limits import SOAK
 from replay.judge.soak.long_arms import long_arm_findings
 from replay.judge.soak.verdict import judge_soak
 from replay.judge.tables import arm_row, broke_first, endpoint_row, step_rows, timeline

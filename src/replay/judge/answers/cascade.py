@@ -1,11 +1,8 @@
 """What followed from what: a refusal may be the work of a token request that had failed before."""
 
 import numpy as np
-import numpy.typing as npt
 
-from replay.judge.effects.noise import Flags, Times
-
-Rows = npt.NDArray[np.int64]
+from replay.judge.arrays import Flags, Rows, Times
 
 
 def refused_for_want_of_a_token(

@@ -24,10 +24,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from replay.judge.answers.texts import Texts, codes_of
+from replay.judge.arrays import Flags, Values, Whole, numbers
 
 SHRUNKEN = "shrunken"
 STALE = "stale"
@@ -36,9 +36,6 @@ _SHRUNKEN_SHARE = 0.5
 _UNSTEADY_SHARE = 0.05
 _ENOUGH_BEFORE = 20
 _WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-Flags = npt.NDArray[np.bool_]
-Values = npt.NDArray[np.float64]
-Whole = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,32 +75,26 @@ def asked_of(observations: pd.DataFrame, endpoint: Texts, before: Flags) -> Aske
     """What an arm's observations say of the requests; those of older evidence say less."""
     return Asked(
         request=observations["request"].to_numpy(np.int64),
-        visit=np.nan_to_num(_numbers(observations, "visit")).astype(np.int64),
+        visit=np.nan_to_num(numbers(observations, "visit")).astype(np.int64),
         endpoint=endpoint.codes,
         names=endpoint.names,
         before=before,
-        items=_numbers(observations, "expected_items"),
-        reads_back=np.nan_to_num(_numbers(observations, "reads_back"), nan=-1.0).astype(np.int64),
+        items=numbers(observations, "expected_items"),
+        reads_back=np.nan_to_num(numbers(observations, "reads_back"), nan=-1.0).astype(np.int64),
     )
 
 
 def answers_of(observations: pd.DataFrame, ok: Flags, well: Flags) -> Answers:
     """What an arm's observations say of the answers. Digests are numbers of this arm alone."""
-    reads_back = np.isfinite(_numbers(observations, "reads_back")).any()
+    reads_back = np.isfinite(numbers(observations, "reads_back")).any()
     return Answers(
         ok=ok,
         well=well,
-        items=_numbers(observations, "items"),
+        items=numbers(observations, "items"),
         digest=codes_of(observations["digest"]) if reads_back else np.full(len(observations), -1),
-        sent_s=_numbers(observations, "sent_s"),
-        done_s=_numbers(observations, "done_s"),
+        sent_s=numbers(observations, "sent_s"),
+        done_s=numbers(observations, "done_s"),
     )
-
-
-def _numbers(observations: pd.DataFrame, name: str) -> Values:
-    if name not in observations:
-        return np.full(len(observations), np.nan)
-    return observations[name].to_numpy(np.float64, na_value=np.nan)
 
 
 def emptied(asked: Asked, steps: Answers, control: Answers) -> tuple[Flags, Flags]:

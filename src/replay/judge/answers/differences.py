@@ -23,7 +23,8 @@ from replay.evidence.run import ArmEvidence
 from replay.evidence.values import Outcome, expected_outcome
 from replay.judge.answers.cascade import refused_for_want_of_a_token
 from replay.judge.answers.contents import SHRUNKEN, STALE, answers_of, asked_of, contents, emptied
-from replay.judge.answers.texts import Codes, Texts, alike, texts_of
+from replay.judge.answers.texts import Texts, alike, texts_of
+from replay.judge.arrays import Codes, Flags, Rows, Times, numbers
 from replay.judge.phases import Span, phase_order, phases_of
 
 WRONG_SHAPE = "wrong shape"
@@ -64,9 +65,6 @@ _IS_WORSE = np.array([[came in _WORSE.get(had, ()) for came in (*Outcome, None)]
 _FAR_LATER = 2.0
 _LONGEST_CHAIN = 100
 _UNKNOWN = (401, 403)  # the statuses of who is not known, or not let in
-Flags = npt.NDArray[np.bool_]
-Times = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.int64]
 
 
 def expected_outcomes(observations: pd.DataFrame) -> Codes:
@@ -81,12 +79,6 @@ def expected_outcomes(observations: pd.DataFrame) -> Codes:
 
 def _expected(status: int, shape: int, names: tuple[str, ...]) -> int:
     return OUTCOMES.index(expected_outcome(status, names[shape] if shape >= 0 else None))
-
-
-def numbers(observations: pd.DataFrame, name: str, missing: float = np.nan) -> Times:
-    """A column of numbers, with what stands for none."""
-    values = observations[name].to_numpy(np.float64, na_value=np.nan)
-    return values if np.isnan(missing) else np.where(np.isnan(values), missing, values)
 
 
 def paired(steps: pd.DataFrame, control: pd.DataFrame) -> tuple[Rows, Rows]:
@@ -104,7 +96,7 @@ def _first_of_each(requests: Rows) -> Rows:
 
 
 def find(values: Rows, among: Rows) -> Rows:
-    """The position of each value ``among`` others that are all different; -1 where it is not there."""
+    """The position of each of the values, (n,), ``among`` others, (m,), that are all different; -1: not there. (n,)."""
     if not len(among):
         return np.full(len(values), -1)
     order = None if (np.diff(among) > 0).all() else np.argsort(among)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-Codes = npt.NDArray[np.int64]
+from replay.judge.arrays import Codes, Flags
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +27,11 @@ class Texts:
         found = np.bincount(self.codes + 1, minlength=len(self.names) + 1)[1:]
         return {name: int(count) for name, count in zip(self.names, found, strict=True) if count}
 
-    def where(self, test: Sequence[bool]) -> npt.NDArray[np.bool_]:
+    def where(self, test: Sequence[bool]) -> Flags:
         """The rows whose name passes a ``test`` that was made of each name; those without a text do not."""
         return np.array([*test, False], dtype=np.bool_)[self.codes]
 
-    def are(self, name: str) -> npt.NDArray[np.bool_]:
+    def are(self, name: str) -> Flags:
         """The rows that have this text."""
         return self.where([one == name for one in self.names])
 

@@ -9,18 +9,15 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from replay.judge.effects.noise import Flags, Times
-from replay.judge.effects.tallies import BLOCK_S
+from replay.judge.arrays import Flags, Rows, Times
+from replay.judge.effects.tallies import TALLY_BLOCK_S
 
 _FEWEST = 10  # answers of other endpoints in a block that tell how it was
-_FURTHEST = 2.0  # of log latency from the block's middle: a single answer that took far longer tells no more
-
-Codes = npt.NDArray[np.int64]
+FURTHEST = 2.0  # of log latency from the block's middle: a single answer that took far longer tells no more
 
 
-def calm(at_s: Times, latency_s: Times, endpoint: Codes, usual_s: Sequence[float]) -> list[float]:
+def calm(at_s: Times, latency_s: Times, endpoint: Rows, usual_s: Sequence[float]) -> list[float]:
     """What the endpoints' answers take while Stage is at rest: ``usual_s``, less what it mostly lost to other things.
 
     Shapes as for `drag`. An arm may have been slowed down for most of its time; at rest it was in the quarter of its
@@ -34,7 +31,7 @@ def calm(at_s: Times, latency_s: Times, endpoint: Codes, usual_s: Sequence[float
     return [one * math.exp(min(0.0, shared)) for one in usual_s]
 
 
-def drag(at_s: Times, latency_s: Times, endpoint: Codes, usual_s: Sequence[float]) -> Times:
+def drag(at_s: Times, latency_s: Times, endpoint: Rows, usual_s: Sequence[float]) -> Times:
     """By what factor, 1 or more, the other endpoints' answers of the same two seconds took longer than ``usual_s``.
 
     ``at_s``, ``latency_s`` (nan where there was no good answer) and ``endpoint`` (numbers from 0) have shape (n,);
@@ -53,17 +50,17 @@ def drag(at_s: Times, latency_s: Times, endpoint: Codes, usual_s: Sequence[float
     return factor
 
 
-def _slower(at_s: Times, latency_s: Times, endpoint: Codes, usual_s: Sequence[float]) -> tuple[Times, Flags, Codes]:
+def _slower(at_s: Times, latency_s: Times, endpoint: Rows, usual_s: Sequence[float]) -> tuple[Times, Flags, Rows]:
     """(by how much each answer was slower, as a logarithm; where that is known; the block of two seconds)."""
-    block = np.maximum(np.floor(at_s / BLOCK_S), 0.0).astype(np.int64)
+    block = np.maximum(np.floor(at_s / TALLY_BLOCK_S), 0.0).astype(np.int64)
     with np.errstate(divide="ignore", invalid="ignore"):
         slower = np.log(latency_s / np.asarray(usual_s, dtype=np.float64)[endpoint])
     told = np.isfinite(slower)
     middle = _medians(block[told], slower[told], int(block.max(initial=0)) + 1)[block]
-    return np.clip(slower, middle - _FURTHEST, middle + _FURTHEST), told, block
+    return np.clip(slower, middle - FURTHEST, middle + FURTHEST), told, block
 
 
-def _medians(block: Codes, values: Times, blocks: int) -> Times:
+def _medians(block: Rows, values: Times, blocks: int) -> Times:
     """The middle value of each block, 0 where it has none."""
     order = np.lexsort((values, block))
     counts = np.bincount(block, minlength=blocks)

@@ -3,9 +3,9 @@
 from collections import Counter
 
 import numpy as np
-import numpy.typing as npt
 
 from replay.judge.answers.differences import difference_of
+from replay.judge.arrays import Rows
 from replay.judge.case import Case
 from replay.judge.effects.failures import Effect
 from replay.judge.effects.noise import Stall
@@ -53,7 +53,7 @@ def failure_findings(case: Case, effect: Effect) -> list[Finding]:
     return found
 
 
-def _failure_finding(case: Case, effect: Effect, phase: str, kind: str, rows: npt.NDArray[np.int64]) -> Finding:
+def _failure_finding(case: Case, effect: Effect, phase: str, kind: str, rows: Rows) -> Finding:
     hit = rows[case.flags("t_new")[rows] & (case.texts("t_kind")[rows] == kind)]
     in_control = rows[case.flags("c_new")[rows] & (case.texts("c_kind")[rows] == kind)]
     n, x, x_control = len(rows), len(hit), len(in_control)
@@ -91,7 +91,7 @@ def _failure_finding(case: Case, effect: Effect, phase: str, kind: str, rows: np
     )
 
 
-def _caused_by(case: Case, endpoint: str, hit: npt.NDArray[np.int64]) -> str | None:
+def _caused_by(case: Case, endpoint: str, hit: Rows) -> str | None:
     """The endpoint whose failures left at least half of these requests without what they needed."""
     others = [str(name) for name in case.texts("root_endpoint")[hit] if name != endpoint]
     if 2 * len(others) < len(hit) or not others:

@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from replay.judge.arrays import Flags, Rows, Times
 from replay.judge.case import Case
 from replay.judge.criteria import Criteria
-from replay.judge.effects.noise import BLOCK_S, Flags, longest_outage, near_stall, recovery, within
+from replay.judge.effects.noise import NOISE_BLOCK_S, longest_outage, near_stall, recovery, within
 from replay.judge.effects.shown import Size, shown_by_both, suspected
 from replay.judge.effects.tallies import FAILURES, Counting, Tally, in_blocks, tallies
 from replay.judge.effects.windows import LATER, windows_of
@@ -24,8 +24,6 @@ from replay.judge.findings import BLOCKING, NOTE, SUSPECT
 from replay.judge.phases import phase_order
 from replay.judge.statistics import dispersion, more_failures_p, smallest_visible
 
-Times = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.int64]
 _SPELL_FAILURES = 10
 _SPELL_SUSTAINED = 5
 _BURST_S = 3
@@ -202,15 +200,15 @@ def _sustained(at_s: Times, *, every_second: bool = False) -> int:
     if not len(at_s):
         return 0
     second = np.floor(at_s - np.floor(at_s.min())).astype(np.int64)
-    counts = np.bincount(second, minlength=int(second.max()) + int(BLOCK_S))
-    windows = np.sort(np.lib.stride_tricks.sliding_window_view(counts, int(BLOCK_S)), axis=1)
+    counts = np.bincount(second, minlength=int(second.max()) + int(NOISE_BLOCK_S))
+    windows = np.sort(np.lib.stride_tricks.sliding_window_view(counts, int(NOISE_BLOCK_S)), axis=1)
     if every_second:
         windows = windows[windows[:, 0] > 0]
     return int(windows[:, :-_BURST_S].sum(axis=1).max(initial=0))
 
 
 def _blocks(at_s: Times, hits: Flags) -> tuple[Times, Times]:
-    _, cell = np.unique(np.floor(at_s / BLOCK_S), return_inverse=True)
+    _, cell = np.unique(np.floor(at_s / NOISE_BLOCK_S), return_inverse=True)
     failures: Times = np.bincount(cell, weights=hits.astype(np.float64)).astype(np.float64)
     return (failures, np.bincount(cell).astype(np.float64))
 

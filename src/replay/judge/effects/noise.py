@@ -3,12 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-Times = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
+from replay.judge.arrays import Flags, Times
 
-BLOCK_S = 5.0
+NOISE_BLOCK_S = 5.0
 STALL_S = 0.5
 _BEFORE_STALL_S, _AFTER_STALL_S = 1.2, 0.7
 _ASKED = 5
@@ -29,9 +27,11 @@ class Stall:
 
 
 def find_stalls(due_s: Times, done_s: Times, good: Flags, end_s: float) -> tuple[Stall, ...]:
-    """The stalls of an arm: more than 0.5 s without a success while at least 5 requests fell due.
+    """The stalls of an arm, in the order of time: more than 0.5 s without a success while at least 5 requests fell due.
 
-    An arm with little traffic has such pauses by nature; what was not asked for cannot fail.
+    ``due_s`` and ``done_s`` (arm seconds) and ``good`` (whether it succeeded) are (n,), one for each request in any
+    order; ``end_s`` is when the arm ended. No requests, no stalls. An arm with little traffic has such pauses by
+    nature; what was not asked for cannot fail.
     """
     successes = np.sort(done_s[good])
     if not len(due_s):
@@ -52,12 +52,15 @@ def find_stalls(due_s: Times, done_s: Times, good: Flags, end_s: float) -> tuple
 
 
 def near_stall(at_s: Times, stalls: tuple[Stall, ...]) -> Flags:
-    """Which moments lie from 1.2 s before to 0.7 s after a stall."""
+    """Which of the moments, (n,) in arm seconds, lie from 1.2 s before to 0.7 s after a stall: (n,)."""
     return within(at_s, at_s, [(stall.from_s - _BEFORE_STALL_S, stall.to_s + _AFTER_STALL_S) for stall in stalls])
 
 
 def within(from_s: Times, to_s: Times, windows: list[tuple[float, float]]) -> Flags:
-    """Which intervals touch one of the windows."""
+    """Which of the intervals ``from_s`` to ``to_s``, both (n,), touch one of the windows (start, end): (n,).
+
+    All are in seconds of one clock. Windows may overlap and come in any order; an edge touches. Without any, none does.
+    """
     if not windows:
         return np.zeros(len(from_s), dtype=np.bool_)
     merged = merge(windows)
@@ -83,8 +86,9 @@ def merge(windows: list[tuple[float, float]]) -> list[tuple[float, float]]:
 def longest_outage(at_s: Times, end_s: Times, bad: Flags) -> tuple[float, float]:
     """(length, start) of the longest time with nothing but failures: 3 or more in a row; (0, 0) where there is none.
 
-    Requests are taken in the order in which they were sent; the time runs from the first failure's sending to the last
-    one's end, or to the next success's sending where that is earlier.
+    ``at_s`` (when each request was sent), ``end_s`` (when it ended, in arm seconds as well) and ``bad`` are (n,), of
+    one endpoint. Requests are taken in the order in which they were sent; the time, in seconds, runs from the first
+    failure's sending to the last one's end, or to the next success's sending where that is earlier.
     """
     longest, start = 0.0, 0.0
     order = np.lexsort((end_s, at_s))
@@ -101,7 +105,9 @@ def longest_outage(at_s: Times, end_s: Times, bad: Flags) -> tuple[float, float]
 
 
 def recovery(at_s: Times, end_s: Times, bad: Flags, calm_s: float = 2.0) -> tuple[float | None, float | None]:
-    """(when it broke, when it came back) of one endpoint; None where it never did.
+    """(when it broke, when it came back) of one endpoint, in arm seconds; None where it never did.
+
+    ``at_s`` (when each request was sent), ``end_s`` (when it ended) and ``bad`` are (n,), in any order.
 
     A spell of failures ends with a success that no failure follows within ``calm_s``; at the arm's end three successes
     do. What counts are the spells of 3 failures or more, or all where none has so many: it broke when the first failure

@@ -30,6 +30,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from replay.judge.arrays import Flags, Rows, Times
 from replay.judge.case import Case
 from replay.judge.effects.failures import Effect
 from replay.judge.findings import NOTE, Finding
@@ -39,10 +40,6 @@ CALM_S = 2.0
 _BY_CHANCE = 0.01
 _SPELL = 3
 _MOST_ASKED = 1000
-
-Rows = npt.NDArray[np.int64]
-Times = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from replay.judge.effects.noise import Flags, Times
+from replay.judge.arrays import Flags, Times
+from replay.judge.effects.drag import FURTHEST
 
 _BLOCKS_S = (2.0, 4.0)
-_FURTHEST = 2.0  # of a log ratio: a single answer that took far longer tells no more
 _SLACK = math.log(1.05)  # two arms are never quite alike
 _FEWEST, _FEWEST_BLOCKS = 20, 3
 _PART = 5 / 6  # of the ratio (as a logarithm) that both pairs must have together, each must have by itself
@@ -97,7 +97,7 @@ def _mean(ratios: Times, at_s: Times, length_s: float, fewest: int) -> _Mean | N
     answers = np.bincount(block).astype(np.float64)
     if len(answers) < fewest:
         return None
-    means = np.bincount(block, weights=np.clip(ratios, -_FURTHEST, _FURTHEST)) / answers
+    means = np.bincount(block, weights=np.clip(ratios, -FURTHEST, FURTHEST)) / answers
     weights = answers / answers.sum()
     mean = float((weights * means).sum())
     freedom = 1.0 / float((weights**2).sum()) - 1.0

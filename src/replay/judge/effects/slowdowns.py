@@ -16,14 +16,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from replay.judge.arrays import Flags, Rows, Times
 from replay.judge.case import Case
 from replay.judge.criteria import Criteria
 from replay.judge.effects.drag import calm, drag
-from replay.judge.effects.failures import Comparison, Events, Rows, compare, tallied
-from replay.judge.effects.noise import Flags, Times
+from replay.judge.effects.failures import Comparison, Events, compare, tallied
 from replay.judge.effects.shifts import Least, Shift, shift_of, shifted_in_both
 from replay.judge.effects.shown import Size, shown_by_both, suspected
-from replay.judge.effects.tallies import BLOCK_S, SLOW, Tally
+from replay.judge.effects.tallies import SLOW, TALLY_BLOCK_S, Tally
 from replay.judge.effects.windows import windows_of
 from replay.judge.findings import BLOCKING, NOTE, SUSPECT
 from replay.judge.phases import BEFORE, phase_order
@@ -232,7 +232,7 @@ def _tallied(case: Case, endpoint: str, measure: _Measure, limit_s: float, windo
 
 def _long_enough(case: Case, limits: Criteria) -> set[str]:
     """The windows that are long enough: what is over sooner is no more than noted."""
-    lengths_s = {name: BLOCK_S * (stop - first) for name, (first, stop) in windows_of(case).items()}
+    lengths_s = {name: TALLY_BLOCK_S * (stop - first) for name, (first, stop) in windows_of(case).items()}
     return {name for name, length_s in lengths_s.items() if length_s >= limits.latency_lasting_s}
 
 

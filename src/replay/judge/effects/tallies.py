@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from replay.judge.effects.noise import Flags, Times
-from replay.judge.statistics import Counts, more_failures_p
+from replay.judge.arrays import Counts, Flags, Rows, Times
+from replay.judge.statistics import more_failures_p
 
-BLOCK_S = 2.0
+TALLY_BLOCK_S = 2.0
 _CALM = 0.9  # the share of the blocks that say what is usual: those with the fewest events
 _ABOVE = 1.5  # a block counts up to so many standard deviations more than that, and one
 
@@ -90,8 +89,12 @@ class Blocks:
 
 
 def in_blocks(at_s: Times, events: Flags, from_s: float = 0.0) -> Blocks:
-    """The events among requests at these moments, by blocks from ``from_s`` on; what is earlier is in the first."""
-    block: npt.NDArray[np.int64] = np.maximum(np.floor((at_s - from_s) / BLOCK_S), 0.0).astype(np.int64)
+    """The events among requests by blocks of two seconds from ``from_s`` on; what is earlier is in the first.
+
+    ``at_s`` (arm seconds) and ``events`` (which of the requests are one) are (n,). There are as many blocks as reach
+    to the last request.
+    """
+    block: Rows = np.maximum(np.floor((at_s - from_s) / TALLY_BLOCK_S), 0.0).astype(np.int64)
     requests = np.bincount(block)
     return Blocks(np.bincount(block[events], minlength=len(requests)).astype(np.float64), requests.astype(np.float64))
 

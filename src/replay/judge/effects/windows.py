@@ -3,7 +3,7 @@
 import math
 
 from replay.judge.case import Case
-from replay.judge.effects.tallies import BLOCK_S
+from replay.judge.effects.tallies import TALLY_BLOCK_S
 
 LATER = "from the first step on"
 _SOON_S = 20.0
@@ -21,13 +21,15 @@ def windows_of(case: Case) -> dict[str, tuple[int, int]]:
     found = {LATER: (0, end)}
     for number, span in enumerate(case.spans):
         after = case.spans[number + 1].started_s if number + 1 < len(case.spans) else case.end_s
-        first, stop = int((span.started_s - start_s) // BLOCK_S), _block(span.end_s(case.end_s) - start_s)
+        first, stop = int((span.started_s - start_s) // TALLY_BLOCK_S), _block(span.end_s(case.end_s) - start_s)
         found.setdefault(span.during, (first, max(first + 1, stop)))
         found.setdefault(span.after, (max(first + 1, stop), _block(after - start_s)))
-        found.setdefault(f"soon after the start of {span.step}", (first, min(end, first + int(_SOON_S / BLOCK_S))))
+        found.setdefault(
+            f"soon after the start of {span.step}", (first, min(end, first + int(_SOON_S / TALLY_BLOCK_S)))
+        )
     different = {window: name for name, window in reversed(found.items()) if window[1] > window[0]}
     return {name: window for name, window in found.items() if different.get(window) == name}
 
 
 def _block(seconds: float) -> int:
-    return math.ceil(seconds / BLOCK_S - 1e-9)
+    return math.ceil(seconds / TALLY_BLOCK_S - 1e-9)

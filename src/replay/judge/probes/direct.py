@@ -2,13 +2,13 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from replay.evidence.run import ArmEvidence
 from replay.evidence.values import QUIET
+from replay.judge.arrays import Times, Values
 from replay.judge.case import Case
 from replay.judge.effects.explain import said
 from replay.judge.effects.noise import near_stall
@@ -172,7 +172,11 @@ class _Course:
         return "and had not caught up when the rehearsal ended"
 
 
-def _course(at_s: Any, value: Any, known: float, metric: str) -> _Course:
+def _course(at_s: Times, value: Values, known: float, metric: str) -> _Course:
+    """The course of readings, (n,) in the order of time and n >= 1, in seconds or bytes as ``metric`` says.
+
+    ``known`` is how far behind it was anyway, in the same unit.
+    """
     worst, observed = int(np.argmax(value)), float(value.max())
     behind = value > known + (_CAUGHT_UP_S if metric == "replica_lag_s" else 0.05 * observed)
     onset = int(np.argmax(behind))
@@ -225,7 +229,7 @@ def _replica_lag(case: Case, metric: str, replica: str, course: _Course) -> Find
     )
 
 
-def replica_lag(readings: pd.DataFrame, metric: str) -> dict[str, tuple[Any, Any]]:
+def replica_lag(readings: pd.DataFrame, metric: str) -> dict[str, tuple[Times, Values]]:
     """(moments, values) of a lag metric for each replica, by name."""
     rows = readings[(readings["metric"] == metric) & np.isfinite(readings["value"])]
     names = [

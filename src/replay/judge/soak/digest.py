@@ -9,12 +9,12 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from replay.evidence.values import Outcome
 from replay.judge.answers.differences import OUTCOMES, expected_outcomes
 from replay.judge.answers.texts import texts_of
+from replay.judge.arrays import Values, Whole
 
 COLUMNS = (
     "request",
@@ -35,8 +35,6 @@ _EMPTY = 12  # tables that are held before they are put together
 _SPREAD = 4
 _MOST_FLAGS = 2**31
 ALL = "*"
-Values = npt.NDArray[np.float64]
-Whole = npt.NDArray[np.int64]
 
 
 @dataclass(slots=True)

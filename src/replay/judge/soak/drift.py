@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from replay.judge.arrays import Labels, Values
 from replay.judge.findings import BLOCKING, NOTE, Finding, percent, seconds
-from replay.judge.soak.limits import DriftLimits
-from replay.judge.soak.trend import FEWEST, Labels, Trend, Values, holm, trend_of
+from replay.judge.soak.criteria import DriftLimits
+from replay.judge.soak.trend import FEWEST, Trend, holm, trend_of
 
 # What should stay level however long it runs: a rise is a leak, or a queue that is not worked off.
 LEVEL = frozenset(

@@ -14,10 +14,10 @@ from replay.evidence.rollup import read_segments, steadily
 from replay.evidence.run import check_segment, read_info, read_rehearsal
 from replay.evidence.values import ArmInfo
 from replay.judge.findings import Check, evidence_check, percent, seconds
+from replay.judge.soak.criteria import FEWEST_ANSWERS, SoakCriteria
 from replay.judge.soak.digest import COLUMNS, Digest
 from replay.judge.soak.drift import Layout, layout, series_of
 from replay.judge.soak.levels import Levels
-from replay.judge.soak.limits import FEWEST_ANSWERS, SoakCriteria
 from replay.judge.soak.trend import FEWEST
 
 DRIFT_ENDPOINTS = "drift_endpoints"

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-Values = npt.NDArray[np.float64]
+from replay.judge.arrays import Values
+
 RESTARTED = "process_restarted"
 START_TIME = "process_start_time_seconds"  # as Prometheus' own clients name it
 # What happens now and then, counts on since a server's start, or has its own place in the verdict.

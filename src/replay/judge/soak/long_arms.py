@@ -10,10 +10,10 @@ from replay.evidence.values import QUIET
 from replay.judge.criteria import Criteria
 from replay.judge.findings import Finding
 from replay.judge.phases import step_spans
+from replay.judge.soak.criteria import DriftLimits
 from replay.judge.soak.digest import COLUMNS, Digest
 from replay.judge.soak.drift import Layout, Series, drift_findings, drifts, layout, seasons, series_of
 from replay.judge.soak.levels import Levels
-from replay.judge.soak.limits import DriftLimits
 
 LONG_S = 600.0
 _AT_ONCE = 500_000  # observations, which bounds the memory that counting them takes

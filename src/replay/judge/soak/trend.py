@@ -14,11 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy import stats
 
-Values = npt.NDArray[np.float64]
-Labels = npt.NDArray[np.int64]
+from replay.judge.arrays import Labels, Values
+
 FEWEST = 20  # blocks; in fewer every long wave looks like a trend
 _MOST_ALIKE = 0.98
 _Z = 1.959963984540054

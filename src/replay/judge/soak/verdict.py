@@ -12,11 +12,11 @@ from typing import Any
 import pandas as pd
 
 from replay.judge.findings import BLOCKING, NOTE, Check, Finding, percent, plain, seconds
+from replay.judge.soak.criteria import FEWEST_ANSWERS, OF_AN_ENDPOINT, PERCENTILES, SoakCriteria, parse_soak_criteria
 from replay.judge.soak.digest import ALL
 from replay.judge.soak.drift import Drift, drift_findings, drifts, seasons, series_of
 from replay.judge.soak.evidence import DRIFT_ENDPOINTS, Soak, check_evidence, named
 from replay.judge.soak.levels import RESTARTED, START_TIME, Restarts
-from replay.judge.soak.limits import FEWEST_ANSWERS, OF_AN_ENDPOINT, PERCENTILES, SoakCriteria, parse_soak_criteria
 
 _PROCESSES = "processes"
 _RESTARTS = "restarts"

@@ -1,15 +1,15 @@
 """Whether an arm played what it should, when it should, and a control what its capture had."""
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from replay.evidence.run import ArmEvidence
 from replay.evidence.values import Outcome
-from replay.judge.answers.differences import OUTCOMES, expected_outcomes, numbers, paired
+from replay.judge.answers.differences import OUTCOMES, expected_outcomes, paired
 from replay.judge.answers.texts import alike, texts_of
+from replay.judge.arrays import Flags, Times, numbers
 from replay.judge.criteria import Criteria
-from replay.judge.effects.noise import BLOCK_S, Times
+from replay.judge.effects.noise import NOISE_BLOCK_S
 from replay.judge.findings import REQUESTS, UNPROVEN, Check, evidence_check, percent, seconds
 from replay.judge.statistics import chance_of_so_many, dispersion
 
@@ -129,9 +129,9 @@ def check_control(control: ArmEvidence, criteria: Criteria) -> list[Check]:
     ]
 
 
-def _surely_above(share: float, due_s: Times, missed: npt.NDArray[np.bool_]) -> bool:
+def _surely_above(share: float, due_s: Times, missed: Flags) -> bool:
     """Whether so large a share misses by more than chance; misses that come in bursts tell less."""
-    block = np.maximum(due_s // BLOCK_S, 0).astype(np.int64)
+    block = np.maximum(due_s // NOISE_BLOCK_S, 0).astype(np.int64)
     asked = np.bincount(block).astype(np.float64)
     misses = np.bincount(block[missed], minlength=len(asked)).astype(np.float64)
     phi = dispersion((misses, asked))

@@ -3,7 +3,7 @@
 import numpy as np
 
 from replay.evidence.run import ArmEvidence, Evidence
-from replay.judge.effects.noise import Times
+from replay.judge.arrays import Times
 from replay.judge.findings import Check, evidence_check, seconds
 from replay.judge.phases import step_spans
 from replay.judge.probes.direct import replica_lag
