@@ -3,7 +3,7 @@
 import dataclasses
 
 from replay.judge.case import Case
-from replay.judge.findings import NOTE, Finding
+from replay.judge.findings import NOTE, SUSPECT, Finding
 from replay.judge.statistics import mover, rate_difference
 
 SILENT = "never calls it"
@@ -15,7 +15,8 @@ def with_only_in_production(findings: list[Finding], cases: list[Case], untruste
     """The findings, those of production workloads with ``only_in_production`` and the interaction.
 
     True where pre-production, judged alone, passes the same criterion; false where it fails it too; null where it never
-    calls the endpoint, where there is no pre-production, or where its arms (``untrusted``) prove nothing. An endpoint
+    calls the endpoint, where there is no pre-production, where its arms (``untrusted``) prove nothing, or where the
+    finding itself is no more than suspected. An endpoint
     that fails under pre-production too is not slow, or lost for good, in production only: testing would have seen it.
     Nor is what follows from an endpoint that does, or has a cause that shows there too, or stands still for it.
     """
@@ -46,6 +47,8 @@ def _only(finding: Finding, others: list[Case], failing: set[tuple[str, str]]) -
         return None
     if finding.key in failing:
         return False
+    if finding.severity == SUSPECT:
+        return None
     if _is_silent(finding, others):
         return None
     if finding.metric in {"step_failed", "rollback_failed", "data_after_rollback", "migration_s"}:
