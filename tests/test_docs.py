@@ -206,7 +206,7 @@ def test_every_criterion() -> None:
 def test_every_default_of_the_criteria(limit: dataclasses.Field[Any]) -> None:
     documented = rows(section("docs/plan.md", "## `[criteria]`"), "Limit")
     default, of_an_endpoint, _ = documented[limit.name]
-    assert default == ("none" if limit.default is None else f"`{limit.default:g}`")
+    assert default == ("none" if limit.default is None else f"`{_written(limit.default)}`")
     try:
         parse_criteria({"endpoints": {"GET /x": {limit.name: 0.5}}})
     except InputError:
@@ -215,15 +215,19 @@ def test_every_default_of_the_criteria(limit: dataclasses.Field[Any]) -> None:
         assert of_an_endpoint == "yes"
 
 
+def _written(default: float | bool) -> str:
+    return str(default).lower() if isinstance(default, bool) else f"{default:g}"
+
+
 def test_the_criteria_of_the_page_on_judging() -> None:
     text = read("docs/judging.md")
     for limit in LIMITS:
         assert f"`{limit.name}`" in text
-    cells = re.findall(r"`(\w+)`(?: \(p99\))? \| ([\d.]+|none) \|", text)
+    cells = re.findall(r"`(\w+)`(?: \(p99\))? \| ([\d.]+|none|false) \|", text)
     written = dict(cells)
     for limit in LIMITS:
         if limit.name in written:
-            assert written[limit.name] == ("none" if limit.default is None else f"{limit.default:g}"), limit.name
+            assert written[limit.name] == ("none" if limit.default is None else _written(limit.default)), limit.name
     assert len(written) > len(LIMITS) / 2
 
 

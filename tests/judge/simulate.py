@@ -15,6 +15,7 @@ import pandas as pd
 
 from replay.evidence.files import LOG_SCHEMA, OBSERVATION_SCHEMA, READING_SCHEMA, ArmFolder, write_json
 from replay.evidence.run import ArmEvidence, Evidence
+from replay.evidence.seal import seal
 from replay.evidence.values import QUIET, ArmInfo, LogEvent, Mark, Observation, Reading
 
 SHAPE = "{id:number}"
@@ -325,21 +326,36 @@ def again(first: Planted, seed: int, repetition: int, mix: dict[str, tuple[int, 
 
 
 def evidence(*planted: Planted, **rehearsal: Any) -> Evidence:
-    """The run that has these workloads."""
+    """The run that has these workloads, noted whole. A ``plan`` or a ``stage`` adds to what is noted of them."""
     arms: dict[str, ArmEvidence] = {}
     for order, one in enumerate(planted):
         arms |= one.arms(order)
+    kinds = {mark.step: mark.kind for arm in arms.values() for mark in arm.marks if mark.step}
+    steps = [{"name": name, "kind": kind, **_does(kind)} for name, kind in kinds.items()]
+    changing = [step["name"] for step in steps if "sql" in step]
     document = {
         "format": 1,
         "name": "simulated",
         "state": "complete",
         "reason": "",
-        "plan": {},
         "criteria": {},
         "migrations": [],
         "order": list(arms),
         "reset": True,
+        "confirming": {},
+        "seals": dict.fromkeys(arms, "0" * 32),
         **rehearsal,
+        "plan": {
+            "steps": steps,
+            "probes": {},
+            "workloads": {arm.info.workload: {"role": arm.info.role} for arm in arms.values()},
+            **rehearsal.get("plan", {}),
+        },
+        "stage": {
+            "fingerprints": dict.fromkeys(arms, "0" * 32),
+            "databases": {name: [database(steps=changing)] for name in arms},
+            **rehearsal.get("stage", {}),
+        },
     }
     return Evidence(Path("simulated"), document, {}, arms)
 
@@ -358,6 +374,46 @@ def with_quiet(run: Evidence, error: str = "") -> Evidence:
     quiet = ArmEvidence(info, like.observations.iloc[:0], like.readings.iloc[:0], like.log.iloc[:0], marks, ())
     order = [*run.rehearsal["order"], info.arm]
     return dataclasses.replace(run, arms=run.arms | {info.arm: quiet}, rehearsal=run.rehearsal | {"order": order})
+
+
+def _does(kind: str) -> dict[str, str]:
+    return (
+        {"sql": f"{kind}.sql", "dsn": "${STAGE_DSN}"} if kind in {"migrate", "rollback", "revert"} else {"run": "true"}
+    )
+
+
+def looks(rest: float = 0, traffic: float = 100, sessions: float = 8) -> list[list[float]]:
+    """How much moved in each second: three before the traffic, sixty of it."""
+    return [[at_s, at_s + 1.0, traffic if at_s >= 0 else rest, sessions if at_s >= 0 else 0] for at_s in range(-3, 60)]
+
+
+def database(name: str = "events", **fields: Any) -> dict[str, Any]:
+    """A database that the application uses all the time, as a rehearsal notes it."""
+    all_along = [[0.0, 60.0]]
+    seen = {
+        "samples": 60,
+        "counts": True,
+        "touched": all_along,
+        "written": all_along,
+        "sessions": all_along,
+        "looks": looks(),
+        "commands": {},
+    }
+    return {
+        "name": name,
+        "place": "127.0.0.1:5432",
+        "oid": 7,
+        "system_identifier": "42",
+        "steps": [STEP],
+        "probes": ["database"],
+        "schema": "1",
+        "schema_after": "1",
+        "changes": [],
+        "tables": [],
+        "unread": [],
+        **fields,
+        "seen": seen | fields.get("seen", {}),
+    }
 
 
 def write(run: Evidence, path: Path) -> Path:
@@ -386,4 +442,13 @@ def write(run: Evidence, path: Path) -> Path:
         folder.log("errors").write(LogEvent(**row) for row in arm.log.to_dict("records"))
         for mark in arm.marks:
             folder.mark(mark)
+    return reseal(path)
+
+
+def reseal(path: Path) -> Path:
+    """Seal a run's arms as they are now, where it says that they are sealed."""
+    rehearsal = json.loads((path / "rehearsal.json").read_text())
+    if isinstance(rehearsal.get("seals"), dict):
+        rehearsal["seals"] = {arm.name: seal(arm) for arm in sorted((path / "arms").iterdir())}
+        write_json(path / "rehearsal.json", rehearsal)
     return path

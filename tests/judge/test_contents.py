@@ -343,4 +343,5 @@ def test_it_is_found_in_files_too_and_older_evidence_says_nothing(tmp_path: Path
     for file in sorted(run.glob("arms/*/observations/*.parquet")):
         table = pq.read_table(file)
         pq.write_table(table.drop_columns(["items", "expected_items", "reads_back"]), file)
+    simulate.reseal(run)
     assert judge_run(run).verdict == "GO"

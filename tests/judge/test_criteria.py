@@ -13,7 +13,14 @@ def test_defaults_serve():
 
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Criteria) if field.name != "endpoints"])
 def test_every_limit_can_be_set(name):
-    assert getattr(parse_criteria({name: 0.5}), name) == 0.5
+    value = True if name == "unseen_steps" else 0.5
+    assert getattr(parse_criteria({name: value}), name) == value
+
+
+@pytest.mark.parametrize("value", [1, 0, "true", None, [True]])
+def test_what_is_neither_true_nor_false_is_refused(value):
+    with pytest.raises(InputError, match="unseen_steps"):
+        parse_criteria({"unseen_steps": value})
 
 
 def test_one_endpoint_has_limits_of_its_own_and_the_general_ones():

@@ -11,6 +11,7 @@ from simulate import STEP, TOKEN
 
 from replay.evidence.run import ArmEvidence, Evidence
 from replay.evidence.values import QUIET, ArmInfo, Mark
+from replay.judge.criteria import parse_criteria
 from replay.judge.trust.databases import check_steps_seen, outside
 from replay.judge.verdict import judge
 
@@ -18,34 +19,7 @@ UNDO = "undo it"
 SQL = {"name": STEP, "kind": "migrate", "sql": "up.sql", "dsn": "${STAGE_DSN}"}
 ROLLBACK = {"name": UNDO, "kind": "rollback", "sql": "down.sql", "dsn": "${STAGE_DSN}"}
 COMMAND = {"name": STEP, "kind": "migrate", "run": "alembic upgrade head"}
-ALL_ALONG = [[0.0, 60.0]]
-
-
-def noted(name: str = "events", **fields):
-    """A database that the application uses all the time, as a rehearsal notes it."""
-    seen = {
-        "samples": 60,
-        "counts": True,
-        "touched": ALL_ALONG,
-        "written": ALL_ALONG,
-        "sessions": ALL_ALONG,
-        "commands": {},
-    }
-    return {
-        "name": name,
-        "place": "127.0.0.1:5432",
-        "oid": 7,
-        "system_identifier": "42",
-        "steps": [STEP],
-        "probes": ["database"],
-        "schema": "1",
-        "schema_after": "1",
-        "changes": [],
-        "tables": [],
-        "unread": [],
-        **fields,
-        "seen": seen | fields.get("seen", {}),
-    }
+noted = simulate.database
 
 
 def table(rows: int, after: int | None, checksum: str = "1", checksum_after: str = "1", name: str = "token"):
@@ -61,12 +35,13 @@ def table(rows: int, after: int | None, checksum: str = "1", checksum_after: str
 
 def run(*databases, planted=None, steps=(SQL,), control=None, **rehearsal) -> Evidence:
     """A run whose steps arm of production noted these databases."""
-    stage = {"databases": {"production-steps": list(databases), "production-control": control or []}}
+    beside = list(databases) if control is None else control
+    stage = {"databases": {"production-steps": list(databases), "production-control": beside}}
     return simulate.evidence(planted or production(), stage=stage, plan={"steps": list(steps)}, **rehearsal)
 
 
 def seen(evidence: Evidence):
-    return check_steps_seen(evidence, evidence.arms["production-steps"])
+    return check_steps_seen(evidence, evidence.arms["production-steps"], parse_criteria(evidence.rehearsal["criteria"]))
 
 
 # Where the steps ran
@@ -109,22 +84,87 @@ def test_a_step_that_failed_is_not_asked() -> None:
     [(), (noted(seen={"samples": 0}),), (noted() | {"seen": None},)],
     ids=["none noted", "no looks", "out of reach"],
 )
-def test_what_could_not_be_looked_at_passes_and_is_said(databases) -> None:
+def test_what_could_not_be_looked_at_is_inconclusive_unless_the_plan_accepts_it(databases) -> None:
     check = seen(run(*databases))
-    assert check.passed
+    assert not check.passed
     assert "could not be seen" in check.sentence
-    assert ("names no PostgreSQL database" in check.sentence) is not databases
+    assert ("names no PostgreSQL database" in check.sentence) is (not databases)
+    assert "probe of kind postgres" in check.hint
+    verdict = judge(run(*databases))
+    assert (verdict.verdict, failed(verdict)) == ("INCONCLUSIVE", {"steps_seen"})
+    accepted = judge(run(*databases, criteria={"unseen_steps": True}))
+    assert accepted.verdict == "GO"
+    assert any("could not be seen" in reason and "unseen_steps" in reason for reason in accepted.reasons)
 
 
-def test_an_older_run_has_nothing_noted() -> None:
-    assert judge(simulate.evidence(production(), plan={"steps": [SQL]})).verdict == "GO"
+# The application, or somebody else
+
+
+def bystander(**fields):
+    """A database that a monitoring reads all the time, with traffic or without."""
+    return noted("other", probes=[], seen={"looks": simulate.looks(rest=20, traffic=20)} | fields)
+
+
+def test_a_database_that_only_a_bystander_uses_is_inconclusive() -> None:
+    verdict = judge(run(bystander(), noted(steps=[])))
+    assert (verdict.verdict, failed(verdict)) == ("INCONCLUSIVE", {"steps_seen"})
+    assert "other (127.0.0.1:5432) was used, but no more while the traffic was played than before" in verdict.reasons[0]
+    assert "a monitoring say" in verdict.reasons[0]
+
+
+def test_a_bystander_beside_the_application_is_no_matter() -> None:
+    assert seen(run(noted(seen={"looks": simulate.looks(rest=20, traffic=40)}))).passed
+
+
+def test_every_database_that_the_application_uses_may_be_stepped_in() -> None:
+    second = {"name": "second", "kind": "migrate", "sql": "b.sql", "dsn": "${B}"}
+    planted = production()
+    planted.step(30, 31, name="second")
+    both = run(noted(), noted("billing", steps=["second"]), planted=planted, steps=[SQL, second])
+    assert seen(both).passed
+    one = run(noted(), bystander() | {"steps": ["second"]}, planted=planted, steps=[SQL, second])
+    assert "'second'" in seen(one).sentence
+    assert not seen(one).passed
+
+
+def test_a_bystander_is_told_by_sessions_where_the_server_does_not_count() -> None:
+    quiet = {"counts": False, "touched": [], "written": []}
+    steady = [[from_s, to_s, 0, 1] for from_s, to_s, _, _ in simulate.looks()]
+    assert seen(run(noted(seen=quiet))).passed
+    assert not seen(run(noted(seen=quiet | {"looks": steady}))).passed
+
+
+@pytest.mark.parametrize("every", [1, 2, 5, 15])
+def test_a_bystander_that_comes_now_and_then_is_not_taken_for_the_application(every) -> None:
+    for first in range(every):
+        moved = [
+            [look[0], look[1], 50.0 * (number % every == first), 0] for number, look in enumerate(simulate.looks())
+        ]
+        assert not seen(run(noted(seen={"looks": moved}))).passed
+
+
+def test_what_the_steps_move_says_nothing_of_the_application() -> None:
+    """A step that reads its tables for half a minute, in a database where nothing else goes on but now and then."""
+    planted = simulate.workload(1)
+    planted.step(10, 50)
+    moved = [[look[0], look[1], 1000.0 * (10 <= look[0] < 50), 0] for look in simulate.looks()]
+    mine = noted(seen={"looks": moved, "touched": [[2.0, 3.0], [10.0, 52.0]]})
+    assert not seen(run(mine, planted=planted, control=[noted(seen={"looks": simulate.looks(0, 0)})])).passed
+
+
+def test_looks_from_before_there_were_any_say_nothing() -> None:
+    check = seen(run(noted(seen={"looks": []})))
+    assert not check.passed
+    assert "before the traffic was not noted" in check.sentence
 
 
 @pytest.mark.parametrize(
     "broken",
     [{"production-steps": 5}, {"production-steps": [{}]}, {"production-steps": [None]}, "text",
      {"production-steps": [noted(seen={"touched": [[0, float("inf")]]})]},
-     {"production-steps": [noted(seen={"samples": float("inf")})]}],
+     {"production-steps": [noted(seen={"samples": float("inf")})]},
+     {"production-steps": [noted(seen={"looks": [[0, 1, 2]]})]},
+     {"production-steps": [noted(seen={"looks": [[0, 1, float("nan"), 2]]})]}],
 )  # fmt: skip
 def test_notes_that_cannot_be_read_are_inconclusive(broken) -> None:
     evidence = simulate.evidence(production(), stage={"databases": broken}, plan={"steps": [SQL]})
@@ -142,7 +182,7 @@ def test_a_step_that_takes_all_the_time_is_told_by_sessions() -> None:
     planted.step(0.5, 59.5)
     assert seen(run(noted(), planted=planted)).passed
     alone = seen(run(noted(seen={"sessions": []}), planted=planted))
-    assert alone.passed
+    assert not alone.passed
     assert "could not be seen" in alone.sentence
 
 
@@ -169,13 +209,32 @@ def commanded(sessions, schema, **spells):
 
 @pytest.mark.parametrize(
     ("sessions", "schema", "passes"),
-    [(1, "same", True), (0, "changed", True), (0, "same", False), (None, "same", True), (0, None, True)],
+    [(1, "same", True), (0, "changed", True), (0, "same", False), (None, "same", False), (0, None, False)],
 )
-def test_a_command_that_left_no_trace_is_inconclusive(sessions, schema, passes) -> None:
-    check = seen(run(commanded(sessions, schema), steps=[COMMAND]))
+@pytest.mark.parametrize("does", [{"run": "psql"}, {"alembic": "head"}, {"django": "manage.py"}], ids=str)
+@pytest.mark.parametrize("kind", ["migrate", "rollback"])
+def test_a_command_that_left_no_trace_is_inconclusive(sessions, schema, passes, does, kind) -> None:
+    planted = simulate.workload(1)
+    planted.step(20, 25, kind=kind)
+    step = {"name": STEP, "kind": kind, **does}
+    check = seen(run(commanded(sessions, schema), steps=[step], planted=planted))
     assert check.passed is passes
-    if not passes:
+    if (sessions, schema) == (0, "same"):
         assert "no session of it was seen there" in check.sentence
+
+
+@pytest.mark.parametrize("kind", ["deploy", "restart", "command"])
+def test_what_changes_no_data_need_not_be_seen(kind) -> None:
+    planted = simulate.workload(1)
+    planted.step(20, 25, kind=kind)
+    for does in ({"run": "true"}, {"http": "POST /x"}, {"sql": "x.sql", "dsn": "x"}):
+        assert seen(run(steps=[{"name": STEP, "kind": kind, **does}], planted=planted)).passed
+
+
+def test_a_command_that_no_probe_looks_after_is_inconclusive() -> None:
+    check = seen(run(noted(steps=[], probes=[]), steps=[COMMAND]))
+    assert not check.passed
+    assert "no probe looks at a PostgreSQL database" in check.sentence
 
 
 def test_a_command_in_a_database_that_is_not_the_applications() -> None:
@@ -300,6 +359,7 @@ def test_a_database_of_a_kind_that_is_not_looked_at_is_said() -> None:
     assert failed(judge(limited)) == {"limits_measured"}
 
 
+ALL_ALONG = [[0.0, 60.0]]
 BY_THE_STEPS = {"written": [[19.9, 25.5], [34.9, 36.5]], "touched": ALL_ALONG}
 
 

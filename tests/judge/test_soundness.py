@@ -87,6 +87,9 @@ SPOILT_ARMS = {
     "no observations": ("arm_complete", lambda arm: {"observations": arm.observations.iloc[:0]}),
 }
 SPOILT_RUNS = {
+    **{
+        f"seals are {value!r}": ("arm_complete", {"seals": value}) for value in (None, {}, {"production-control": None})
+    },
     "planned step missing": ("steps_finished", {"plan": {"steps": [{"name": STEP}, {"name": "another"}]}}),
     "blind probe": ("probe_read", {"plan": {"probes": {"database": {"kind": "postgres"}}}}),
     "failed": ("run_complete", {"state": "failed", "reason": "the load died"}),
@@ -208,6 +211,17 @@ def test_a_pre_production_that_has_ended_before_the_step_is_inconclusive():
     for frame in (other.control, other.steps):
         frame[["due_s", "sent_s", "first_byte_s", "done_s"]] *= 0.3
     is_inconclusive(simulate.evidence(production(), other), "min_requests")
+
+
+@pytest.mark.parametrize("arm", ["production-control", "production-steps", "qa-control", "qa-steps"])
+def test_an_arm_without_a_seal_is_inconclusive(arm):
+    evidence = simulate.evidence(production(), qa())
+    del evidence.rehearsal["seals"][arm]
+    is_inconclusive(evidence, "arm_complete")
+    (reason,) = judge(evidence).reasons
+    assert f"Arm {arm} is not complete: nothing seals it" in reason
+    evidence.rehearsal.pop("seals")
+    is_inconclusive(evidence, "arm_complete")
 
 
 def test_a_small_pre_production_is_well():

@@ -36,7 +36,7 @@ def test_failed_steps_may_be_put_up_with():
     planted.step(35, 36, "duplicate key", "add an index")
     planted.step(40, 41, "it is not there", "roll back", "rollback")
     both = {"failed_steps": 1, "failed_rollbacks": 1}
-    assert judge(simulate.evidence(planted, qa(), criteria=both)).verdict == "GO"
+    assert judge(simulate.evidence(planted, criteria=both)).verdict == "GO"
     for one in both:
         assert judge(simulate.evidence(planted, qa(), criteria={one: 1})).verdict == "NO_GO"
 

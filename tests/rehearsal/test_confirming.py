@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from replay.cli.display import Display
-from replay.errors import StageError
+from replay.errors import InputError, StageError
 from replay.evidence.run import read_run
 from replay.judge.verdict import judge
 from replay.rehearsal.arms import balanced, second_pairs
@@ -87,6 +87,23 @@ def test_none_is_played_where_the_plan_does_not_let_it(short, key) -> None:
         del short.values["target"]["reset"]
     conduct(outline(short), short.out, suspects=lambda _: WANTED)
     assert len(read_run(short.out).arms) == 4
+
+
+@pytest.mark.slow
+def test_who_is_killed_before_the_second_pair_gets_it_by_going_on(short) -> None:
+    def killed(_: Path) -> dict[str, str]:
+        raise SystemExit
+
+    with pytest.raises(SystemExit):
+        conduct(outline(short), short.out, suspects=killed)
+    rehearsal = read_run(short.out).rehearsal
+    assert (rehearsal["state"], rehearsal["settled"]) == ("complete", False)
+    conduct(outline(short, resume=True), short.out, resume=True, suspects=lambda _: WANTED)
+    after = read_run(short.out)
+    assert (after.rehearsal["state"], after.rehearsal["settled"], len(after.arms)) == ("complete", True, 6)
+    assert short.was_reset == 6
+    with pytest.raises(InputError, match="is complete"):
+        conduct(outline(short, resume=True), short.out, resume=True, suspects=lambda _: WANTED)
 
 
 @pytest.mark.slow

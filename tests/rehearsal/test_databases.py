@@ -18,6 +18,7 @@ from psycopg.conninfo import make_conninfo
 
 from replay.evidence.run import read_run
 from replay.evidence.values import Mark
+from replay.judge.trust.bystanders import follows_traffic
 from replay.judge.trust.databases import outside
 from replay.judge.verdict import judge, judge_run
 from replay.rehearsal.clock import ArmClock
@@ -101,9 +102,9 @@ def other(server) -> Iterator[str]:
 class Watched:
     """An arm under way: steps are marked, sessions come and go, and then it ends."""
 
-    def __init__(self, databases: ArmDatabases) -> None:
+    def __init__(self, databases: ArmDatabases, rest_s: float = 0.3) -> None:
         self.databases = databases
-        self.clock = ArmClock(time.time() + 0.3)
+        self.clock = ArmClock(time.time() + rest_s)
         databases.start(self.clock)
 
     @contextlib.contextmanager
@@ -183,6 +184,23 @@ def test_who_uses_which_database(made, server, other) -> None:
     assert not outside(written, [(written[0][0], began_s)])
     assert there["seen"]["sessions"] == []
     assert [one["unread"] for one in found.values()] == [[], []]
+
+
+@pytest.mark.usefixtures("table")
+def test_only_what_follows_the_traffic_is_the_applications(made, server, other) -> None:
+    made.sql_step("here", "SELECT 1", server.primary).sql_step("there", "SELECT 1", other)
+    with using(other):  # a monitoring
+        watched = Watched(made.begin(), rest_s=4.5)
+        wait_for(lambda: watched.clock.now_s() > 0)
+        with using(server.primary):
+            watched.looks(8)
+        found = {one["name"]: one["seen"]["looks"] for one in watched.end()}
+    for looks in found.values():
+        assert sum(to_s <= 0 for _, to_s, *_ in looks) >= 3
+        assert [look[0] for look in looks[1:]] == pytest.approx([look[1] for look in looks[:-1]])
+    moved = {name: [(from_s, to_s, scans) for from_s, to_s, scans, _ in looks] for name, looks in found.items()}
+    assert follows_traffic(moved["postgres"]) is True
+    assert follows_traffic(moved["other"]) is False
 
 
 def test_two_ways_to_one_database_are_one(made, server, table) -> None:

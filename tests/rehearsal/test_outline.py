@@ -34,6 +34,20 @@ def test_the_arms_in_their_order(setting) -> None:
     assert not setting.out.exists()
 
 
+def test_steps_that_nobody_will_see_are_told(setting) -> None:
+    setting.values["steps"] = [
+        {"name": "up", "kind": "migrate", "at": "1s", "run": "true"},
+        {"name": "look", "kind": "command", "after": "0s", "run": "true"},
+    ]
+    assert check(setting).warnings == ()
+    del setting.values["probes.database"]
+    (warning,) = check(setting).warnings
+    assert "whether 'up' met the application's database" in warning
+    assert "probe of kind postgres" in warning
+    setting.values["criteria"]["unseen_steps"] = True
+    assert check(setting).warnings == ()
+
+
 def test_without_a_reset_the_steps_come_last(setting) -> None:
     del setting.values["target"]["reset"]
     outline = check(setting)

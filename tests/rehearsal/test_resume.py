@@ -10,13 +10,17 @@ import time
 
 import pytest
 
-from replay.errors import InputError, StageError
+import replay.rehearsal.arm
+from replay.errors import InputError, StageError, ToolError
+from replay.evidence.files import ArmFolder
 from replay.evidence.run import read_run
+from replay.evidence.seal import seal
+from replay.evidence.values import ArmInfo, Mark
 from replay.judge.verdict import judge_run
 from replay.rehearsal.conductor import conduct
 from replay.rehearsal.outline import check_plan
 from replay.rehearsal.plan import read_plan
-from replay.rehearsal.resume import alone_in
+from replay.rehearsal.resume import _is_whole, alone_in
 
 
 def outline(setting, *, resume: bool = False):
@@ -73,6 +77,40 @@ def test_the_arms_that_are_missing_are_played(playable, api, number) -> None:
     assert passed["stage_the_same"]
 
 
+@pytest.mark.parametrize("state", ["complete", "aborted", "running"])
+@pytest.mark.parametrize(("sealed", "edited"), [(True, False), (True, True), (False, False)])
+def test_only_an_arm_that_is_as_it_was_sealed_is_whole(tmp_path, state, sealed, edited) -> None:
+    arm = tmp_path / "qa-control"
+    folder = ArmFolder(arm)
+    folder.create()
+    folder.write_info(ArmInfo("qa-control", "qa", "qa", False, "2026-01-01T00:00:00Z", 1.0, 1, state))
+    seals = {"qa-control": seal(arm)} if sealed else {}
+    if edited:
+        folder.mark(Mark(1.0, "", "arm", "ended"))
+    assert _is_whole(arm, seals) is (state != "running" and sealed and not edited)
+    assert not _is_whole(arm, None)
+
+
+def test_what_is_complete_and_not_settled_goes_on(halted) -> None:
+    file = halted.out / "rehearsal.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"state": "complete", "settled": False}))
+    with pytest.raises(StageError, match="did not answer"):
+        conduct(outline(halted, resume=True), halted.out, resume=True)
+
+
+def test_an_arm_that_cannot_be_sealed_is_not_passed_over(playable, monkeypatch) -> None:
+    def full(_: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    del playable.values["workloads.qa"]
+    playable.values["workloads.production"]["duration"] = "2s"
+    playable.values["steps"][0]["at"] = "1s"
+    monkeypatch.setattr(replay.rehearsal.arm, "seal", full)
+    with pytest.raises(ToolError, match=r"production-control could not be sealed.*No space left"):
+        conduct(outline(playable), playable.out)
+    assert read_run(playable.out).rehearsal["state"] == "failed"
+
+
 @pytest.fixture
 def halted(setting):
     """The folder of a rehearsal that was interrupted before its first arm was whole."""
@@ -107,7 +145,7 @@ def test_another_capture_does_not_go_on(halted) -> None:
 
 def test_what_is_complete_does_not_go_on(halted) -> None:
     file = halted.out / "rehearsal.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"state": "complete"}))
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"state": "complete", "settled": True}))
     refused(halted, "is complete")
 
 

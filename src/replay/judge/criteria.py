@@ -23,6 +23,7 @@ class Criteria:
     - ``min_requests``: requests of a production workload from the first step's start on
     - ``visible_share``: of each endpoint that production asks for often, so large a share of new failures at most must
       it take to be seen; ``visible_of``: what part of production's requests counts as often
+    - ``unseen_steps``: accept that nobody could see whether the steps met the application's database
 
     About the change (a failure gives NO_GO, or INCONCLUSIVE where it was seen once and nothing proves it):
 
@@ -62,6 +63,7 @@ class Criteria:
     min_requests: float = 20
     visible_share: float = 0.5
     visible_of: float = 0.02
+    unseen_steps: bool = False
     p_value: float = 0.002
     p_value_with_cause: float = 0.01
     p_value_one_pair: float = 0.01
@@ -113,11 +115,12 @@ class Criteria:
     def own(self) -> dict[str, float]:
         """The limits that differ from their defaults, by name; those of single endpoints are left out."""
         found = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {name: found[name] for name in _LIMITS if found[name] != getattr(_DEFAULTS, name)}
+        return {name: found[name] for name in _LIMITS if name not in _FLAGS and found[name] != getattr(_DEFAULTS, name)}
 
 
 _LIMITS = tuple(field.name for field in dataclasses.fields(Criteria) if field.name != "endpoints")
 _DEFAULTS = Criteria()
+_FLAGS = frozenset({"unseen_steps"})
 _SHARES = frozenset(
     "control_agreement visible_share visible_of p_value p_value_with_cause p_value_one_pair p_value_again p_value_both "
     "p_value_alone p_value_shift p_value_shift_both failure_share rollback_rows_share tolerated_failures "
@@ -197,6 +200,11 @@ def _limits(table: dict[str, Any], name: str, known: list[str]) -> dict[str, Any
     check_keys(table, name, known, _LIMITS)
     for key, value in table.items():
         if key == "endpoints":
+            continue
+        if key in _FLAGS:
+            if not isinstance(value, bool):
+                raise InputError(f"[{name}] {key} = {value!r:.60} is neither true nor false.")
+            limits[key] = value
             continue
         limits[key] = read_limit(name, key, value)
         if key in _SHARES and limits[key] > 1:

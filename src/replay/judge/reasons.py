@@ -25,6 +25,7 @@ from replay.judge.findings import (
 from replay.judge.pairs.compared import SILENT
 from replay.judge.probes.direct import log_lines, log_probes, new_lines, replica_lag
 from replay.judge.soak.long_arms import is_long, limits_drift
+from replay.judge.trust.databases import unseen_accepted
 
 _MOST = 4
 
@@ -230,7 +231,7 @@ def reasons(verdict: str, findings: list[Finding], checks: list[Check], cases: l
     if verdict == "INCONCLUSIVE":
         told += [f"{sentence} Seen once, not confirmed: rehearse again." for sentence in _told(_weightiest(suspects))]
     if verdict == "GO":
-        told += _why_go(cases, findings)
+        told += [*_why_go(cases, findings), *unseen_accepted(checks)]
     return told or ["There is no evidence to judge. Rehearse first."]
 
 

@@ -32,6 +32,7 @@ from replay.rehearsal.watch import Sight, Watch
 from replay.rehearsal.workloads import WorkloadOutline
 
 _LEAD_S = 1.0  # for the probes to connect, and the load to hear when it starts
+_REST_S = 3.5  # the same, where databases are to be seen without traffic: three looks, a second apart
 _QUIET_AFTER_S = 3.0  # without traffic: for replicas to catch up, as far as that is seen
 
 
@@ -114,7 +115,8 @@ class ArmPlayer:
         return supplies
 
     def _play(self, load: Load | None) -> None:
-        clock = ArmClock(time.time() + _LEAD_S)
+        rests = load is not None and self._databases.named
+        clock = ArmClock(time.time() + (_REST_S if rests else _LEAD_S))
         info = ArmInfo(
             arm=self._arm.name,
             workload=self._arm.workload_name,
@@ -140,9 +142,21 @@ class ArmPlayer:
         finally:
             info = dataclasses.replace(info, state=state, reason=reason)
             self._folder.write_info(info)
-            with contextlib.suppress(OSError):  # a full disk ends the rehearsal for other reasons, or not
-                self._record.seal(self._arm.name, seal(self._folder.path))
+            unsealed = self._seal()
             self._tell(lambda: self._observer.ended(self._arm, info))
+        if unsealed is not None:
+            raise ToolError(
+                f"The arm {self._arm.name} could not be sealed, so that it proves nothing: {unsealed}.",
+                "See that there is room, and give --resume to play it again.",
+            )
+
+    def _seal(self) -> OSError | None:
+        """Seal the arm; what went wrong, as where the disk is full."""
+        try:
+            self._record.seal(self._arm.name, seal(self._folder.path))
+        except OSError as error:
+            return error
+        return None
 
     def _put_back(self) -> None:
         plan = self._plan

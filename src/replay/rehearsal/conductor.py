@@ -122,8 +122,9 @@ def _conduct(
             if strangers := record.strangers:
                 record.forget(strangers)
                 stand.play(outline, strangers)
-            record.end("complete")
-            if suspects is not None and outline.plan.confirm and outline.plan.target.reset is not None:
+            confirms = suspects is not None and outline.plan.confirm and outline.plan.target.reset is not None
+            record.end("complete", settled=not confirms)
+            if suspects is not None and confirms:
                 _confirm(outline, stand, suspects(out))
     except KeyboardInterrupt:
         record.end("interrupted", "interrupted before its end")
@@ -143,6 +144,7 @@ def _confirm(outline: Outline, stand: _Stand, wanted: Mapping[str, str]) -> None
     """Play a second pair of arms for the workloads that want one."""
     pairs = second_pairs(outline.arms, wanted)
     if not pairs:
+        stand.record.end("complete")
         return
     more = balanced(outline.arms, pairs, wanted)
     stand.record.confirm(pairs, more)

@@ -22,7 +22,7 @@ from replay.rehearsal.probes.postgres import PostgresProbePlan, place_of
 from replay.rehearsal.stage import digest, read_schema
 from replay.rehearsal.steps.actions import Alembic, Django, Run
 from replay.rehearsal.steps.job import sever
-from replay.rehearsal.steps.plan import StepPlan
+from replay.rehearsal.steps.plan import CHANGE_DATA, StepPlan
 from replay.rehearsal.steps.runner import Step
 from replay.rehearsal.tables import TableCount, count_tables
 from replay.rehearsal.usage import Usage
@@ -31,7 +31,6 @@ _BEFORE_S, _AFTER_S = 5.0, 10.0  # for all databases together
 _GRACE_S = 3.0
 _MOST_CHANGES = 100
 _JOIN_S = 6.0
-_CHANGE_DATA = ("migrate", "rollback", "revert")
 _WHOLE = ("table", "view")
 _NAMES = re.compile(r'"((?:[^"]|"")+)"|([A-Za-z_\u0080-\uffff][\w$\u0080-\uffff]*)')
 # The start of the server and the database's number tell whether two connection strings lead to the same one: nobody is
@@ -92,6 +91,11 @@ class ArmDatabases:
         # A command does not say which tables it touches.
         self._all = not self._named or any(map(_changes_data, plan.steps))
         self._commands = {step.name for step in plan.steps if _is_command(step)}
+
+    @property
+    def named(self) -> bool:
+        """Whether the plan names any."""
+        return bool(self._databases)
 
     def begin(self) -> None:
         """Look at them before the arm, for 5 s at most."""
@@ -201,7 +205,7 @@ def _is_command(step: StepPlan) -> bool:
 
 
 def _changes_data(step: StepPlan) -> bool:
-    return _is_command(step) and step.kind in _CHANGE_DATA
+    return _is_command(step) and step.kind in CHANGE_DATA
 
 
 def _names_in(sql: str) -> Iterable[str]:

@@ -15,8 +15,10 @@ from replay.errors import InputError, PlanError, Refused
 from replay.rehearsal.arms import ArmOutline, arms_of
 from replay.rehearsal.plan import Plan
 from replay.rehearsal.probes.plan import check_interval
+from replay.rehearsal.probes.postgres import PostgresProbePlan
 from replay.rehearsal.production import check_names
-from replay.rehearsal.steps.plan import count_repetitions
+from replay.rehearsal.steps.actions import Alembic, Django, Run
+from replay.rehearsal.steps.plan import CHANGE_DATA, count_repetitions
 from replay.rehearsal.steps.prepare import prepare_steps
 from replay.rehearsal.steps.runner import Step
 from replay.rehearsal.table import Command, Dsn
@@ -229,6 +231,7 @@ def _warnings(plan: Plan, workloads: Iterable[WorkloadOutline]) -> Iterable[str]
         yield "There is no quiet arm: the plan has no steps."
     if not plan.steps:
         yield "The plan has no steps: only controls are played."
+    yield from _unseen(plan)
     if plan.target.reset is None and plan.steps:
         yield "Nothing puts Stage back before each arm (no reset): the evidence is weaker."
         if len(plan.workloads) > 1:
@@ -247,6 +250,19 @@ def _warnings(plan: Plan, workloads: Iterable[WorkloadOutline]) -> Iterable[str]
     for number, pool in enumerate(plan.pools):
         if not any(workload.pools[number].captured for workload in workloads):
             yield f"The pool {pool.name!r} is bound to nothing: no request sends {', '.join(pool.parameters)}."
+
+
+def _unseen(plan: Plan) -> Iterable[str]:
+    """Steps with commands of which nothing will tell where they went."""
+    looks = any(isinstance(probe, PostgresProbePlan) for probe in plan.probes)
+    commands = (Run, Alembic, Django)
+    unseen = [step.name for step in plan.steps if step.kind in CHANGE_DATA and isinstance(step.action, commands)]
+    if unseen and not looks and plan.criteria.get("unseen_steps") is not True:
+        yield (
+            f"Nothing will show whether {', '.join(map(repr, unseen))} met the application's database, so that the "
+            "verdict cannot be GO: add a probe of kind postgres for it, or unseen_steps = true in [criteria] where "
+            "that database is another (MySQL, SQLite)."
+        )
 
 
 def _lacking(workload: WorkloadOutline) -> Iterable[str]:

@@ -41,6 +41,7 @@ class Record:
             "name": plan.name,
             "folder": f"{folder.absolute().parent.name}/{folder.name}".lstrip("/"),
             "state": "running",
+            "settled": False,
             "reason": "",
             "started_at": _now(),
             "ended_at": "",
@@ -145,7 +146,7 @@ class Record:
         self._values["confirming"] = {
             control.workload_name: {"control": control.name, "steps": steps.name} for control, steps in pairs
         }
-        self._values.update(state="running", ended_at="")
+        self._values.update(state="running", ended_at="", settled=False)
         self._write()
 
     def fingerprint(self, arm: str, found: Fingerprint) -> None:
@@ -189,9 +190,9 @@ class Record:
         """The tables that the first fingerprint counted."""
         return None if self._first is None else tuple(self._first.rows)
 
-    def end(self, state: str, reason: str = "") -> None:
-        """The run is over: complete, failed or interrupted."""
-        self._values.update(state=state, reason=reason, ended_at=_now())
+    def end(self, state: str, reason: str = "", *, settled: bool = True) -> None:
+        """The run is over: complete, failed or interrupted. Until it is ``settled``, a second pair may be wanted."""
+        self._values.update(state=state, reason=reason, ended_at=_now(), settled=settled and state == "complete")
         self._write()
 
     def _write(self) -> None:

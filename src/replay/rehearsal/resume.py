@@ -15,6 +15,7 @@ from typing import Any
 from replay.errors import InputError, ToolError
 from replay.evidence.files import ArmFolder
 from replay.evidence.run import second_pairs
+from replay.evidence.seal import broken
 from replay.rehearsal.guard import GRACE_S
 from replay.rehearsal.noted import check_noted
 from replay.rehearsal.outline import Outline
@@ -32,7 +33,7 @@ _MUST_AGREE = {
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """What is there of a rehearsal: its ``rehearsal.json``, and the names of the arms that were played to their end.
+    """What is there of a rehearsal: its ``rehearsal.json``, and the names of the arms that were played and sealed.
 
     ``confirming`` are those of second pairs, which are played anew: what wanted them is judged again.
     """
@@ -50,14 +51,14 @@ def read_earlier(folder: Path, outline: Outline, values: dict[str, Any]) -> Earl
     earlier = read_json(folder / "rehearsal.json")
     if not earlier:
         raise InputError(f"There is no rehearsal in {folder} to go on with.", "Leave --resume out to begin.")
-    if earlier.get("state") == "complete":
+    if earlier.get("state") == "complete" and earlier.get("settled", True):
         raise InputError(f"The rehearsal in {folder} is complete.", "`replay judge` and `replay report` read it again.")
     for key, sentence in _MUST_AGREE.items():
         if earlier.get(key) != values[key]:
             raise InputError(f"The rehearsal in {folder} cannot go on: {sentence}.", _ANEW)
     if earlier.get("state") == "running":
         time.sleep(GRACE_S)  # its end was not in good order: what its steps had started ends within this
-    whole = tuple(arm.name for arm in outline.arms if _state(folder / "arms" / arm.name) in {"complete", "aborted"})
+    whole = tuple(arm.name for arm in outline.arms if _is_whole(folder / "arms" / arm.name, earlier.get("seals")))
     check_noted(folder / "rehearsal.json", earlier.get("stage"), whole)
     return Earlier(earlier, whole, tuple(_confirming(earlier)))
 
@@ -67,8 +68,12 @@ def _confirming(earlier: dict[str, Any]) -> Iterator[str]:
         yield from filter(_OF_A_PAIR.fullmatch, names)
 
 
-def _state(arm: Path) -> str:
-    return str(read_json(arm / "arm.json").get("state", ""))
+def _is_whole(arm: Path, seals: object) -> bool:
+    """Whether an arm was played to its end, and lies there as it was sealed then. Else it is played anew."""
+    if read_json(arm / "arm.json").get("state") not in {"complete", "aborted"}:
+        return False
+    seal = seals.get(arm.name) if isinstance(seals, dict) else None
+    return isinstance(seal, str) and not any(broken(arm, seal))
 
 
 def read_json(file: Path) -> dict[str, Any]:

@@ -3,6 +3,9 @@
 The server counts how often tables and indexes are read and written. Probes read none of them, so that between the steps
 only the application moves these counts, however short its sessions are. What moved was moved in the second before it
 was seen, or somewhat earlier: a session hands in what it has counted when it is at rest.
+
+Somebody else may use a database too, a monitoring say. So it is looked at before the traffic starts as well: only the
+application has more to do with it than without.
 """
 
 import contextlib
@@ -21,6 +24,7 @@ _EVERY_S, _CLOSELY_S = 1.0, 0.1
 _LINGER_S = 1.0  # after a command
 _REST = 9.0  # times what a look takes: a tenth of the time at most
 _MOST_SPELLS = 1000
+_MOST_LOOKS = 2000
 _SESSIONS_COUNTED = 140000  # the version of the server that began to count them
 _COUNTS = """
 SELECT coalesce(sum(pg_stat_get_numscans(c.oid)), 0)::bigint AS scans,
@@ -84,6 +88,7 @@ class Usage:
         self._totals: tuple[tuple[int, ...], ...] = ()
         self._sessions: set[tuple[int, str | None, str]] | None = None
         self._touched, self._written, self._active = Spells(), Spells(), Spells()
+        self._looks: list[tuple[float, float, int, int]] = []
         self._command: str | None = None
         self._known: set[tuple[int, str | None]] = set()
         self._made: int | None = None
@@ -118,6 +123,7 @@ class Usage:
             "touched": self._touched.to_json(),
             "written": self._written.to_json(),
             "sessions": self._active.to_json(),
+            "looks": [[round(from_s, 3), round(to_s, 3), *moved] for from_s, to_s, *moved in self._looks],
             "commands": self._commands,
         }
 
@@ -163,6 +169,8 @@ class Usage:
         totals = ((row["scans"], row["writes"]), *self._of_replicas())
         sessions = {(one["pid"], one["began"], one["moved"]) for one in self._source.rows(_SESSIONS)}
         self._counts = bool(row["counts"])
+        if since_s is not None and self._sessions is not None:
+            self._note(since_s, at_s, totals, len(sessions - self._sessions))
         # What was read before the start may be handed in after it.
         if since_s is not None and since_s >= 0 and self._samples:
             if totals != self._totals:
@@ -176,6 +184,12 @@ class Usage:
         if self._command is not None:
             new = {(pid, began) for pid, began, _ in sessions} - self._known
             self._saw(self._command, len(new))
+
+    def _note(self, since_s: float, at_s: float, totals: tuple[tuple[int, ...], ...], sessions: int) -> None:
+        """How much moved between two looks: scans and rows written, of the replicas too, and sessions at work."""
+        moved = sum(map(sum, totals)) - sum(map(sum, self._totals))
+        if len(self._looks) < _MOST_LOOKS:
+            self._looks.append((since_s, at_s, max(0, moved), sessions))
 
     def _of_replicas(self) -> list[tuple[int, ...]]:
         """Reads of the replicas are the application's too; one that cannot be read is the probe's to say."""

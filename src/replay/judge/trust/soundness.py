@@ -111,7 +111,7 @@ def check_workload(evidence: Evidence, trial: Trial, criteria: Criteria) -> list
         )
     ]
     arms = [*trial.all_controls, *trial.all_steps]
-    checks += [_check_arm(arm) for arm in arms]
+    checks += [_check_arm(evidence, arm) for arm in arms]
     checks += [check_probe(arm, *probe) for arm in arms if arm.info.steps for probe in probes_of(evidence).items()]
     checks += [
         check
@@ -126,7 +126,7 @@ def check_workload(evidence: Evidence, trial: Trial, criteria: Criteria) -> list
     checks += [check for arm in trial.all_controls for check in check_control(arm, criteria)]
     checks += [_check_finished(evidence, arm) for arm in trial.all_steps]
     checks += [_check_met(arm, criteria) for arm in trial.all_steps]
-    checks += [check_steps_seen(evidence, arm) for arm in trial.all_steps]
+    checks += [check_steps_seen(evidence, arm, criteria) for arm in trial.all_steps]
     return checks
 
 
@@ -137,7 +137,7 @@ def check_quiet(evidence: Evidence) -> list[Check]:
 
 
 def _check_quiet(evidence: Evidence, arm: ArmEvidence) -> Iterator[Check]:
-    yield _check_arm(arm)
+    yield _check_arm(evidence, arm)
     yield check_clocks(arm)
     yield _check_finished(evidence, arm)
     for name, kind in probes_of(evidence).items():
@@ -145,16 +145,25 @@ def _check_quiet(evidence: Evidence, arm: ArmEvidence) -> Iterator[Check]:
         yield from check_replicas(evidence, arm, name)
 
 
-def _check_arm(arm: ArmEvidence) -> Check:
+def is_sealed(evidence: Evidence, arm: str) -> bool:
+    """Whether something tells what was changed of an arm since it ended."""
+    seals = evidence.rehearsal.get("seals")
+    return isinstance(seals, dict) and isinstance(seals.get(arm), str)
+
+
+def _check_arm(evidence: Evidence, arm: ArmEvidence) -> Check:
     info, observed = arm.info, len(arm.observations)
+    unsealed = info.state in {"complete", "aborted"} and not is_sealed(evidence, info.arm)
     twice = int(arm.observations["request"].duplicated().sum())
     wrong = [
         *([f"it is {info.state}{f' ({info.reason})' if info.reason else ''}"] if info.state != "complete" else []),
         *([f"{observed} of {info.planned} planned requests were observed"] if observed != info.planned else []),
         *([f"{twice} requests were observed twice"] if twice else []),
         *([f"damaged: {', '.join(arm.damaged)}"] if arm.damaged else []),
+        *(["nothing seals it, so that what was changed since it ended would not be seen"] if unsealed else []),
         *(["it has no requests"] if not observed and not info.planned and info.role != QUIET else []),
     ]
+    spoilt = bool(twice or arm.damaged or unsealed)
     return evidence_check(
         "arm_complete",
         passed=not wrong,
@@ -166,7 +175,7 @@ def _check_arm(arm: ArmEvidence) -> Check:
         wrong=f"Arm {info.arm} is not complete: {'; '.join(wrong)}.",
         hint="Rehearse again; what is damaged or missing cannot be judged.",
         # An arm that a rule cut short, because everything failed perhaps, is judged on what it has.
-        voids="" if info.state == "aborted" and not (twice or arm.damaged) else UNPROVEN if observed else REQUESTS,
+        voids="" if info.state == "aborted" and not spoilt else UNPROVEN if observed else REQUESTS,
     )
 
 

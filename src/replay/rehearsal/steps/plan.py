@@ -11,6 +11,7 @@ from replay.rehearsal.steps.actions import Action, Call, Run, SqlFile, Wait, rea
 from replay.rehearsal.table import Command, Dsn, Surroundings, Table, Texts
 
 STEP_KINDS = ("migrate", "rollback", "revert", "deploy", "restart", "command", WAIT)
+CHANGE_DATA = ("migrate", "rollback", "revert")
 CONTINUE, END, ROLLBACK = "continue", "end", "rollback"
 _SESSION_NAME_BYTES = 63  # PostgreSQL cuts application_name there
 _SECRET_NAME = re.compile(r"(?i)passw|pwd|secret|token|key|auth|cookie|credential")
