@@ -2,6 +2,7 @@ import dataclasses
 import json
 import os
 import shutil
+import threading
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -325,3 +326,57 @@ def test_the_expectation_of_a_capture_without_bodies_is_only_its_status() -> Non
     assert expected_outcome(404, None) == Outcome.REFUSED
     assert expected_outcome(None, None) == Outcome.OK
     assert expected_outcome(200, "[]") == Outcome.EMPTY
+
+
+# What may not be read, and what is of another format
+
+
+@pytest.mark.parametrize("told", [99, 0, True, "1", None, [1]])
+def test_an_unknown_format_is_refused(tmp_path, told):
+    write_json(tmp_path / "rehearsal.json", {"format": told})
+    with pytest.raises(InputError, match="has the format"):
+        read_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{"captures": 5}, {"captures": {"qa": 5}}, {"migrations": [None]}, {"warnings": 0}, {"reused": 5}, {"kept_back": 5},
+     {"plan": {"steps": 5}}, {"plan": {"probes": []}}, {"plan": {"workloads": 5}}],
+)  # fmt: skip
+def test_what_is_of_another_kind_is_refused_with_what_to_do(tmp_path, said):
+    write_json(tmp_path / "rehearsal.json", said)
+    with pytest.raises(InputError, match="is damaged") as raised:
+        read_run(tmp_path)
+    assert "rehearse again" in raised.value.hint
+
+
+def test_what_may_not_be_read_is_neither_gone_nor_damaged(tmp_path, monkeypatch):
+    write_json(tmp_path / "rehearsal.json", {"format": 1})
+    folder = ArmFolder(tmp_path / "arms" / "qa-steps")
+    folder.create()
+    folder.mark(Mark(0.0, "", "arm", "started"))
+    allowed = os.access
+    monkeypatch.setattr(os, "access", lambda file, mode: not str(file).endswith("marks.jsonl") and allowed(file, mode))
+    with pytest.raises(InputError, match=r"marks.jsonl may not be read") as raised:
+        read_run(tmp_path)
+    assert "right to read" in raised.value.hint
+
+
+def test_two_may_write_one_file_at_once(tmp_path):
+    file = tmp_path / "verdict.json"
+    threads = [
+        threading.Thread(target=lambda n=n: [write_json(file, {"n": [n] * 2000}) for _ in range(50)]) for n in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(set(json.loads(file.read_text())["n"])) == 1
+    assert [one.name for one in tmp_path.iterdir()] == ["verdict.json"]
+
+
+def test_what_cannot_be_written_leaves_nothing_behind(tmp_path):
+    (tmp_path / "verdict.json").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        write_json(tmp_path / "verdict.json", {})
+    assert [one.name for one in tmp_path.iterdir()] == ["verdict.json"]

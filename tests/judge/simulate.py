@@ -330,6 +330,9 @@ def evidence(*planted: Planted, **rehearsal: Any) -> Evidence:
     arms: dict[str, ArmEvidence] = {}
     for order, one in enumerate(planted):
         arms |= one.arms(order)
+    own = rehearsal.get("plan", {})
+    arms = arms if "probes" in own else {name: _read_all_along(arm, arms) for name, arm in arms.items()}
+    probes = sorted({str(name) for arm in arms.values() for name in arm.readings["probe"]})
     kinds = {mark.step: mark.kind for arm in arms.values() for mark in arm.marks if mark.step}
     steps = [{"name": name, "kind": kind, **_does(kind)} for name, kind in kinds.items()]
     changing = [step["name"] for step in steps if "sql" in step]
@@ -347,9 +350,9 @@ def evidence(*planted: Planted, **rehearsal: Any) -> Evidence:
         **rehearsal,
         "plan": {
             "steps": steps,
-            "probes": {},
+            "probes": {name: {"kind": "simulated"} for name in probes},
             "workloads": {arm.info.workload: {"role": arm.info.role} for arm in arms.values()},
-            **rehearsal.get("plan", {}),
+            **own,
         },
         "stage": {
             "fingerprints": dict.fromkeys(arms, "0" * 32),
@@ -374,6 +377,13 @@ def with_quiet(run: Evidence, error: str = "") -> Evidence:
     quiet = ArmEvidence(info, like.observations.iloc[:0], like.readings.iloc[:0], like.log.iloc[:0], marks, ())
     order = [*run.rehearsal["order"], info.arm]
     return dataclasses.replace(run, arms=run.arms | {info.arm: quiet}, rehearsal=run.rehearsal | {"order": order})
+
+
+def _read_all_along(arm: ArmEvidence, arms: dict[str, ArmEvidence]) -> ArmEvidence:
+    """The arm with a reading each second of every probe that any arm has."""
+    probes = sorted({str(name) for one in arms.values() for name in one.readings["probe"]})
+    up = [Reading(float(s), name, "up", 1.0, {}) for name in probes for s in range(int(arm.info.duration_s) + 1)]
+    return dataclasses.replace(arm, readings=pd.concat([arm.readings, _frame(up, READING_SCHEMA)])) if up else arm
 
 
 def _does(kind: str) -> dict[str, str]:

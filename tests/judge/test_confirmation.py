@@ -146,7 +146,9 @@ def test_a_second_pair_that_is_not_whole_confirms_nothing() -> None:
 @pytest.mark.parametrize("told", [None, [], {"production": 3}, {"production": {"control": 1}}, {"other": {}}])
 def test_a_record_that_is_odd_names_no_second_pair(told) -> None:
     first, _ = pairs()
-    assert judge(simulate.evidence(first, qa(), confirming=told)).verdict == "GO"
+    verdict = judge(simulate.evidence(first, qa(), confirming=told))
+    assert (verdict.verdict, verdict.unconfirmed) == ("INCONCLUSIVE", {})
+    assert {check.name for check in verdict.checks if not check.passed} == {"run_noted"}
 
 
 def several(arm: str) -> st.SearchStrategy[list[Finding]]:

@@ -80,19 +80,20 @@ def test_a_step_that_failed_is_not_asked() -> None:
 
 
 @pytest.mark.parametrize(
-    "databases",
-    [(), (noted(seen={"samples": 0}),), (noted() | {"seen": None},)],
-    ids=["none noted", "no looks", "out of reach"],
+    ("databases", "step"),
+    [((), COMMAND), ((noted(seen={"samples": 0}),), SQL), ((noted() | {"seen": None},), SQL)],
+    ids=["none named", "no looks", "out of reach"],
 )
-def test_what_could_not_be_looked_at_is_inconclusive_unless_the_plan_accepts_it(databases) -> None:
-    check = seen(run(*databases))
+def test_what_could_not_be_looked_at_is_inconclusive_unless_the_plan_accepts_it(databases, step) -> None:
+    evidence = run(*databases, steps=[step])
+    check = seen(evidence)
     assert not check.passed
     assert "could not be seen" in check.sentence
     assert ("names no PostgreSQL database" in check.sentence) is (not databases)
     assert "probe of kind postgres" in check.hint
-    verdict = judge(run(*databases))
+    verdict = judge(evidence)
     assert (verdict.verdict, failed(verdict)) == ("INCONCLUSIVE", {"steps_seen"})
-    accepted = judge(run(*databases, criteria={"unseen_steps": True}))
+    accepted = judge(run(*databases, steps=[step], criteria={"unseen_steps": True}))
     assert accepted.verdict == "GO"
     assert any("could not be seen" in reason and "unseen_steps" in reason for reason in accepted.reasons)
 
@@ -389,7 +390,8 @@ def test_what_the_same_traffic_leaves_alone_only_the_steps_can_have_changed(mine
 
 def quiet(database, criteria=None, kind: str = "rollback", to_s: float = 4.0) -> Evidence:
     """A run with a quiet arm, whose last step noted this."""
-    evidence = run(noted(), criteria=criteria or {})
+    played = noted(steps=[STEP, UNDO])
+    evidence = run(played, planted=rolled_back(), steps=[SQL, ROLLBACK], criteria=criteria or {})
     like = evidence.arms["production-steps"]
     info = ArmInfo("quiet-steps", QUIET, QUIET, steps=True, started_at="2026-01-01T00:09:00Z", duration_s=1.0,
                    planned=0, state="complete")  # fmt: skip
@@ -404,6 +406,7 @@ def quiet(database, criteria=None, kind: str = "rollback", to_s: float = 4.0) ->
     )
     evidence.rehearsal["order"].append("quiet-steps")
     evidence.rehearsal["stage"]["databases"]["quiet-steps"] = [database]
+    evidence.rehearsal["stage"]["fingerprints"]["quiet-steps"] = "0" * 32
     return evidence
 
 

@@ -13,6 +13,7 @@ from incident import CHECK_IN, EVENTS, PRODUCTION, incident, of, production, qa
 from simulate import ALTER, EXPORT, STEP, TOKEN
 
 from replay.cli.main import run
+from replay.cli.main import run as command_line
 from replay.judge.verdict import judge, judge_run
 
 
@@ -414,3 +415,15 @@ def test_the_exit_code_says_the_verdict(tmp_path, capsys):
     assert run(["judge", str(wrong)]) == 2
     assert not (wrong / "verdict.json").exists()
     capsys.readouterr()
+
+
+def test_a_verdict_that_cannot_be_written_is_told_all_the_same(tmp_path, capsys):
+    run = simulate.write(simulate.evidence(production(), qa()), tmp_path / "run")
+    (run / "verdict.json").mkdir()
+    code = command_line(["judge", str(run)])
+    said = capsys.readouterr()
+    assert code == 4
+    assert said.out.startswith("GO")
+    assert "The verdict is GO, but" in said.err
+    assert "an older verdict" in said.err
+    assert "replay judge" in said.err

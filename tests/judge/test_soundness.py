@@ -76,6 +76,15 @@ SPOILT_ARMS = {
         "clocks_agree",
         lambda arm: {"marks": (*arm.marks, Mark(75.0, "another", "migrate", "started"))},
     ),
+    "a control with steps": ("arm_complete", lambda arm: {"info": dataclasses.replace(arm.info, steps=False)}),
+    "an event that is none": ("arm_complete", lambda arm: {"marks": (*arm.marks, Mark(30.0, STEP, "migrate", "wat"))}),
+    "no end of the arm": ("arm_complete", lambda arm: {"marks": arm.marks[:-1]}),
+    "no length": ("arm_complete", lambda arm: {"info": dataclasses.replace(arm.info, duration_s=0.0)}),
+    "errors that are called well": ("arm_complete", lambda arm: {"observations": arm.observations.assign(status=500)}),
+    "well without an end": (
+        "arm_complete",
+        lambda arm: {"observations": arm.observations.assign(done_s=np.nan)},
+    ),
     "twice": ("arm_complete", lambda arm: {"observations": arm.observations.iloc[[*range(len(arm.observations)), 0]]}),
     "interrupted": ("arm_complete", lambda arm: {"info": dataclasses.replace(arm.info, state="interrupted")}),
     "no end": ("steps_finished", lambda arm: {"marks": tuple(one for one in arm.marks if one.event != "ended")}),
@@ -87,6 +96,27 @@ SPOILT_ARMS = {
     "no observations": ("arm_complete", lambda arm: {"observations": arm.observations.iloc[:0]}),
 }
 SPOILT_RUNS = {
+    **{
+        f"{key} is {told!r}": ("run_noted", {key: told})
+        for key in ("order", "reset", "confirming", "criteria", "migrations", "seals")
+        for told in (None, "x", 0)
+        if key != "criteria" or told is None
+    },
+    "no order": ("run_noted", {"order": []}),
+    "no steps": ("run_noted", {"plan": {"steps": []}}),
+    "steps that are none": ("run_noted", {"plan": {"steps": 5}}),
+    "no probes": ("run_noted", {"plan": {"probes": None}}),
+    "a step twice": ("run_noted", {"plan": {"steps": [{"name": STEP}, {"name": STEP}]}}),
+    "a step without a name": ("run_noted", {"plan": {"steps": [{"name": STEP}, {"kind": "migrate"}]}}),
+    "no prints": ("run_noted", {"stage": {"fingerprints": {}}}),
+    "prints of one": ("run_noted", {"stage": {"fingerprints": {"qa-control": "1"}}}),
+    "no databases": ("run_noted", {"stage": {"databases": None}}),
+    "a workload that was not played": ("run_noted", {"plan": {"workloads": {"production": {}, "qa": {}, "bots": {}}}}),
+    "played at another time": ("run_noted", {"started_at": "2026-01-02T00:00:00+00:00"}),
+    "confirmed by the first pair": (
+        "run_noted",
+        {"confirming": {"production": {"control": "production-control", "steps": "production-steps"}}},
+    ),
     **{
         f"seals are {value!r}": ("arm_complete", {"seals": value}) for value in (None, {}, {"production-control": None})
     },
@@ -206,6 +236,60 @@ def test_replicas_of_the_plan_that_were_never_read(until_s, verdict):
     assert ("replica_read" in failed(judged)) == (verdict != "GO")
 
 
+@pytest.mark.parametrize("second", [False, True])
+def test_a_copy_of_an_arm_is_no_arm(second):
+    evidence = simulate.evidence(production(), qa())
+    whole = evidence.arms["production-steps"]
+    name = "production-steps-2" if second else "production-control"
+    info = dataclasses.replace(whole.info, arm=name, steps=second)
+    marks = whole.marks if second else tuple(mark for mark in whole.marks if not mark.step)
+    evidence.arms[name] = dataclasses.replace(whole, info=info, marks=marks)
+    is_inconclusive(evidence, "arms_differ")
+
+
+def test_what_was_refused_in_the_capture_too_proves_nothing():
+    planted = production()
+    for frame in (planted.control, planted.steps):
+        frame["outcome"], frame["status"], frame["expected_status"] = "refused", 401, 401
+        frame["shape"] = frame["expected_shape"] = "text/plain"
+    evidence = simulate.evidence(planted, qa())
+    is_inconclusive(evidence, "answered_well")
+    assert "only 0% of production-control's requests were answered well" in " ".join(judge(evidence).reasons)
+
+
+@pytest.mark.parametrize("arm", ["control", "steps"])
+@pytest.mark.parametrize("until_s", [0.0, 20.0])
+def test_a_probe_that_stops_without_a_word(arm, until_s):
+    planted = production()
+    for one in ("control", "steps"):
+        planted.lines({}, arm=one)
+    planted.readings[arm] = [reading for reading in planted.readings[arm] if reading.at_s < until_s]
+    plan = {"probes": {"errors": {"kind": "log"}}}
+    evidence = simulate.evidence(planted, plan=plan)
+    is_inconclusive(evidence, "probe_read")
+    assert "Probe 'errors' read nothing" in judge(evidence).reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("until_s", "said"),
+    [
+        (0.0, "Of 1 replicas probe 'database' read only 0"),
+        (20.0, "The replica reporting was not read from 20.0 s to 60"),
+    ],
+)
+def test_a_replica_of_which_nothing_is_read(until_s, said):
+    planted = production()
+    for arm in ("control", "steps"):
+        planted.lag(0.2, arm=arm)
+        own = [reading for reading in planted.readings[arm] if reading.at_s < until_s or arm == "control"]
+        waiting = [Reading(float(at_s), "database", "waiting_backends", 0.0, {}) for at_s in range(61)]
+        planted.readings[arm] = own + waiting
+    plan = {"probes": {"database": {"kind": "postgres", "replicas": ["x"]}}}
+    evidence = simulate.evidence(planted, plan=plan)
+    is_inconclusive(evidence, "replica_read")
+    assert said in judge(evidence).reasons[0]
+
+
 def test_a_pre_production_that_has_ended_before_the_step_is_inconclusive():
     other = qa()
     for frame in (other.control, other.steps):
@@ -222,6 +306,20 @@ def test_an_arm_without_a_seal_is_inconclusive(arm):
     assert f"Arm {arm} is not complete: nothing seals it" in reason
     evidence.rehearsal.pop("seals")
     is_inconclusive(evidence, "arm_complete")
+
+
+def test_a_missing_arm_of_a_complete_run_is_told_once():
+    evidence = simulate.evidence(production(), qa())
+    del evidence.arms["qa-control"]
+    (check,) = (one for one in judge(evidence).checks if one.name == "run_complete")
+    assert check.sentence == "The run is not complete: arm qa-control is missing."
+
+
+def test_a_control_that_was_killed_is_no_matter_of_credentials():
+    evidence = simulate.evidence(production(), qa())
+    verdict = judge(_aborted(evidence, "production-control", 30.0))
+    assert "arm_complete" in failed(verdict)
+    assert "control_agreement" not in failed(verdict)
 
 
 def test_a_small_pre_production_is_well():
@@ -317,8 +415,9 @@ def test_a_replica_that_is_gone_in_the_end_is_no_evidence(failed_s, counts):
     planted = production()
     planted.lag(0.2)
     own = planted.readings["steps"]
-    own[:] = [one for one in own if one.at_s < 30]
+    own[:] = [one for one in own if one.at_s < 30 or not counts]
     own += [Reading(float(second), "database", "waiting_backends", 0.0, {}) for second in range(60)]
+    planted.readings["control"] = list(own)
     own.append(Reading(failed_s, "database", "probe_failed", 1.0, {"error": "it is gone", "replica": "reporting"}))
     evidence = simulate.evidence(planted)
     plan = (evidence.rehearsal.get("plan") or {}) | {"probes": {"database": {"kind": "postgres"}}}
@@ -334,10 +433,15 @@ def test_a_probe_that_goes_blind_while_the_steps_run(until_s: float, passes: boo
     planted = production()
     planted.readings["steps"] = [
         Reading(at_s, "database", "waiting_backends", 0.0, {}) for at_s in np.arange(0.0, until_s, 0.2).tolist()
-    ] + [Reading(min(until_s, 59.9), "database", "probe_failed", 1.0, {"error": "password authentication failed"})]
+    ]
+    planted.readings["control"] = [Reading(float(s), "database", "waiting_backends", 0.0, {}) for s in range(61)]
+    planted.readings["steps"] += [
+        Reading(min(until_s, 59.9), "database", "probe_failed", 1.0, {"error": "password authentication failed"})
+    ]
     plan = {"probes": {"database": {"kind": "postgres"}}}
     verdict = judge(simulate.evidence(planted, plan=plan))
-    (check,) = [one for one in verdict.checks if one.name == "probe_read"]
+    check, beside = sorted((one for one in verdict.checks if one.name == "probe_read"), key=lambda one: one.passed)
+    assert beside.passed
     assert check.passed == passes
     assert verdict.verdict == ("GO" if passes else "INCONCLUSIVE"), verdict.reasons
     if not passes:

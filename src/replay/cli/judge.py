@@ -6,7 +6,7 @@ import click
 
 from replay.cli.text import plain, print_json
 from replay.errors import ExitCode
-from replay.judge.verdict import judge_run
+from replay.judge.verdict import Unwritten, Verdict, judge_run
 
 _EXIT_CODES = {"GO": ExitCode.GO, "NO_GO": ExitCode.NO_GO, "INCONCLUSIVE": ExitCode.INCONCLUSIVE}
 
@@ -19,20 +19,32 @@ def command(run: Path, as_json: bool) -> int:
 
     The limits are those in RUN's rehearsal.json. The report stays as it was: make it again with `replay report`.
 
-    Leaves with 0 for GO, 1 for NO_GO, 3 for INCONCLUSIVE, 2 where RUN is not a run's folder.
+    Leaves with 0 for GO, 1 for NO_GO, 3 for INCONCLUSIVE, 2 where RUN is not a run's folder, 4 where
+    verdict.json cannot be written; the verdict is printed all the same.
 
     \b
     Examples:
       replay judge runs/demo
       replay judge runs/demo --json | jq .reasons
     """
-    verdict = judge_run(run)
+    unwritten: Unwritten | None = None
+    try:
+        verdict = judge_run(run)
+    except Unwritten as error:
+        unwritten, verdict = error, error.verdict
     if as_json:
         print_json(verdict.to_json(), sort_keys=True)
-        return _EXIT_CODES[verdict.verdict]
+    else:
+        _show(verdict)
+    if unwritten is not None:
+        raise unwritten
+    if not as_json:
+        click.echo(f"Written: {run / 'verdict.json'}")
+    return _EXIT_CODES[verdict.verdict]
+
+
+def _show(verdict: Verdict) -> None:
     colour = {"GO": "green", "NO_GO": "red"}.get(verdict.verdict, "yellow")
     click.secho(verdict.verdict, fg=colour, bold=True)
     for reason in verdict.reasons:
         click.echo(f"  - {plain(reason)}")
-    click.echo(f"Written: {run / 'verdict.json'}")
-    return _EXIT_CODES[verdict.verdict]

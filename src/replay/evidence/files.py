@@ -9,10 +9,12 @@
     runs/NAME/arms/ARM/marks.jsonl         samples.jsonl
 """
 
+import contextlib
 import dataclasses
 import fcntl
 import json
 import os
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -182,10 +184,16 @@ def _row(row: Observation | Attempt | Reading | LogEvent) -> dict[str, Any]:
 
 def write_json(path: Path, value: object) -> None:
     """Write ``value`` as JSON (keys sorted, two spaces), whole or not at all."""
-    partial = path.with_name(f".{path.name}.part")
+    # Two may write it at once: each has a name of its own.
+    partial = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_native_id()}.part")
     text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-    partial.write_bytes(text.encode("utf-8", LONE_SURROGATES))
-    partial.replace(path)
+    try:
+        partial.write_bytes(text.encode("utf-8", LONE_SURROGATES))
+        partial.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
 
 
 def append_line(path: Path, value: object) -> None:

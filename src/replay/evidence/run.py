@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +20,7 @@ from replay.evidence.rollup import read_segments, schema_of, steadily
 from replay.evidence.seal import broken
 from replay.evidence.values import ArmInfo, Mark, Outcome, Sample
 
+FORMAT = 1
 _LONGEST_S = 1e7  # some months; no arm lasts as long
 _AFTER_S = 86_400.0  # by so much an arm's last answers may come later than it was planned to last
 _MOST_REQUESTS = 10**9
@@ -58,6 +60,7 @@ def read_run(path: Path, columns: Sequence[str] | None = None) -> Evidence:
     as numbers (-1 for none): so millions of them have room in memory. They are looked at for damage all the same.
     """
     rehearsal = read_rehearsal(path)
+    _check_rights(path)
     workloads = {
         file.stem: _read_object(file, f"{file} cannot be read.") for file in sorted((path / "workloads").glob("*.json"))
     }
@@ -125,11 +128,49 @@ def _check_size(info: ArmInfo) -> None:
 
 def read_rehearsal(path: Path) -> dict[str, Any]:
     """What ``rehearsal.json`` in a run's folder says. Raises InputError where it cannot be read."""
-    said = _read_object(path / "rehearsal.json", f"{path} is not a run: it has no readable rehearsal.json.")
+    file = path / "rehearsal.json"
+    said = _read_object(file, f"{path} is not a run: it has no readable rehearsal.json.")
+    if "format" in said and (isinstance(said["format"], bool) or said["format"] != FORMAT):
+        raise InputError(
+            f"{file} has the format {said['format']!r:.60}, and this version of replay knows {FORMAT} alone.",
+            "Judge it with the version that wrote it, or rehearse again.",
+        )
     for name, kind in _SAID.items():
-        if not isinstance(said.get(name), kind | None):
-            raise InputError(f"{path / 'rehearsal.json'} is damaged: {name} is {said[name]!r:.60}.")
+        _check_said(file, name, said.get(name), kind)
+    plan = said.get("plan") or {}
+    for name, kind in _SAID_OF_THE_PLAN.items():
+        _check_said(file, f"plan.{name}", plan.get(name), kind)
+    for name in ("migrations", "captures"):
+        inner = said.get(name) or ()
+        for one in inner.values() if isinstance(inner, dict) else inner:
+            _check_said(file, f"what it has of {name}", one, dict, missing=False)
     return said
+
+
+def _check_said(file: Path, name: str, value: object, kind: type, *, missing: bool = True) -> None:
+    if not isinstance(value, kind) and not (missing and value is None):
+        raise InputError(
+            f"{file} is damaged: {name} is {value!r:.60}.",
+            "It was changed since replay wrote it: take it from a copy of the run, or rehearse again.",
+        )
+
+
+def _check_rights(path: Path) -> None:
+    """Raise InputError for what of a run's folder this user may not read: it is neither gone nor damaged."""
+
+    def refused(file: str) -> InputError:
+        return InputError(f"{file} may not be read.", "Give yourself the right to read the whole folder, as its owner.")
+
+    def stop(error: OSError) -> None:
+        if isinstance(error, PermissionError):
+            raise refused(str(error.filename)) from error
+
+    for name in ("arms", "workloads"):
+        for folder, folders, files in os.walk(path / name, onerror=stop):
+            for one in (*folders, *files):
+                file = os.path.join(folder, one)  # noqa: PTH118 - of as many segments as there are
+                if os.path.exists(file) and not os.access(file, os.R_OK):  # noqa: PTH110
+                    raise refused(file)
 
 
 def _read_segments(
@@ -216,7 +257,20 @@ def _read_lines(file: Path, kind: type[Any], damaged: list[str]) -> Iterator[Any
 
 
 _CHECKED = ("request", "outcome", "worker")
-_SAID = {"order": list, "plan": dict, "migrations": list, "stage": dict, "confirming": dict, "seals": dict}
+_SAID: dict[str, type] = {
+    "order": list,
+    "plan": dict,
+    "migrations": list,
+    "stage": dict,
+    "confirming": dict,
+    "seals": dict,
+    "captures": dict,
+    "criteria": dict,
+    "kept_back": dict,
+    "reused": dict,
+    "warnings": list,
+}
+_SAID_OF_THE_PLAN: dict[str, type] = {"steps": list, "probes": dict, "workloads": dict}
 _KINDS: dict[Any, tuple[type, ...]] = {
     str: (str,),
     int: (int,),
@@ -241,6 +295,8 @@ def _check(value: Any) -> None:
 def _read_object(file: Path, message: str) -> dict[str, Any]:
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
+    except PermissionError as error:
+        raise InputError(f"{file} may not be read.", "Give yourself the right to read it, as its owner.") from error
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(message, "Give the folder that `replay rehearse` wrote.") from error
     if not isinstance(value, dict):

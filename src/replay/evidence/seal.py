@@ -26,7 +26,7 @@ def broken(arm: Path, digest: str) -> Iterator[str]:
     try:
         same = _digest(arm / SEAL) == digest
         sealed = json.loads((arm / SEAL).read_text(encoding="utf-8")) if same else None
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         same, sealed = False, None
     if not isinstance(sealed, dict):
         yield f"{SEAL} was {'changed' if (arm / SEAL).is_file() else 'removed'} after the arm had ended"

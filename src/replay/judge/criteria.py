@@ -2,7 +2,6 @@
 
 import dataclasses
 import difflib
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -120,6 +119,7 @@ class Criteria:
 
 _LIMITS = tuple(field.name for field in dataclasses.fields(Criteria) if field.name != "endpoints")
 _DEFAULTS = Criteria()
+_MOST = 1e15
 _FLAGS = frozenset({"unseen_steps"})
 _SHARES = frozenset(
     "control_agreement visible_share visible_of p_value p_value_with_cause p_value_one_pair p_value_again p_value_both "
@@ -180,7 +180,7 @@ def check_keys(table: dict[str, Any], name: str, known: Sequence[str], general: 
             raise InputError(f"[{name}] has an unknown key {key!r}.", f"Did you mean {near[0]!r}?")
 
 
-def read_limit(name: str, key: str, value: object, most: float = sys.float_info.max) -> float:
+def read_limit(name: str, key: str, value: object, most: float = _MOST) -> float:
     """A limit of the table ``name`` as a number of 0 to ``most``. One in seconds may be a duration, such as ``"10s"``.
 
     Raises InputError for what is no such number.
@@ -189,7 +189,7 @@ def read_limit(name: str, key: str, value: object, most: float = sys.float_info.
     read = parse_duration_s(value) if of_time and isinstance(value, str) else value
     if isinstance(read, bool) or not isinstance(read, int | float) or not 0 <= read <= most:
         raise InputError(
-            f"[{name}] {key} = {value!r} is not a number of 0 or more.",
+            f"[{name}] {key} = {value!r:.60} is not a number from 0 to {most:g}.",
             f'It is in seconds: write {key} = 10, or {key} = "10s".' if of_time else "",
         )
     return float(read)
@@ -208,5 +208,5 @@ def _limits(table: dict[str, Any], name: str, known: list[str]) -> dict[str, Any
             continue
         limits[key] = read_limit(name, key, value)
         if key in _SHARES and limits[key] > 1:
-            raise InputError(f"[{name}] {key} = {value!r} is a share: give a number between 0 and 1.")
+            raise InputError(f"[{name}] {key} = {value!r:.60} is a share: give a number between 0 and 1.")
     return limits

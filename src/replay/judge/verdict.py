@@ -56,6 +56,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from replay.errors import ToolError
 from replay.evidence.files import write_json
 from replay.evidence.run import ArmEvidence, Evidence, read_rehearsal, read_run
 from replay.evidence.values import QUIET
@@ -147,11 +148,28 @@ class Verdict:
 def judge_run(path: Path) -> Verdict:
     """Judge the run in folder ``path``, write its ``verdict.json``, and return the verdict.
 
-    Raises InputError where ``path`` is not a run or its criteria cannot be read.
+    Raises InputError where ``path`` is not a run or its criteria cannot be read, Unwritten where ``verdict.json``
+    cannot be written.
     """
     verdict = _judge_soak(path) if read_rehearsal(path).get("kind") == SOAK else judge(read_run(path, COLUMNS))
-    write_json(path / "verdict.json", verdict.to_json())
+    file = path / "verdict.json"
+    try:
+        write_json(file, verdict.to_json())
+    except OSError as error:
+        raise Unwritten(verdict, file, error.strerror or str(error)) from error
     return verdict
+
+
+class Unwritten(ToolError):
+    """The ``verdict`` is there, and its file is not."""
+
+    def __init__(self, verdict: Verdict, file: Path, why: str) -> None:
+        old = " The one that is there is an older verdict." if file.exists() else ""
+        super().__init__(
+            f"The verdict is {verdict.verdict}, but {file} could not be written: {why}.{old}",
+            f"Make room, or get the right to write there, then: replay judge {file.parent}",
+        )
+        self.verdict = verdict
 
 
 def _judge_soak(path: Path) -> Verdict:

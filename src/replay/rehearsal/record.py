@@ -9,6 +9,7 @@ from typing import Any
 
 from replay import __version__
 from replay.evidence.files import write_json
+from replay.evidence.run import FORMAT
 from replay.rehearsal.arms import ArmOutline
 from replay.rehearsal.outline import Outline
 from replay.rehearsal.resume import Earlier
@@ -37,7 +38,7 @@ class Record:
         self._first: Fingerprint | None = None
         self._pools: dict[tuple[str, str], tuple[str, str]] = {}  # the first arm with a pool, and what it got
         self._values: dict[str, Any] = {
-            "format": 1,
+            "format": FORMAT,
             "name": plan.name,
             "folder": f"{folder.absolute().parent.name}/{folder.name}".lstrip("/"),
             "state": "running",

@@ -7,13 +7,16 @@ import numpy as np
 from replay.evidence.heartbeat import last_sign
 from replay.evidence.run import ArmEvidence, Evidence
 from replay.evidence.values import QUIET
+from replay.judge.case import as_far_as_played
 from replay.judge.criteria import Criteria
 from replay.judge.findings import REQUESTS, UNPROVEN, Check, evidence_check
 from replay.judge.pairs.repetitions import Trial
 from replay.judge.phases import Span, step_spans
+from replay.judge.trust.arms import check_answered, check_copies, contradictions
 from replay.judge.trust.databases import check_steps_seen
 from replay.judge.trust.faithful import check_clocks, check_control, check_lateness, check_schedule
-from replay.judge.trust.seeing import check_probe, check_replicas, probes_of
+from replay.judge.trust.noted import check_noted
+from replay.judge.trust.seeing import check_probe, check_replicas, probes_of, replicas_of
 
 
 def check_run(evidence: Evidence, criteria: Criteria) -> list[Check]:
@@ -26,7 +29,8 @@ def check_run(evidence: Evidence, criteria: Criteria) -> list[Check]:
     missing = [name for name in planned if name not in evidence.arms]
     sign = last_sign(evidence.path) if state == "running" else None
     said = f"its last sign of life is of {sign.get('time')}" if sign else f"it is {state}"
-    wrong = [*(f"arm {name} is missing" for name in missing), said, *([reason] if reason else [])]
+    ended = [] if state == "complete" else [said]
+    wrong = [*(f"arm {name} is missing" for name in missing), *ended, *([reason] if reason else [])]
     production = {arm.info.workload for arm in arms if arm.info.role == "production" and arm.info.steps}
     checks = [
         evidence_check(
@@ -51,6 +55,7 @@ def check_run(evidence: Evidence, criteria: Criteria) -> list[Check]:
             hint='Give one of the plan\'s workloads role = "production", and the plan its [[steps]].',
             voids="",
         ),
+        check_noted(evidence),
         *_check_fingerprints(evidence),
     ]
     known = {str(name) for arm in arms for name in arm.observations["endpoint"].unique()}
@@ -112,18 +117,20 @@ def check_workload(evidence: Evidence, trial: Trial, criteria: Criteria) -> list
     ]
     arms = [*trial.all_controls, *trial.all_steps]
     checks += [_check_arm(evidence, arm) for arm in arms]
-    checks += [check_probe(arm, *probe) for arm in arms if arm.info.steps for probe in probes_of(evidence).items()]
+    checks += [check_probe(arm, *probe) for arm in arms for probe in probes_of(evidence).items()]
     checks += [
         check
-        for arm in arms
-        if arm.info.steps
-        for name in probes_of(evidence)
-        for check in check_replicas(evidence, arm, name)
+        for arm in trial.all_steps
+        for name, replicas in replicas_of(evidence).items()
+        for check in check_replicas(arm, name, replicas)
     ]
     checks += [check_lateness(arm, criteria.lateness_s) for arm in arms if len(arm.observations)]
     checks += [check_clocks(arm) for arm in arms if len(arm.observations)]
     checks += [check_schedule(arms[0], arm) for arm in arms[1:] if control]
-    checks += [check for arm in trial.all_controls for check in check_control(arm, criteria)]
+    controls = [as_far_as_played(arm) for arm in trial.all_controls]
+    checks += [check for arm in controls for check in check_control(arm, criteria)]
+    checks += [check for arm in controls for check in check_answered(arm)]
+    checks += check_copies(arms)
     checks += [_check_finished(evidence, arm) for arm in trial.all_steps]
     checks += [_check_met(arm, criteria) for arm in trial.all_steps]
     checks += [check_steps_seen(evidence, arm, criteria) for arm in trial.all_steps]
@@ -142,7 +149,8 @@ def _check_quiet(evidence: Evidence, arm: ArmEvidence) -> Iterator[Check]:
     yield _check_finished(evidence, arm)
     for name, kind in probes_of(evidence).items():
         yield check_probe(arm, name, kind)
-        yield from check_replicas(evidence, arm, name)
+    for name, replicas in replicas_of(evidence).items():
+        yield from check_replicas(arm, name, replicas)
 
 
 def is_sealed(evidence: Evidence, arm: str) -> bool:
@@ -154,6 +162,7 @@ def is_sealed(evidence: Evidence, arm: str) -> bool:
 def _check_arm(evidence: Evidence, arm: ArmEvidence) -> Check:
     info, observed = arm.info, len(arm.observations)
     unsealed = info.state in {"complete", "aborted"} and not is_sealed(evidence, info.arm)
+    odd = list(contradictions(arm))
     twice = int(arm.observations["request"].duplicated().sum())
     wrong = [
         *([f"it is {info.state}{f' ({info.reason})' if info.reason else ''}"] if info.state != "complete" else []),
@@ -161,9 +170,10 @@ def _check_arm(evidence: Evidence, arm: ArmEvidence) -> Check:
         *([f"{twice} requests were observed twice"] if twice else []),
         *([f"damaged: {', '.join(arm.damaged)}"] if arm.damaged else []),
         *(["nothing seals it, so that what was changed since it ended would not be seen"] if unsealed else []),
+        *odd,
         *(["it has no requests"] if not observed and not info.planned and info.role != QUIET else []),
     ]
-    spoilt = bool(twice or arm.damaged or unsealed)
+    spoilt = bool(twice or arm.damaged or unsealed or odd)
     return evidence_check(
         "arm_complete",
         passed=not wrong,
