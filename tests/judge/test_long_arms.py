@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import simulate
 
 from replay.evidence.files import ArmFolder, write_json
 from replay.evidence.run import read_run
@@ -37,10 +38,23 @@ def run_of(run: Path, control: float, steps: float, lasts_s: float = 900.0, **cr
         latencies = chance.lognormal(-4, 0.3, count) * np.linspace(1, rises, count)
         folder.observations("w").write([observed(n, float(one)) for n, one in enumerate(latencies)])
         if with_steps:
-            folder.mark(Mark(20.0, "migrate", "migrate", "started"))
-            folder.mark(Mark(25.0, "migrate", "migrate", "ended"))
-    said = {"state": "complete", "order": ["p-control", "p-steps"], "criteria": criteria}
+            folder.mark(Mark(20.0, "deploy", "deploy", "started"))
+            folder.mark(Mark(25.0, "deploy", "deploy", "ended"))
+        folder.mark(Mark(lasts_s, "", "arm", "ended"))
+    said = {
+        "format": 1,
+        "state": "complete",
+        "order": ["p-control", "p-steps"],
+        "criteria": criteria,
+        "migrations": [],
+        "reset": True,
+        "confirming": {},
+        "stage": {},
+        "seals": {},
+        "plan": {"steps": [{"name": "deploy", "kind": "deploy", "run": "true"}], "probes": {}, "workloads": {"p": {}}},
+    }
     write_json(run / "rehearsal.json", said)
+    simulate.reseal(run)
     verdict = judge(read_run(run))
     return [one for one in verdict.findings if (one.metric or "").startswith("drift_")]
 
