@@ -190,11 +190,11 @@ def test_who_uses_which_database(made, server, other) -> None:
 def test_only_what_follows_the_traffic_is_the_applications(made, server, other) -> None:
     made.sql_step("here", "SELECT 1", server.primary).sql_step("there", "SELECT 1", other)
     with using(other):  # a monitoring
-        watched = Watched(made.begin(), rest_s=4.5)
+        watched = Watched(made.begin(), rest_s=6.5)
         wait_for(lambda: watched.clock.now_s() > 0)
         with using(server.primary):
             watched.looks(8)
-        found = {one["name"]: one["seen"]["looks"] for one in watched.end()}
+            found = {one["name"]: one["seen"]["looks"] for one in watched.end()}
     for looks in found.values():
         assert sum(to_s <= 0 for _, to_s, *_ in looks) >= 3
         assert [look[0] for look in looks[1:]] == pytest.approx([look[1] for look in looks[:-1]])

@@ -13,6 +13,7 @@ from scipy import stats
 _P = 0.005
 _RATIO = 1.25  # somebody else's work is not quite even either
 _FEWEST, _FEW = 3, 60
+_SHORTEST_S = 0.5  # in less, what was counted is not handed in yet: the last look of an arm, say
 
 Look = tuple[float, float, float]  # from, to, and how much moved meanwhile; seconds of the arm
 
@@ -22,7 +23,7 @@ def follows_traffic(looks: Iterable[Look]) -> bool | None:
     rest: list[float] = []
     traffic: list[float] = []
     for from_s, to_s, moved in looks:
-        if to_s > from_s and (to_s <= 0 or from_s >= 0):
+        if to_s - from_s >= _SHORTEST_S and (to_s <= 0 or from_s >= 0):
             (rest if to_s <= 0 else traffic).append(moved / (to_s - from_s))
     if min(len(rest), len(traffic)) < _FEWEST:
         return None
