@@ -363,7 +363,7 @@ def evidence(*planted: Planted, **rehearsal: Any) -> Evidence:
     return Evidence(Path("simulated"), document, {}, arms)
 
 
-def with_quiet(run: Evidence, error: str = "") -> Evidence:
+def with_quiet(run: Evidence, error: str = "", *, read: bool = True) -> Evidence:
     """The run with an arm without traffic too, in which the step succeeds, or fails with an error."""
     event = "failed" if error else "ended"
     marks = (
@@ -375,8 +375,19 @@ def with_quiet(run: Evidence, error: str = "") -> Evidence:
     like = next(iter(run.arms.values()))
     info = ArmInfo("quiet-steps", QUIET, QUIET, True, "2026-01-01T00:09:00Z", 5.0, 0, "complete")
     quiet = ArmEvidence(info, like.observations.iloc[:0], like.readings.iloc[:0], like.log.iloc[:0], marks, ())
-    order = [*run.rehearsal["order"], info.arm]
-    return dataclasses.replace(run, arms=run.arms | {info.arm: quiet}, rehearsal=run.rehearsal | {"order": order})
+    return with_arm(run, _read_all_along(quiet, run.arms) if read else quiet)
+
+
+def with_arm(run: Evidence, arm: ArmEvidence) -> Evidence:
+    """The run with one arm more, noted like the others."""
+    name, said = arm.info.arm, run.rehearsal
+    stage = {key: {**noted, name: next(iter(noted.values()))} for key, noted in said["stage"].items() if noted}
+    noted = {
+        "order": [*said["order"], name],
+        "seals": {**said["seals"], name: "0" * 32},
+        "stage": {**said["stage"], **stage},
+    }
+    return dataclasses.replace(run, arms=run.arms | {name: arm}, rehearsal=said | noted)
 
 
 def _read_all_along(arm: ArmEvidence, arms: dict[str, ArmEvidence]) -> ArmEvidence:

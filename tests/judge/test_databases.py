@@ -18,6 +18,7 @@ from replay.judge.verdict import judge
 UNDO = "undo it"
 SQL = {"name": STEP, "kind": "migrate", "sql": "up.sql", "dsn": "${STAGE_DSN}"}
 ROLLBACK = {"name": UNDO, "kind": "rollback", "sql": "down.sql", "dsn": "${STAGE_DSN}"}
+UNDONE = {"name": UNDO, "kind": "rollback", "run": "alembic downgrade -1"}
 COMMAND = {"name": STEP, "kind": "migrate", "run": "alembic upgrade head"}
 noted = simulate.database
 
@@ -352,11 +353,13 @@ def test_a_table_that_went_uncounted_is_inconclusive() -> None:
 
 
 def test_a_database_of_a_kind_that_is_not_looked_at_is_said() -> None:
-    verdict = judge(run(planted=rolled_back(), steps=[SQL, ROLLBACK]))
-    assert verdict.verdict == "GO"
+    unseen = run(planted=rolled_back(), steps=[COMMAND, UNDONE], criteria={"unseen_steps": True})
+    verdict = judge(unseen)
+    assert verdict.verdict == "GO", verdict.reasons
     (check,) = (check for check in verdict.checks if check.name == "data_after_rollback")
     assert "was not compared with what was before: only PostgreSQL databases are looked at" in check.sentence
-    limited = run(planted=rolled_back(), steps=[SQL, ROLLBACK], criteria={"rollback_rows_share": 0})
+    limits = {"unseen_steps": True, "rollback_rows_share": 0}
+    limited = run(planted=rolled_back(), steps=[COMMAND, UNDONE], criteria=limits)
     assert failed(judge(limited)) == {"limits_measured"}
 
 
@@ -401,13 +404,12 @@ def quiet(database, criteria=None, kind: str = "rollback", to_s: float = 4.0) ->
         *(Mark(at_s, UNDO, kind, event) for at_s, event in ((3.0, "started"), (to_s, "ended"))),
         Mark(to_s + 3, "", "arm", "ended"),
     ]
-    evidence.arms["quiet-steps"] = ArmEvidence(
+    alone_arm = ArmEvidence(
         info, like.observations.iloc[:0], like.readings.iloc[:0], like.log.iloc[:0], tuple(marks), ()
     )
-    evidence.rehearsal["order"].append("quiet-steps")
-    evidence.rehearsal["stage"]["databases"]["quiet-steps"] = [database]
-    evidence.rehearsal["stage"]["fingerprints"]["quiet-steps"] = "0" * 32
-    return evidence
+    whole = simulate.with_arm(evidence, alone_arm)
+    whole.rehearsal["stage"]["databases"]["quiet-steps"] = [database]
+    return whole
 
 
 def alone(*tables, written=((1.0, 4.2),), **fields):
