@@ -1,5 +1,7 @@
 """What a rehearsal could not have seen is not GO."""
 
+import math
+
 import pytest
 import simulate
 from hypothesis import given, settings
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from incident import EVENTS, PRODUCTION, qa
 from simulate import EXPORT
 
+from replay.judge.trust.coverage import Sight
 from replay.judge.verdict import Verdict, judge
 
 
@@ -85,3 +88,36 @@ def test_more_requests_never_see_less(requests: int, more: int) -> None:
 def test_both_are_shares(key: str) -> None:
     with pytest.raises(Exception, match="is a share"):
         judged(10, **{key: 2})
+
+
+def test_where_not_even_all_of_them_would_have_been_seen_it_says_so() -> None:
+    """Eight requests of which ten had to fail: no share of them is named, since it would be above all."""
+    few = Sight("GET /x", requests=8, smallest=10, share_of_all=0.1, longer_s=20.0)
+    assert few.share is None
+    check = visible(judged(4, visible_of=0))
+    assert not check.passed
+    assert "had all of them failed newly, nothing would have been seen" in check.sentence
+    assert "%" not in check.sentence
+    assert check.observed == math.inf  # null in verdict.json: no share would
+    (row,) = [
+        one
+        for one in judged(4, visible_of=0).to_json()["endpoints"]
+        if (one["workload"], one["endpoint"]) == ("production", EXPORT)
+    ]
+    assert row["smallest_effect"] is None
+
+
+def test_where_all_failed_it_does_not_say_what_would_have_been_seen() -> None:
+    planted = simulate.workload(1, mix={EVENTS: (400, 0.0), EXPORT: (200, 0.0)})
+    planted.step(20, 25)
+    planted.lock()
+    planted.fail(None, 20, 60)
+    check = visible(judge(simulate.evidence(planted, qa())))
+    assert (check.passed, check.observed) == (True, None)
+    assert check.sentence == "Each endpoint that production often asks for was seen to fail newly."
+
+
+def test_where_nothing_is_asked_often_it_says_that() -> None:
+    check = visible(judged(200, visible_of=0.99))
+    assert (check.passed, check.observed) == (True, None)
+    assert check.sentence == "There is no endpoint that production often asks for, as visible_of has it."

@@ -1,13 +1,17 @@
 """The order of a verdict's reasons, and what is told together."""
 
 import dataclasses
+import re
 
+import pytest
 import simulate
-from incident import PRODUCTION, failed_criteria, production, qa
+from incident import CHECK_IN, EVENTS, PRODUCTION, failed_criteria, of, production, qa
+from simulate import TOKEN
 
-from replay.judge.findings import BLOCKING, NOTE, SUSPECT, Check, Finding
+from replay.judge.effects.explain import slowest
+from replay.judge.findings import BLOCKING, NOTE, SUSPECT, Check, Finding, seconds
 from replay.judge.reasons import reasons, with_all_findings
-from replay.judge.verdict import judge
+from replay.judge.verdict import Verdict, judge
 
 
 def slow(endpoint: str, took_s: float, answers: int, requests: int) -> Finding:
@@ -88,3 +92,111 @@ def test_of_repetitions_one_that_failed_speaks_whatever_the_others_had() -> None
     verdict = judge(simulate.evidence(first, second))
     assert verdict.verdict == "NO_GO"
     assert failed_criteria(verdict) == {("log_flood", "production")}
+
+
+def check(verdict: Verdict, name: str, workload: str = "production") -> Check:
+    (found,) = [one for one in verdict.checks if (one.name, one.workload) == (name, workload)]
+    return found
+
+
+def test_latency_is_a_multiple_like_its_limit() -> None:
+    """Of an endpoint that has a tail of slow answers it is that of the slowest 5%, as the sentence has them."""
+    planted = production()
+    late = planted.steps["endpoint"].eq(EVENTS) & planted.steps["due_s"].ge(26) & (planted.steps["request"] % 8 == 0)
+    planted.steps.loc[late, "done_s"] += 0.6
+    verdict = judge(simulate.evidence(planted, qa(), criteria={"latency_ratio": 2}))
+    slow = check(verdict, "latency")
+    worst = max(of(verdict, metric="latency_p95_s", endpoint=EVENTS), key=lambda one: one["evidence"]["times"])
+    assert (slow.passed, slow.limit, slow.unit, slow.limit_unit) == (False, 2.0, "times", "times")
+    assert slow.observed == pytest.approx(worst["observed"] / worst["control"], rel=1e-4)
+    assert slow.observed > 5
+    assert worst["explanation"] in slow.sentence
+
+
+def test_a_slowdown_of_all_answers_says_how_many_times_as_long_too() -> None:
+    planted = production()
+    mine = planted.steps["endpoint"].eq(EVENTS) & planted.steps["due_s"].ge(25)
+    planted.steps.loc[mine, "done_s"] += 0.7 * (planted.steps["done_s"] - planted.steps["sent_s"])[mine]
+    found = of(judge(simulate.evidence(planted, qa())), metric="latency_p95_s", endpoint=EVENTS)
+    assert found
+    assert all(1.3 < one["evidence"]["times"] < 3 for one in found)
+
+
+def test_of_few_answers_the_slowest_is_one() -> None:
+    told = [slowest(answers) for answers in (11, 20, 21, 400)]
+    assert told[:2] == ["the slowest of 11 answers", "the slowest of 20 answers"]
+    assert told[2:] == ["the slowest 5% of 21 answers", "the slowest 5% of 400 answers"]
+
+
+def test_an_outage_that_is_too_long_says_how_long() -> None:
+    planted = production()
+    planted.lock()
+    planted.fail(CHECK_IN, 20, 28)
+    planted.fail(EVENTS, 20, 35)
+    out = check(judge(simulate.evidence(planted, qa())), "unavailable_s")
+    assert not out.passed
+    assert out.limit == 5
+    assert 13 < out.observed < 17
+    assert out.sentence == f"{EVENTS} answered nothing well for {seconds(out.observed)} in a row. (1 more)"
+
+
+def test_it_stands_beside_the_limit_of_that_endpoint() -> None:
+    planted = production()
+    planted.lock()
+    planted.fail(EVENTS, 20, 35)
+    for limit_s, passed in ((8, False), (30, True)):
+        own = {"endpoints": {EVENTS: {"unavailable_s": limit_s}}}
+        out = check(judge(simulate.evidence(planted, qa(), criteria=own)), "unavailable_s")
+        assert (out.passed, out.limit) == (passed, 5 if passed else limit_s)
+
+
+def test_new_failures_are_counted_in_endpoints_as_their_limit_is() -> None:
+    planted = production()
+    planted.lock()
+    for endpoint in (EVENTS, CHECK_IN):
+        planted.fail(endpoint, 20, 30, 0.8, "server error")
+    failing = check(judge(simulate.evidence(planted, qa())), "new_failures")
+    assert (failing.passed, failing.limit, failing.observed) == (False, 0, 2)
+    assert re.match(
+        r"\d{3} of \d+ requests failed since the first step that did not without the steps\. ", failing.sentence
+    )
+    assert failing.sentence.endswith(" (1 more)")
+    well = check(judge(simulate.evidence(production(), qa())), "new_failures")
+    assert (well.passed, well.limit, well.observed) == (True, 0, 0)
+
+
+def test_recovery_has_a_limit_where_the_plan_has_one() -> None:
+    planted = production()
+    planted.lock()
+    planted.fail(TOKEN, 20, 28)
+    without = judge(simulate.evidence(planted, qa()))
+    assert not [one for one in without.checks if one.name == "recovery_s"]
+    for limit_s, passed in ((2, False), (20, True)):
+        verdict = judge(simulate.evidence(planted, qa(), criteria={"recovery_s": limit_s}))
+        took = check(verdict, "recovery_s")
+        assert (took.passed, took.limit) == (passed, limit_s)
+        assert 5 < took.observed < 12
+        assert check(verdict, "recovery").passed
+
+
+def test_what_never_came_back_is_late_too() -> None:
+    planted = production()
+    planted.lock()
+    planted.fail(TOKEN, 20, 60)
+    verdict = judge(simulate.evidence(planted, qa(), criteria={"endpoints": {TOKEN: {"recovery_s": 5}}}))
+    lost, late = check(verdict, "recovery"), check(verdict, "recovery_s")
+    assert (lost.passed, lost.limit, lost.observed) == (False, 0, 1)
+    assert (late.passed, late.limit) == (False, 5)
+    assert late.observed > 30
+
+
+def test_a_workload_has_one_reason_for_go_over_all_its_arms() -> None:
+    first = production()
+    second = simulate.again(first, 3, 2, PRODUCTION)
+    second.step(20, 25)
+    pair = {"control": "production-control-2", "steps": "production-steps-2"}
+    verdict = judge(simulate.evidence(first, second, qa(), confirming={"production": pair}))
+    assert verdict.verdict == "GO"
+    told, other = verdict.reasons
+    assert re.match(r"production: \d+ requests since the first step in 2 arms, \d+ newly failing", told)
+    assert re.match(r"qa: \d+ requests since the first step, \d+ newly failing", other)

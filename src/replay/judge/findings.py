@@ -23,7 +23,12 @@ TWO_PAIRS = "two pairs of arms"
 TOLERATED = "tolerated"  # in a finding's evidence: the plan puts up with it
 ONE_PAIR = "one pair of arms"
 ONE_ARM = "one arm"
-GROUNDS = (PROVEN, TWO_PAIRS, ONE_PAIR, ONE_ARM)  # the strongest first
+GROUNDS = {  # the strongest first, in words
+    PROVEN: "The cause is proven, so one pair of arms is enough.",
+    TWO_PAIRS: "Two pairs of arms, each with a control of its own, showed it.",
+    ONE_PAIR: "One pair of arms showed it, too clearly for chance; its cause is not proven.",
+    ONE_ARM: "One arm showed it, all through.",
+}
 
 
 # The criteria of metrics that have another name, or that begin so; any other metric is its own.
@@ -31,7 +36,6 @@ _CRITERIA_OF = {
     "step_failed": "steps_succeed",
     "rollback_failed": "steps_succeed",
     "never_recovered": "recovery",
-    "recovery_s": "recovery",
     "replica_lag_bytes": "replica_lag_s",
     "log_lines": "log_flood",
     "lock_contention": "lock_wait_s",

@@ -1,20 +1,17 @@
 """What was checked about the change, and the reasons of a verdict in sentences, the weightiest first."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from replay.evidence.values import QUIET, Outcome
 from replay.judge.case import Case
+from replay.judge.criteria import Criteria
 from replay.judge.findings import (
     BLOCKING,
     GROUNDS,
     NOTE,
-    ONE_ARM,
-    ONE_PAIR,
-    PROVEN,
     SUSPECT,
     TOLERATED,
-    TWO_PAIRS,
     Check,
     Finding,
     percent,
@@ -66,23 +63,34 @@ def with_all_findings(checks: list[Check], findings: list[Finding]) -> list[Chec
 def _check(
     case: Case,
     name: str,
-    limits: tuple[float, float | None],
+    limits: tuple[float | None, float | None],
     against: list[Finding],
     well: str,
     *,
-    units: tuple[str, str] = ("", ""),
+    wrong: str = "",
+    unit: str = "",
 ) -> list[Check]:
-    """``limits`` and their ``units`` are the criterion's and of what was observed."""
+    """``limits`` are the criterion's and what was observed, of one ``unit``; ``wrong`` is said of the first finding."""
     limit, observed = limits
-    sentence = _told_of(against) if against else well
-    limit_unit, unit = units
-    return [
-        Check(name, "change", limit, observed, not against, case.workload, sentence, unit=unit, limit_unit=limit_unit)
-    ]
+    sentence = _told_of(against, wrong) if against else well
+    return [Check(name, "change", limit, observed, not against, case.workload, sentence, unit=unit, limit_unit=unit)]
 
 
-def _told_of(against: list[Finding]) -> str:
-    return against[0].explanation + (f" ({len(against) - 1} more)" if len(against) > 1 else "")
+def _told_of(against: list[Finding], wrong: str = "") -> str:
+    return (wrong or against[0].explanation) + (f" ({len(against) - 1} more)" if len(against) > 1 else "")
+
+
+def _first_of_each(findings: Iterable[Finding]) -> list[Finding]:
+    """The first finding of each endpoint."""
+    first: dict[str | None, Finding] = {}
+    for finding in findings:
+        first.setdefault(finding.endpoint, finding)
+    return list(first.values())
+
+
+def _worst_of_each(findings: Iterable[Finding], figure: Callable[[Finding], float]) -> list[Finding]:
+    """The finding of each endpoint that has the largest figure, those with the largest first."""
+    return _first_of_each(sorted(findings, key=figure, reverse=True))
 
 
 def _failing(name: str, mine: list[Finding]) -> list[Finding]:
@@ -101,41 +109,56 @@ def _new_failures(case: Case, mine: list[Finding]) -> list[Check]:
     asked = int(case.later.sum())
     new = Counter(map(way_of, case.texts("t_kind")[case.flags("t_new") & case.later]))
     checks = []
-    for name, verb in _WAYS.items():
-        total = new[name]
-        well = (
-            f"{case.workload}: {total} of {asked} requests {verb} since the first step that did not without the "
-            "steps; no endpoint's are more than noise."
-        )
-        units = ("p", "failures" if name == "new_failures" else "requests")
-        limits = (case.criteria.p_value, float(total))
-        checks += _check(case, name, limits, _failing(name, mine), well, units=units) if asked else []
+    for name, verb in WAYS.items():
+        failing, total = _first_of_each(_failing(name, mine)), new[name]
+        told = f"{total} of {asked} requests {verb} since the first step that did not without the steps"
+        well = f"{case.workload}: {told}; no endpoint's are more than noise."
+        wrong = f"{told}. {failing[0].explanation}" if failing else ""
+        limits = (0.0, float(len(failing)))
+        checks += _check(case, name, limits, failing, well, wrong=wrong, unit="endpoints") if asked else []
     return checks
 
 
-_WAYS = {
+# Of each the limit is 0: endpoints where more of it is seen than noise, and than the plan puts up with.
+WAYS = {
     "new_failures": "failed",
     "new_empties": "came back empty",
     "changed_answers": "came back in another shape, shrunken or stale",
 }
 
 
+def _figure(finding: Finding) -> float:
+    return finding.observed or 0.0
+
+
 def _unavailable(case: Case, mine: list[Finding]) -> list[Check]:
-    out = [finding for finding in mine if finding.unit == "share" and (finding.outage_s or 0.0) > 0]
-    longest = max((finding.outage_s or 0.0 for finding in out), default=0.0)
-    beyond = [one for one in out if (one.outage_s or 0.0) >= case.criteria.of(one.endpoint or "").unavailable_s]
+    if not case.later.any():
+        return []
+    out = _worst_of_each((finding for finding in mine if finding.unit == "share" and finding.outage_s), _out_s)
+    beyond = [one for one in out if _out_s(one) >= case.criteria.of(one.endpoint or "").unavailable_s]
+    longest = max(map(_out_s, beyond or out), default=0.0)
+    limit = case.criteria.of(beyond[0].endpoint or "").unavailable_s if beyond else case.criteria.unavailable_s
     well = f"{case.workload}: no endpoint was unavailable for long (at most {seconds(longest)} in a row)."
-    return (
-        _check(case, "unavailable_s", (case.criteria.unavailable_s, longest), beyond, well) if case.later.any() else []
-    )
+    wrong = f"{beyond[0].endpoint} answered nothing well for {seconds(longest)} in a row." if beyond else ""
+    return _check(case, "unavailable_s", (limit, longest), beyond, well, wrong=wrong)
+
+
+def _out_s(finding: Finding) -> float:
+    return finding.outage_s or 0.0
 
 
 def _latency(case: Case, mine: list[Finding]) -> list[Check]:
-    slow = _failing("latency", mine)
-    worst = max((finding.observed or 0.0 for finding in slow), default=None)
+    """Limit and figure are multiples: of what the slowest answers, or all of them, take without the steps."""
+    slow = _worst_of_each(_failing("latency", mine), _times)
     well = f"{case.workload}: no endpoint became lastingly slow."
-    limits, units = (case.criteria.latency_ratio, worst), ("times", "s")
-    return _check(case, "latency", limits, slow, well, units=units) if case.later.any() else []
+    limit = case.criteria.of(slow[0].endpoint or "" if slow else "").latency_ratio
+    observed = _times(slow[0]) or None if slow else None
+    return _check(case, "latency", (limit, observed), slow, well, unit="times") if case.later.any() else []
+
+
+def _times(finding: Finding) -> float:
+    """How many times as long an endpoint's answers took; 0 where that is not known."""
+    return finding.evidence.get("times") or 0.0
 
 
 def _stall(case: Case, mine: list[Finding]) -> list[Check]:
@@ -146,9 +169,40 @@ def _stall(case: Case, mine: list[Finding]) -> list[Check]:
 
 
 def _recovery(case: Case, mine: list[Finding]) -> list[Check]:
+    """Whether all endpoints came back, and, where the plan limits that, how long it took them."""
+    if not case.later.any():
+        return []
     lost = _failing("recovery", mine)
     well = f"{case.workload}: nothing was still failing at the end."
-    return _check(case, "recovery", (0.0, float(len(lost))), lost, well) if case.later.any() else []
+    limits = (0.0, float(len(lost)))
+    return [*_check(case, "recovery", limits, lost, well, unit="endpoints"), *_recovery_time(case, mine)]
+
+
+def _recovery_time(case: Case, mine: list[Finding]) -> list[Check]:
+    criteria = case.criteria
+    set_s = [own.recovery_s for own in (criteria, *dict(criteria.endpoints).values())]
+    limits = [limit for limit in set_s if limit is not None]
+    if not limits:
+        return []
+    late = _worst_of_each((one for one in mine if _is_late(one, criteria)), _figure)
+    limit = criteria.of(late[0].endpoint or "").recovery_s if late else min(limits)
+    longest = _figure(late[0]) if late else max(map(_took_s, mine), default=0.0)
+    well = f"{case.workload}: every endpoint that broke was back in time (within {seconds(longest)} at most)."
+    return _check(case, "recovery_s", (limit, longest), late, well)
+
+
+def _is_late(finding: Finding, criteria: Criteria) -> bool:
+    """Whether an endpoint came back later than it may, or had not come back so long after it broke."""
+    limit_s = criteria.of(finding.endpoint or "").recovery_s
+    lost = finding.metric in {"never_recovered", "recovery_s"}
+    return lost and limit_s is not None and _figure(finding) > limit_s
+
+
+def _took_s(finding: Finding) -> float:
+    """How long an endpoint that failed took to come back; 0 for what is something else."""
+    if finding.unit != "share" or finding.first_bad_s is None or finding.recovered_s is None:
+        return 0.0
+    return finding.recovered_s - finding.first_bad_s
 
 
 def _lock_wait(case: Case, mine: list[Finding]) -> list[Check]:
@@ -179,7 +233,7 @@ def _log(case: Case, mine: list[Finding]) -> list[Check]:
         (float(lines.max()) for lines in (log_lines(case.steps, probe) for probe in probes) if len(lines)), default=0
     )
     well = f"{case.workload}: the error log was not flooded (at most {most:.0f} lines a second)."
-    return _check(case, "log_flood", (case.criteria.log_flood_lines, most), flooded, well, units=("lines/s", "lines/s"))
+    return _check(case, "log_flood", (case.criteria.log_flood_lines, most), flooded, well, unit="lines/s")
 
 
 def _new_error_lines(case: Case, mine: list[Finding]) -> list[Check]:
@@ -188,9 +242,7 @@ def _new_error_lines(case: Case, mine: list[Finding]) -> list[Check]:
         return []
     most = max(float(new_lines(case, probe)["count"].sum()) for probe in probes)
     well = f"{case.workload}: the error log got {most:.0f} lines like none before the steps, as many as may."
-    return _check(
-        case, "new_error_lines", (limit, most), _failing("new_error_lines", mine), well, units=("lines", "lines")
-    )
+    return _check(case, "new_error_lines", (limit, most), _failing("new_error_lines", mine), well, unit="lines")
 
 
 def _drift(case: Case, mine: list[Finding]) -> list[Check]:
@@ -224,7 +276,7 @@ def reasons(verdict: str, findings: list[Finding], checks: list[Check], cases: l
     suspects = [finding for finding in findings if finding.severity == SUSPECT]
     failed = [check for check in checks if check.about == "evidence" and not check.passed]
     told = _told(_weightiest(_own(blocking)))
-    told += [_GROUNDS[ground] for ground in GROUNDS if ground in {finding.rests_on for finding in blocking}][:1]
+    told += [GROUNDS[ground] for ground in GROUNDS if ground in {finding.rests_on for finding in blocking}][:1]
     told += [f"{check.sentence} {check.hint}".strip() for check in failed]
     if verdict == "NO_GO":
         told += _beside(suspects, blocking)
@@ -233,14 +285,6 @@ def reasons(verdict: str, findings: list[Finding], checks: list[Check], cases: l
     if verdict == "GO":
         told += [*_why_go(cases, findings), *unseen_accepted(checks)]
     return told or ["There is no evidence to judge. Rehearse first."]
-
-
-_GROUNDS = {
-    PROVEN: "The cause is proven, so one pair of arms is enough.",
-    TWO_PAIRS: "Two pairs of arms, each with a control of its own, showed it.",
-    ONE_PAIR: "One pair of arms showed it, too clearly for chance; its cause is not proven.",
-    ONE_ARM: "One arm showed it, all through.",
-}
 
 
 def _own(findings: list[Finding]) -> list[Finding]:
@@ -365,13 +409,16 @@ def _scope(findings: list[Finding]) -> str:
 
 
 def _why_go(cases: list[Case], findings: list[Finding]) -> list[str]:
+    """A sentence for each workload, over all of its arms with the steps, and one for what the plan set itself."""
     told = []
-    for case in cases:
-        asked, failed = int(case.later.sum()), int((case.flags("t_new") & case.later).sum())
-        repeated = sum(other.workload == case.workload for other in cases) > 1
+    for workload in dict.fromkeys(case.workload for case in cases):
+        mine = [case for case in cases if case.workload == workload]
+        asked = sum(int(case.later.sum()) for case in mine)
+        failed = sum(int((case.flags("t_new") & case.later).sum()) for case in mine)
+        where = f" in {len(mine)} arms" if len(mine) > 1 else ""
         told.append(
-            f"{case.arm if repeated else case.workload}: {asked} requests since the first step, {failed} newly failing "
-            f"({percent(failed / max(1, asked))}), {_put_up_with(case, findings)}; every criterion passed."
+            f"{workload}: {asked} requests since the first step{where}, {failed} newly failing "
+            f"({percent(failed / max(1, asked))}), {_put_up_with(mine, findings)}; every criterion passed."
         )
     own = cases[0].criteria.own if cases else {}
     if own:
@@ -380,13 +427,14 @@ def _why_go(cases: list[Case], findings: list[Finding]) -> list[str]:
     return told
 
 
-def _put_up_with(case: Case, findings: list[Finding]) -> str:
-    """Why so many new failures are none too many."""
-    own = [one for one in findings if one.arm == case.arm]
+def _put_up_with(cases: list[Case], findings: list[Finding]) -> str:
+    """Why so many new failures of a workload's arms are none too many."""
+    arms = {case.arm for case in cases}
+    own = [one for one in findings if one.arm in arms]
     if any(one.evidence.get(TOLERATED) for one in own):
         return "as many as the plan's limits put up with"
-    stalls = next((one for one in own if one.metric == "stall_s"), None)
-    masked = int((case.flags("t_new") & case.later & case.masked[1]).sum())
-    if masked and stalls is not None:
-        return f"{masked} of them while the whole Stage stood still, too briefly to count"
-    return "no more than noise"
+    still = {one.arm for one in own if one.metric == "stall_s"}
+    masked = sum(int((case.flags("t_new") & case.later & case.masked[1]).sum()) for case in cases if case.arm in still)
+    return (
+        f"{masked} of them while the whole Stage stood still, too briefly to count" if masked else "no more than noise"
+    )

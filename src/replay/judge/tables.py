@@ -115,7 +115,7 @@ def endpoint_row(case: Case, effect: Effect, outages: Sequence[Outage]) -> dict[
                 "control_failed": int(case.flags("c_new")[group].sum()),
                 "p95_s": side["p95_s"],
             }
-    smallest = effect.smallest
+    smallest, asked = effect.smallest, effect.test.n_later
     return {
         "workload": case.workload,
         "arm": case.arm,
@@ -128,7 +128,9 @@ def endpoint_row(case: Case, effect: Effect, outages: Sequence[Outage]) -> dict[
         "never_recovered": effect.first_bad_s is not None and effect.recovered_s is None,
         "outage_s": effect.outage_s,
         "outages": [dataclasses.asdict(outage) for outage in outages],
-        "smallest_effect": {"failures": smallest, "share": smallest / effect.test.n_later} if smallest else None,
+        "smallest_effect": {"failures": smallest, "share": smallest / asked}
+        if smallest and smallest <= asked
+        else None,
     }
 
 

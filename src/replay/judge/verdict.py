@@ -24,7 +24,8 @@ it depends on when or where it was made)::
           effect is than under the pre-production workload
       root (a sentence part, or the endpoint that caused it) | null; explanation (one sentence)
       first_bad_s, recovered_s (null: never), outage_s of the endpoint
-      evidence {"requests": [numbers], ...}; of a lock: {step, statement (that waited itself, or took the lock),
+      evidence {"requests": [numbers], ...}; of a slow endpoint: {times (so many times as long as without the steps)};
+          of a lock: {step, statement (that waited itself, or took the lock),
           held_up_by, held_up_by_query (whom the step waited for; null: it held the lock itself), running [what the step
           ran while the application waited, most often seen first], deadlock (the step waited for one that waited for
           it), queued, own_wait_s, waiting_endpoints {endpoint: longest wait}, waiting_queries [...], from_s, to_s}; of

@@ -27,6 +27,7 @@ _VERBS = {
     "stale": "gave back what had been before the visit's own write",
 }
 _SHOWN = 5
+_A_TWENTIETH = 20  # answers, of which the slowest 5% are one, or none
 _LONGER_S = 1.0  # than any stall of the reference
 WHOLE_STAGE = "*"
 
@@ -155,26 +156,33 @@ def slowdown_findings(case: Case, slow: Slowdown) -> list[Finding]:
         far, far_control = int((with_steps > slow.limit_s).sum()), int((without > slow.limit_s).sum())
         shift = slow.shift(limits)
         if shift is not None and shift.ratio >= limits.latency_ratio:
+            times: float | None = shift.ratio
             told = (
                 f"its answers took {shift.ratio:.1f} times as long {said(phase)} as those to the same requests did "
-                f"without the steps; the slowest 5% took {seconds(observed)} or more, and {seconds(control)} without."
+                f"without the steps; {slowest(len(with_steps))} took {seconds(observed)} or more, and "
+                f"{seconds(control)} without."
             )
         elif observed > slow.limit_s:
+            times = observed / control if control > 0 else None
             told = (
-                f"the slowest 5% of {len(with_steps)} answers took {seconds(observed)} or more {said(phase)}; "
+                f"{slowest(len(with_steps))} took {seconds(observed)} or more {said(phase)}; "
                 f"the same requests took {seconds(control)} without the steps."
             )
         elif shift is not None:
+            times = shift.ratio
             told = (
                 f"its answers took {shift.ratio:.1f} times as long {said(phase)} as those to the same requests did "
                 "without the steps."
             )
         elif far <= far_control:
+            times = observed / control if control > 0 else None
             told = (
                 f"its slowest answers took longer {said(phase)}, beside what all endpoints took then; at most "
                 f"{seconds(float(with_steps.max()))}, and {seconds(float(without.max()))} without the steps."
             )
         else:
+            beyond = with_steps[with_steps > slow.limit_s]
+            times = float(np.median(beyond)) / slow.reference_p95_s if slow.reference_p95_s > 0 else None
             told = (
                 f"{far} of {len(with_steps)} answers took longer than {seconds(slow.limit_s)} {said(phase)}; "
                 f"{far_control} of the same requests did without the steps."
@@ -198,9 +206,15 @@ def slowdown_findings(case: Case, slow: Slowdown) -> list[Finding]:
                 proven=slow.cause is not None,
                 requests=len(with_steps),
                 failures=far,
+                evidence={"times": times},
             )
         )
     return found
+
+
+def slowest(answers: int) -> str:
+    """The slowest twentieth of so many answers, in words."""
+    return f"the slowest 5% of {answers} answers" if answers > _A_TWENTIETH else f"the slowest of {answers} answers"
 
 
 def stall_findings(case: Case) -> list[Finding]:

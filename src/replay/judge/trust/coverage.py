@@ -1,7 +1,7 @@
 """What a rehearsal could have seen: an endpoint that met the steps too seldom proves nothing by being well."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from replay.judge.case import Case
@@ -17,8 +17,8 @@ _FEWEST = 8  # new failures on an endpoint that never fails otherwise, as a rule
 class Sight:
     """How well one endpoint was seen: so few new failures of its ``requests`` since the first step would have been.
 
-    ``smallest`` is None where no number would. ``share_of_all`` is what part of the workload's requests it has, and
-    ``longer_s`` how much longer the arms had to run to see the share that is asked for.
+    ``smallest`` is None where no number would, and may be more than there were. ``share_of_all`` is what part of the
+    workload's requests it has, and ``longer_s`` how much longer the arms had to run to see the share that is asked for.
     """
 
     endpoint: str
@@ -29,8 +29,8 @@ class Sight:
 
     @property
     def share(self) -> float | None:
-        """The smallest share of new failures that would have been seen."""
-        return self.smallest / self.requests if self.smallest and self.requests else None
+        """The smallest share of new failures that would have been seen; None where not even all of them would."""
+        return self.smallest / self.requests if self.smallest and self.smallest <= self.requests else None
 
 
 def sights(case: Case, effects: Iterable[Effect]) -> list[Sight]:
@@ -48,24 +48,24 @@ def sights(case: Case, effects: Iterable[Effect]) -> list[Sight]:
     return sorted(found, key=lambda one: (-one.requests, one.endpoint))
 
 
-def check_coverage(case: Case, effects: Iterable[Effect]) -> Check:
+def check_coverage(case: Case, effects: Sequence[Effect]) -> Check:
     """Whether all that production asks for often was seen well enough. A failure is INCONCLUSIVE."""
     criteria = case.criteria
-    unseen = [effect for effect in effects if effect.severity in {"", NOTE}]  # what was found was seen
-    asked = [one for one in sights(case, unseen) if _counts(one, criteria)]
+    found = {effect.endpoint for effect in effects if effect.severity not in {"", NOTE}}  # what was found was seen
+    often = [one for one in sights(case, effects) if _counts(one, criteria)]
+    asked = [one for one in often if one.endpoint not in found]
     missed = [one for one in asked if one.share is None or one.share > criteria.of(one.endpoint).visible_share]
     told = "; ".join(_told(one) for one in missed[:_NAMED])
     more = f"; and {len(missed) - _NAMED} more" if len(missed) > _NAMED else ""
     longer_s = max((one.longer_s for one in missed), default=0.0)
-    coarsest = max((one.share if one.share is not None else 1.0 for one in asked), default=None)
+    coarsest = max((math.inf if one.share is None else one.share for one in asked), default=None)
     return evidence_check(
         "visible",
         passed=not missed,
         workload=case.workload,
         limit=criteria.visible_share,
         observed=coarsest,
-        well=f"Of each endpoint that {case.workload} often asks for, {percent(coarsest or 0.0)} failing newly "
-        "would have been seen.",
+        well=_well(case.workload, coarsest, failing=bool(often)),
         wrong=f"{case.workload}'s effects would have been seen too late: {told}{more}.",
         hint=f"Let the arms run {seconds(longer_s)} longer (duration), or set visible_share for these endpoints.",
         voids="",
@@ -79,10 +79,18 @@ def _counts(one: Sight, criteria: Criteria) -> bool:
     return one.share_of_all >= criteria.visible_of or one.endpoint in dict(criteria.endpoints)
 
 
+def _well(workload: str, coarsest: float | None, *, failing: bool) -> str:
+    """``coarsest`` is None where all that is asked for often is ``failing``, or nothing is asked for often."""
+    often = f"that {workload} often asks for"
+    if coarsest is not None:
+        return f"Of each endpoint {often}, {percent(coarsest)} failing newly would have been seen."
+    if failing:
+        return f"Each endpoint {often} was seen to fail newly."
+    return f"There is no endpoint {often}, as visible_of has it."
+
+
 def _told(one: Sight) -> str:
-    seen = (
-        f"{one.smallest} new failures ({percent(one.share)}) at least" if one.share is not None else "no number of them"
-    )
-    return (
-        f"{one.endpoint} had {one.requests} requests since the first step, of which {seen} would have been seen failing"
-    )
+    had = f"{one.endpoint} had {one.requests} request{'s' * (one.requests != 1)} since the first step"
+    if one.share is None:
+        return f"{had}: had all of them failed newly, nothing would have been seen"
+    return f"{had}, of which {one.smallest} new failures ({percent(one.share)}) at least would have been seen"
