@@ -62,8 +62,10 @@ def compare(story: Story) -> Table:
 
 
 def _symptoms(story: Story, before: _Side, main: _Side) -> list[Symptom]:
+    any_slow = any(row.slow for side in (before, main) for row in side.endpoints)
     pairs = [
         ("Endpoints that broke", *_pair(_broke, before, main)),
+        *([("Endpoints that became slow", *_pair(_slow, before, main))] if any_slow else []),
         ("Requests that failed", *_pair(_failed, before, main)),
         ("Empty answers", *_pair(_empty, before, main)),
     ]
@@ -99,6 +101,15 @@ def _broke(side: _Side) -> tuple[str, float]:
     if not broke:
         return f"none of {len(side.endpoints)}", 0
     return f"{len(broke)} of {len(side.endpoints)}, {broke[0].endpoint} first", len(broke) * 10
+
+
+def _slow(side: _Side) -> tuple[str, float]:
+    slow = [] if side.control else [row.slow for row in side.endpoints if row.slow]
+    if not slow:
+        return f"none of {len(side.endpoints)}", 0
+    most = max(one.times for one in slow)
+    times = f", up to {formats.times(most)} as long" if most else ""
+    return f"{len(slow)} of {len(side.endpoints)}{times}", len(slow) * 10
 
 
 def _failed(side: _Side) -> tuple[str, float]:

@@ -82,6 +82,18 @@ def number(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
+def times(value: float | None) -> str:
+    """A multiple: ``1.7 times``, ``25 times``; 0 is none."""
+    if not value or math.isnan(value):
+        return MISSING
+    return f"{value:,.0f} times" if value >= 10 else f"{value:.1f} times"
+
+
+def endpoints(value: float) -> str:
+    """So many endpoints: ``1 endpoint``, ``12 endpoints``."""
+    return f"{number(value)} endpoint{'s' * (value != 1)}"
+
+
 def size(value: float | None) -> str:
     """A size in bytes: ``0 B``, ``412 B``, ``16 kB``, ``54 MB``."""
     if value is None or math.isnan(value):
@@ -137,7 +149,14 @@ def _probability(value: float) -> str:
     return f"p = {number(value)}"
 
 
-_WRITTEN: dict[str, Callable[[float], str]] = {"s": seconds, "bytes": size, "share": share, "p": _probability}
+_WRITTEN: dict[str, Callable[[float], str]] = {
+    "s": seconds,
+    "bytes": size,
+    "share": share,
+    "p": _probability,
+    "times": times,
+    "endpoints": endpoints,
+}
 
 
 def words(name: str) -> str:

@@ -10,6 +10,7 @@ from replay.evidence.run import ArmEvidence
 from replay.judge.phases import Span, step_spans
 from replay.judge.probes.locks import beyond, is_same, waits_itself
 from replay.judge.probes.taken import taking
+from replay.report import formats
 
 METRIC = "lock_wait_s"
 SEEN, INFERRED, UNKNOWN = "seen", "inferred", "unknown"  # how a statement is known to have taken a lock
@@ -115,6 +116,19 @@ def episodes(arm: ArmEvidence) -> list[Episode]:
                 _add_holders(found, beyond(blockers, of_step))
     made = [_episode(step, query, found) for (step, query), found in gathered.items()]
     return sorted(made, key=lambda one: (-max(one.waited_s, one.most), one.from_s, one.query))
+
+
+def told(found: list[Episode]) -> str:
+    """The first of the queues as part of a sentence: what the step waited, and who waited for it."""
+    if not found:
+        return "nobody was seen waiting"
+    one = found[0]
+    longest_s = max((behind.longest_s for behind in one.behind), default=0.0)
+    sessions = f"{one.most:,} session{'s' * (one.most != 1)} waited behind it, up to {formats.seconds(longest_s)}"
+    if not one.waited_s:
+        return f"step “{one.step}” had its locks at once; {sessions}"
+    alone = "nobody was seen waiting behind it"
+    return f"step “{one.step}” waited {formats.seconds(one.waited_s)} for a lock; {sessions if one.behind else alone}"
 
 
 def queue(arm: ArmEvidence) -> tuple[int, float]:

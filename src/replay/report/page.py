@@ -75,6 +75,7 @@ def _environment() -> jinja2.Environment:
         "plain": formats.plain,
         "amount": formats.amount,
         "words": formats.words,
+        "times": formats.times,
         "day": formats.day,
         "json_script": _json_script,
     }

@@ -9,7 +9,7 @@ from altair.utils.schemapi import debug_mode
 from replay.evidence.run import ArmEvidence
 from replay.report import charts, formats, frames
 from replay.report.frames import AS_EXPECTED
-from replay.report.story import PRODUCTION, Story
+from replay.report.story import PRODUCTION, EndpointRow, Story
 
 MOST_STRIPS = 24
 # Metric, heading, unit in a tooltip, divisor that turns the metric into that unit.
@@ -125,15 +125,18 @@ def _strips(story: Story) -> tuple[Panel | None, int]:
     labels = [
         (
             row.endpoint,
-            f"{place}. {row.endpoint}: {formats.share(row.share)} failed"
-            if row.broke or row.faltered
-            else row.endpoint,
+            f"{place}. {row.endpoint}: {_became(row)}" if row.broke or row.slow or row.faltered else row.endpoint,
         )
         for place, row in enumerate(shown, 1)
     ]
     note = "Each strip is one endpoint over the arm; the darker a cell, the more of its requests failed."
     spec = charts.strip_chart(cells, labels, story.length_s, f"Outcomes of each endpoint over time. {note}")
     return Panel("strips", "Every endpoint over time", note, spec), len(endpoints) - len(shown)
+
+
+def _became(row: EndpointRow) -> str:
+    slow = f"{formats.times(row.slow.times)} as long" if row.slow and row.slow.times else "slow"
+    return slow if row.slow and not row.failed else f"{formats.share(row.share)} failed"
 
 
 def _role(role: str, workload: str) -> str:

@@ -1,6 +1,7 @@
 """The tables in the middle of the report: statements, the error log, responses, the quality of the evidence."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from replay.evidence.run import ArmEvidence
 from replay.evidence.values import Sample
@@ -116,12 +117,8 @@ def statements(story: Story) -> list[StatementRow]:
 
 def outages(story: Story) -> list[OutageRow]:
     """The outages of the main workload's endpoints, in the order in which they began, in the arm that is shown."""
-    arm = story.arm(story.main)
-    shown_arms = {None, arm.info.arm if arm else None}
     made = []
-    for row in rows(story.verdict.get("endpoints")):
-        if row.get("workload") != story.main or row.get("arm") not in shown_arms:
-            continue
+    for row in _endpoints(story):
         for one in rows(row.get("outages")):
             first_bad_s, first_good_s = one.get("first_bad_s"), one.get("first_good_s")
             shown = OutageRow(
@@ -304,23 +301,53 @@ def what_cannot_be_said(story: Story) -> list[str]:
     return said
 
 
-def smallest_effects(story: Story) -> list[dict[str, object]]:
-    """For each endpoint of the main workload: how many failures it would have taken to stand out from noise."""
-    made: list[dict[str, object]] = []
-    for row in rows(story.verdict.get("endpoints")):
+def smallest_effects(story: Story) -> list[dict[str, Any]]:
+    """For each endpoint of the main workload: how many failures it would have taken to stand out from noise.
+
+    ``failures`` and ``share`` are None where not even all of its requests would have.
+    """
+    made = []
+    for row in _endpoints(story):
         smallest = row.get("smallest_effect")
-        if row.get("workload") == story.main and isinstance(smallest, dict):
-            steps = row.get("steps") or {}
-            made.append(
-                {
-                    "endpoint": str(row.get("endpoint")),
-                    "workload": str(row.get("workload")),
-                    "requests": steps.get("requests"),
-                    "failures": smallest.get("failures"),
-                    "share": smallest.get("share"),
-                }
-            )
+        seen = smallest if isinstance(smallest, dict) and (smallest.get("share") or 0.0) <= 1 else {}
+        made.append(
+            {
+                "endpoint": str(row.get("endpoint")),
+                "workload": str(row.get("workload")),
+                "requests": (row.get("steps") or {}).get("requests"),
+                "failures": seen.get("failures"),
+                "share": seen.get("share"),
+            }
+        )
     return made
+
+
+def smallest_sentence(story: Story) -> str:
+    """What of new failures a GO would have seen, for whoever releases on it. Empty for another verdict."""
+    shares = [row["share"] for row in smallest_effects(story)] if story.word == "GO" else []
+    seen = [share for share in shares if share is not None]
+    unseen = len(shares) - len(seen)
+    if not shares:
+        return ""
+    parts = [f"{_from_to(min(seen), max(seen))} of an endpoint's requests failing newly"] if seen else []
+    parts += [f"of {unseen} asked too seldom, nothing"] if unseen else []
+    return f"The smallest effect that would have been seen: {'; '.join(parts)}."
+
+
+def _from_to(least: float, most: float) -> str:
+    low, high = formats.share(least), formats.share(most)
+    return high if low == high else f"{low} to {high}"
+
+
+def _endpoints(story: Story) -> list[dict[str, Any]]:
+    """What the verdict has of the main workload's endpoints, in the arm that is shown."""
+    arm = story.arm(story.main)
+    shown = {None, arm.info.arm if arm else None}
+    return [
+        row
+        for row in rows(story.verdict.get("endpoints"))
+        if row.get("workload") == story.main and row.get("arm") in shown
+    ]
 
 
 def provenance(story: Story) -> list[tuple[str, str]]:

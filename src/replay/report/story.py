@@ -12,6 +12,7 @@ from typing import Any
 from replay.errors import InputError
 from replay.evidence.run import ArmEvidence, Evidence, read_run, second_pairs
 from replay.evidence.values import QUIET
+from replay.judge.findings import GROUNDS
 from replay.report import frames
 from replay.report.frames import AS_EXPECTED, OUTCOMES, StepSpan
 
@@ -24,6 +25,7 @@ ADVICE = {
 PRODUCTION = "production"
 PRE_PRODUCTION = "pre-production"
 _FIRST_SCREEN_CHARACTERS = 1000
+_SLOW = frozenset({"latency_p95_s", "drift_p50_s", "drift_p95_s"})  # metrics of answers that are well, and late
 Kinds = dict[str, tuple[tuple[str, int], ...]]  # by endpoint: outcomes that were not as expected, counted
 # What a finding and a criterion have at least, so that a verdict of another version can be shown too.
 _FINDING: dict[str, Any] = dict.fromkeys(
@@ -36,12 +38,25 @@ _CRITERION: dict[str, Any] = dict.fromkeys(
 
 
 @dataclass(frozen=True, slots=True)
+class Slowness:
+    """How slow an endpoint became in the ``phase`` in which it was slowest: so many ``times`` as long as without steps.
+
+    What it took is the 95th percentile, in seconds. None (of ``times`` 0) is what is not known.
+    """
+
+    phase: str
+    times: float
+    p95_s: float | None
+    control_p95_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class EndpointRow:
     """What became of one endpoint under one workload, with the steps and without.
 
     ``failed`` counts new failures as the judge does; ``kinds`` the outcomes that were not as expected, the most
-    frequent first. ``broke`` says that the judge holds something against the change here. Times are arm seconds and
-    None where the moment never came.
+    frequent first. ``broke`` says that the judge holds failures against the change here, ``slow`` is what it holds
+    against its answers' time. Times are arm seconds and None where the moment never came.
     """
 
     endpoint: str
@@ -57,6 +72,7 @@ class EndpointRow:
     recovered_s: float | None
     never_recovered: bool
     broke: bool
+    slow: Slowness | None
     only_in_production: bool | None
     root: str
     explanations: tuple[str, ...]
@@ -69,7 +85,7 @@ class EndpointRow:
 
     @property
     def faltered(self) -> bool:
-        """Whether it failed without the judge holding it against the change."""
+        """Whether it failed without the judge holding its failures against the change."""
         return not self.broke and self.failed > 0 and self.first_bad_s is not None
 
     @property
@@ -122,10 +138,20 @@ class Story:
         return [str(reason) for reason in as_list(self.verdict.get("reasons"))]
 
     @property
+    def own_reasons(self) -> list[str]:
+        """The reasons without what they rest on, for where that is said beside the verdict already."""
+        return [reason for reason in self.reasons if not self.rests_on or reason != self.rests_on]
+
+    @property
+    def rests_on(self) -> str:
+        """What a NO GO rests on, as a sentence; nothing of another verdict."""
+        return GROUNDS.get(str(self.verdict.get("rests_on")), "") if self.word == "NO_GO" else ""
+
+    @property
     def first_reasons(self) -> list[str]:
         """Those that fit onto the first screen: three at least, five at most."""
-        shown = self.reasons[:3]
-        for reason in self.reasons[3:5]:
+        shown = self.own_reasons[:3]
+        for reason in self.own_reasons[3:5]:
             if sum(map(len, shown)) + len(reason) > _FIRST_SCREEN_CHARACTERS:
                 break
             shown.append(reason)
@@ -222,7 +248,7 @@ class Story:
         ]
 
     def endpoint_rows(self, workload: str | None) -> list[EndpointRow]:
-        """Every endpoint that the workload called: those that broke first, in the order they did."""
+        """Every endpoint that the workload called: those that broke first, in the order they did, then the slowest."""
         shown = self.arm(workload)
         name_of_arm = shown.info.arm if shown else ""
         kinds = self.kinds.get(name_of_arm, {})
@@ -238,7 +264,8 @@ class Story:
         return sorted(
             made,
             key=lambda one: (
-                (not one.broke, not one.faltered),
+                (not one.broke, one.slow is None, not one.faltered),
+                -one.slow.times if one.slow and not one.broke else 0.0,
                 float("inf") if one.first_bad_s is None else one.first_bad_s,
                 one.role != "authentication",
                 -one.share,
@@ -287,6 +314,15 @@ def _kinds(arm: ArmEvidence) -> Kinds:
     }
 
 
+def _slowness(finding: dict[str, Any]) -> Slowness:
+    told = finding.get("evidence")
+    times = told.get("times") if isinstance(told, dict) else None
+    observed, control = finding.get("observed"), finding.get("control")
+    if times is None and observed and control:
+        times = observed / control
+    return Slowness(str(finding["phase"] or ""), times or 0.0, observed, control)
+
+
 def _endpoint_row(
     name: str,
     row: dict[str, Any],
@@ -295,6 +331,7 @@ def _endpoint_row(
     roles: dict[str, Any],
 ) -> EndpointRow:
     held = [one for one in findings if one.get("severity") in {"blocking", "suspect"}]
+    slow = [one for one in held if one.get("metric") in _SLOW]
     steps, control = row.get("steps") or {}, row.get("control") or {}
     only = [one.get("only_in_production") for one in held]
     firsts = [row.get("first_bad_s"), *(one.get("first_bad_s") for one in held)]
@@ -311,7 +348,8 @@ def _endpoint_row(
         first_bad_s=next((float(value) for value in firsts if value is not None), None),
         recovered_s=row.get("recovered_s"),
         never_recovered=bool(row.get("never_recovered")),
-        broke=bool(held),
+        broke=len(held) > len(slow),
+        slow=max(map(_slowness, slow), key=lambda one: one.times, default=None),
         only_in_production=True if True in only else only[0] if only else None,
         root=next((str(one["root"]) for one in held if one.get("root")), ""),
         explanations=tuple(str(one["explanation"]) for one in findings if one.get("explanation")),

@@ -4,7 +4,7 @@ import re
 
 from replay.report import formats
 from replay.report.differences import compare
-from replay.report.sections import outages
+from replay.report.sections import outages, smallest_sentence
 from replay.report.story import ADVICE, WORDS, Story
 
 _SIGNS = {"GO": "✅", "NO_GO": "⛔", "INCONCLUSIVE": "⚠️"}
@@ -17,8 +17,9 @@ def summary(story: Story) -> str:
         f"## {_SIGNS[story.word]} {WORDS[story.word]}: {plain(story.name)}",
         "",
         ADVICE[story.word],
+        *(["", plain(beside)] if (beside := story.rests_on or smallest_sentence(story)) else []),
         "",
-        *(f"- {plain(reason)}" for reason in story.reasons),
+        *(f"- {plain(reason)}" for reason in story.own_reasons),
         "",
     ]
     if story.state != "complete":
@@ -46,6 +47,21 @@ def summary(story: Story) -> str:
             how = row.how or "slower answers"
             lines.append(
                 f"| {plain(row.endpoint)}{only} | {failed} | {how} | {formats.moment(row.first_bad_s)} | {again} |"
+            )
+        lines.append("")
+    slow = sorted(
+        ((row, row.slow) for row in story.endpoint_rows(story.main) if row.slow), key=lambda pair: -pair[1].times
+    )
+    if slow:
+        lines += [
+            "| Endpoint that became slow, the slowest first | When | Slowest 5% took | Without the steps | As long |",
+            "|---|---|---|---|---|",
+        ]
+        for row, worst in slow:
+            only = " (only in production)" if row.only_in_production else ""
+            took = f"{formats.seconds(worst.p95_s)} | {formats.seconds(worst.control_p95_s)}"
+            lines.append(
+                f"| {plain(row.endpoint)}{only} | {plain(worst.phase)} | {took} | {formats.times(worst.times)} |"
             )
         lines.append("")
     gone = outages(story)

@@ -1,0 +1,117 @@
+"""What a report says of slowness, of what a GO would have seen, and of what a NO_GO rests on."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from replay.report import formats
+from replay.report.differences import compare
+from replay.report.locks import Behind, Episode, told
+from replay.report.sections import smallest_effects, smallest_sentence
+from replay.report.story import Story, read_story
+from replay.report.summary import summary
+from replay.report.write import write_reports
+
+SLOW = "GET /v2/events"
+
+
+@pytest.fixture
+def only_slow(make_run: Callable[..., Path], verdicts: Any) -> Path:
+    """A run whose endpoints answered all requests well, one of them late."""
+    verdict = verdicts.go() | {"verdict": "NO_GO", "rests_on": "two pairs of arms"}
+    verdict["reasons"] = ["It became slow.", "Two pairs of arms, each with a control of its own, showed it."]
+    late = {"endpoint": SLOW, "metric": "latency_p95_s", "unit": "s", "explanation": "It became slow."}
+    verdict["findings"] = [
+        verdicts.finding(**late, phase="after add token scopes", observed=0.4, control=0.1, evidence={"times": 4.0}),
+        verdicts.finding(**late, observed=1.2, control=0.1, evidence={"times": 12.3}),
+    ]
+    return make_run(verdict, broken=False)
+
+
+def test_what_is_only_slow_did_not_break(only_slow: Path) -> None:
+    story = read_story(only_slow)
+    first, *others = story.endpoint_rows(story.main)
+    assert (first.endpoint, first.broke, first.faltered) == (SLOW, False, False)
+    assert first.slow is not None
+    assert (first.slow.times, first.slow.phase, first.slow.p95_s) == (12.3, "during add token scopes", 1.2)
+    assert not any(row.slow for row in others)
+    symptoms = {one.name: one for one in compare(story).symptoms}
+    assert symptoms["Endpoints that broke"].production == "none of 7"
+    assert symptoms["Endpoints that became slow"].production == "1 of 7, up to 12 times as long"
+    assert symptoms["Endpoints that became slow"].worse
+    assert symptoms["Recovered"].production == "nothing broke"
+
+
+def test_it_is_in_no_table_of_what_broke(only_slow: Path) -> None:
+    page = write_reports(only_slow).read_text(encoding="utf-8")
+    assert "No endpoint broke. 1 of 7 became slow." in page
+    assert "Broke at" not in page
+    assert "When clients were served again" not in page
+    written = summary(read_story(only_slow))
+    assert "in the order of breaking" not in written
+    assert "| GET /v2/events | during add token scopes | 1.2 s | 0.10 s | 12 times |" in written
+
+
+def test_nothing_is_said_of_slowness_where_nothing_is_slow(make_run: Callable[..., Path], verdicts: Any) -> None:
+    story = read_story(make_run(verdicts.no_go()))
+    assert "Endpoints that became slow" not in {one.name for one in compare(story).symptoms}
+    assert "became slow" not in summary(story)
+
+
+def test_what_a_no_go_rests_on_stands_beside_it_and_once(only_slow: Path) -> None:
+    story = read_story(only_slow)
+    assert story.rests_on == "Two pairs of arms, each with a control of its own, showed it."
+    assert story.first_reasons == story.own_reasons == ["It became slow."]
+    assert summary(story).count(story.rests_on) == 1
+    assert f'<p class="beside">{story.rests_on}' in write_reports(only_slow).read_text(encoding="utf-8")
+
+
+def test_a_go_says_what_would_have_been_seen(make_run: Callable[..., Path], verdicts: Any) -> None:
+    verdict = verdicts.go()
+    run = make_run(verdict)
+    told_of_all = "The smallest effect that would have been seen: 0.9% to 9.8% of an endpoint's requests failing newly."
+    assert smallest_sentence(read_story(run)) == told_of_all
+    assert told_of_all in summary(read_story(run))
+    verdict["endpoints"][0]["smallest_effect"] = None
+    verdict["endpoints"][1]["smallest_effect"] = {"failures": 10, "share": 1.25}
+    story = Story(read_story(run).evidence, verdict)
+    assert smallest_sentence(story).endswith("failing newly; of 2 asked too seldom, nothing.")
+    assert [row["failures"] for row in smallest_effects(story)][:3] == [None, None, 5]
+    assert smallest_sentence(Story(story.evidence, verdict | {"verdict": "INCONCLUSIVE"})) == ""
+    assert smallest_sentence(Story(story.evidence, verdict | {"endpoints": []})) == ""
+
+
+@pytest.mark.parametrize(
+    ("waited_s", "most", "sentence"),
+    [
+        (0.0, 1, "step “alter” had its locks at once; 1 session waited behind it, up to 0.11 s"),
+        (5.0, 15, "step “alter” waited 5.0 s for a lock; 15 sessions waited behind it, up to 0.11 s"),
+    ],
+)
+def test_a_queue_tells_the_steps_wait_from_that_behind_it(waited_s: float, most: int, sentence: str) -> None:
+    behind = [Behind("GET /v2/events", most, most, 0.11)]
+    assert told([Episode("alter", "ALTER", "", "", 1.0, 2.0, waited_s, most, [], behind)]) == sentence
+
+
+def test_a_step_that_waits_alone_and_none_at_all() -> None:
+    alone = Episode("alter", "ALTER", "", "", 1.0, 2.0, 5.0, 0, [], [])
+    assert told([alone]) == "step “alter” waited 5.0 s for a lock; nobody was seen waiting behind it"
+    assert told([]) == "nobody was seen waiting"
+
+
+@pytest.mark.parametrize(
+    ("criterion", "unit", "limit", "observed", "written"),
+    [
+        ("new_failures", "endpoints", 0.0, 1.0, ("0 endpoints", "1 endpoint")),
+        ("recovery", "endpoints", 0.0, 12.0, ("0 endpoints", "12 endpoints")),
+        ("recovery_s", "", 10.0, 7.25, ("10 s", "7.2 s")),
+        ("latency", "times", 1.5, 25.3, ("1.5 times", "25 times")),
+        ("unavailable_s", "", 5.0, 7.0, ("5.0 s", "7.0 s")),
+    ],
+)
+def test_limit_and_figure_are_of_one_kind(
+    criterion: str, unit: str, limit: float, observed: float, written: tuple[str, str]
+) -> None:
+    assert (formats.amount(limit, criterion, unit), formats.amount(observed, criterion, unit)) == written
