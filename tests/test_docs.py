@@ -1,6 +1,8 @@
 """The documentation says what the code does: every command, option, key, limit and field, and nothing that is not."""
 
+import ast
 import dataclasses
+import importlib
 import json
 import os
 import re
@@ -22,6 +24,7 @@ from replay.evidence.run import Evidence
 from replay.evidence.values import ArmInfo, LogEvent, Mark, Observation, Outcome, Reading, Sample
 from replay.judge.criteria import Criteria, parse_criteria
 from replay.judge.findings import Check, Finding
+from replay.judge.reasons import WAYS
 from replay.judge.verdict import judge
 from replay.rehearsal.plan import read_plan
 from replay.scenario.schedule import SCHEDULE_SCHEMA
@@ -229,6 +232,35 @@ def test_the_criteria_of_the_page_on_judging() -> None:
         if limit.name in written:
             assert written[limit.name] == ("none" if limit.default is None else _written(limit.default)), limit.name
     assert len(written) > len(LIMITS) / 2
+
+
+def checks_of_the_code() -> set[str]:
+    """The names of all checks of a rehearsal, as the judge's modules give them to what makes a check."""
+    found = set(WAYS)  # these are given one after another
+    place = {"evidence_check": 0, "Check": 0, "_check": 1}  # of the name among the arguments
+    for file in (ROOT / "src/replay/judge").rglob("*.py"):
+        if file.parent.name == "soak":
+            continue
+        module = vars(importlib.import_module(".".join(file.relative_to(ROOT / "src").with_suffix("").parts)))
+        for call in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.func.id not in place:
+                continue
+            name = next(iter(call.args[place[call.func.id] :]), None)
+            value = name.value if isinstance(name, ast.Constant) else module.get(getattr(name, "id", ""))
+            found |= {value} if isinstance(value, str) else set()
+    return found
+
+
+def test_every_check_of_the_judge_is_described_and_no_other() -> None:
+    text = read("docs/judging.md")
+    about_change = set(rows(text, "Check"))
+    unsound = next(
+        table for table in re.findall(r"^\| .*(?:\n\|.*)*", text, re.MULTILINE) if "| What is wrong" in table
+    )
+    about_evidence = set(re.findall(r"`(\w+)`", unsound))
+    assert about_change | about_evidence == checks_of_the_code()
+    assert not about_change & about_evidence
+    assert {"latency", "criteria_endpoints", "data_after_rollback", "migration_s"} < checks_of_the_code()
 
 
 # Files
