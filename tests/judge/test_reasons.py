@@ -200,3 +200,23 @@ def test_a_workload_has_one_reason_for_go_over_all_its_arms() -> None:
     told, other = verdict.reasons
     assert re.match(r"production: \d+ requests since the first step in 2 arms, \d+ newly failing", told)
     assert re.match(r"qa: \d+ requests since the first step, \d+ newly failing", other)
+
+
+def test_a_go_names_the_longest_wait_that_was_allowed() -> None:
+    planted = production()
+    planted.lock(20, 21.5)
+    verdict = judge(simulate.evidence(planted, qa()))
+    assert verdict.verdict == "GO", verdict.reasons
+    (told,) = [reason for reason in verdict.reasons if "for a lock behind" in reason]
+    assert told.startswith("production: the application waited up to 1.2 s for a lock behind")
+    assert told.endswith("2.0 s are allowed.")
+
+
+def test_one_stray_traceback_does_not_hide_a_flood() -> None:
+    planted = production()
+    planted.lines(dict.fromkeys(range(26, 34), 120))
+    planted.lines({12: 36}, "control")
+    verdict = judge(simulate.evidence(planted, qa()))
+    assert verdict.verdict == "NO_GO"
+    (finding,) = of(verdict, metric="log_lines")
+    assert finding["control"] == 36

@@ -50,7 +50,7 @@ class Criteria:
     - ``replica_lag_growth``: what a replica falls behind by, a second, until the rehearsal ends, 1 s at least
     - ``new_error_lines`` (none by default: they are only noted): lines of an error log like none before the steps
     - ``log_flood_ratio``, ``log_flood_lines``, ``log_flood_s``: error-log lines a second, as a multiple of the
-      reference's busiest second, by at least so many more, in at least so many seconds
+      reference's in as many seconds, by at least so many more, in at least so many seconds
     - ``rollback_rows_share``: share of a table's rows that may be missing after a rollback, beside the control (4 rows
       always may); ``migration_s`` (none by default): the window that the migration has, without traffic too
     - ``drift_latency_share``, ``drift_failure_share``, ``drift_level_share`` (none by default: drift is only noted):

@@ -16,6 +16,7 @@ from replay.judge.findings import (
     Finding,
     percent,
     seconds,
+    short,
     way_of,
     worst_of,
 )
@@ -25,6 +26,7 @@ from replay.judge.soak.long_arms import is_long, limits_drift
 from replay.judge.trust.databases import unseen_accepted
 
 _MOST = 4
+_TOLD_S = 0.25  # shorter waits for a lock are nobody's concern
 
 
 def change_checks(cases: list[Case], findings: list[Finding]) -> list[Check]:
@@ -420,11 +422,27 @@ def _why_go(cases: list[Case], findings: list[Finding]) -> list[str]:
             f"{workload}: {asked} requests since the first step{where}, {failed} newly failing "
             f"({percent(failed / max(1, asked))}), {_put_up_with(mine, findings)}; every criterion passed."
         )
+    told += [sentence for case in cases for sentence in _waited(case)][:1]
     own = cases[0].criteria.own if cases else {}
     if own:
         limits = ", ".join(f"{name} = {limit:g}" for name, limit in own.items())
         told.append(f"The plan has limits of its own: {limits}.")
     return told
+
+
+def _waited(case: Case) -> list[str]:
+    """The longest wait behind a step, where there was one that was not too long, and who failed for it."""
+    if not case.queues or case.queues[0].longest_s < _TOLD_S:
+        return []
+    queue, rows = case.queues[0], case.flags("t_new") & case.later
+    failed = int(case.met_cause(case.column("root_start")[rows], case.column("root_end")[rows]).sum())
+    met = f" {failed} requests failed meanwhile." if failed else ""
+    return [
+        (
+            f"{case.workload}: the application waited up to {seconds(queue.longest_s)} for a lock behind "
+            f"{short(queue.statement, 90)!r} of step {queue.step!r}; {seconds(case.criteria.lock_wait_s)} are allowed.{met}"
+        )
+    ]
 
 
 def _put_up_with(cases: list[Case], findings: list[Finding]) -> str:
