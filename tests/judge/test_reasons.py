@@ -8,7 +8,10 @@ import simulate
 from incident import CHECK_IN, EVENTS, PRODUCTION, failed_criteria, of, production, qa
 from simulate import TOKEN
 
-from replay.judge.effects.explain import slowest
+from replay.judge.case import Case
+from replay.judge.criteria import Criteria
+from replay.judge.effects.explain import slowdown_findings, slowest
+from replay.judge.effects.slowdowns import slowdowns
 from replay.judge.findings import BLOCKING, NOTE, SUSPECT, Check, Finding, seconds
 from replay.judge.reasons import reasons, with_all_findings
 from replay.judge.verdict import Verdict, judge
@@ -120,6 +123,19 @@ def test_a_slowdown_of_all_answers_says_how_many_times_as_long_too() -> None:
     found = of(judge(simulate.evidence(planted, qa())), metric="latency_p95_s", endpoint=EVENTS)
     assert found
     assert all(1.3 < one["evidence"]["times"] < 3 for one in found)
+
+
+def test_what_is_slow_beside_the_others_only_is_no_multiple_of_what_it_took() -> None:
+    planted = production()
+    planted.slow(EVENTS, 26, 60, 0.6)
+    arms = planted.arms(0)
+    case = Case("production", "production", arms["production-control"], arms["production-steps"], Criteria())
+    (slow,) = [one for one in slowdowns(case) if one.endpoint == EVENTS]
+    for limit_s, known in ((slow.limit_s, True), (10.0, False)):
+        found = slowdown_findings(case, dataclasses.replace(slow, limit_s=limit_s, shifts={}))
+        assert found
+        assert all((one.evidence["times"] is not None) == known for one in found)
+        assert all(("beside what all endpoints took" in one.explanation) != known for one in found)
 
 
 def test_of_few_answers_the_slowest_is_one() -> None:

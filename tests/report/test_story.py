@@ -44,6 +44,16 @@ def test_what_is_only_slow_did_not_break(only_slow: Path) -> None:
     assert symptoms["Recovered"].production == "nothing broke"
 
 
+def test_how_many_times_as_long_is_not_made_up(make_run: Callable[..., Path], verdicts: Any) -> None:
+    late = {"endpoint": SLOW, "metric": "latency_p95_s", "unit": "s", "observed": 0.4, "control": 0.2}
+    run = read_story(make_run(verdicts.go(), broken=False))
+    for evidence, times in (({}, 2.0), ({"times": None}, 0.0)):
+        story = Story(run.evidence, run.verdict | {"findings": [verdicts.finding(**late, evidence=evidence)]})
+        first, *_ = story.endpoint_rows("production")
+        assert first.slow is not None
+        assert first.slow.times == times
+
+
 def test_it_is_in_no_table_of_what_broke(only_slow: Path) -> None:
     page = write_reports(only_slow).read_text(encoding="utf-8")
     assert "No endpoint broke. 1 of 7 became slow." in page

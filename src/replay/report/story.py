@@ -315,10 +315,10 @@ def _kinds(arm: ArmEvidence) -> Kinds:
 
 
 def _slowness(finding: dict[str, Any]) -> Slowness:
-    told = finding.get("evidence")
-    times = told.get("times") if isinstance(told, dict) else None
-    observed, control = finding.get("observed"), finding.get("control")
-    if times is None and observed and control:
+    evidence = finding.get("evidence")
+    told = evidence if isinstance(evidence, dict) else {}
+    times, observed, control = told.get("times"), finding.get("observed"), finding.get("control")
+    if "times" not in told and observed and control:  # null is the judge's: it cannot tell
         times = observed / control
     return Slowness(str(finding["phase"] or ""), times or 0.0, observed, control)
 
