@@ -437,12 +437,10 @@ def _waited(case: Case) -> list[str]:
     queue, rows = case.queues[0], case.flags("t_new") & case.later
     failed = int(case.met_cause(case.column("root_start")[rows], case.column("root_end")[rows]).sum())
     met = f" {failed} requests failed meanwhile." if failed else ""
-    return [
-        (
-            f"{case.workload}: the application waited up to {seconds(queue.longest_s)} for a lock behind "
-            f"{short(queue.statement, 90)!r} of step {queue.step!r}; {seconds(case.criteria.lock_wait_s)} are allowed.{met}"
-        )
-    ]
+    behind = f"{short(queue.statement, 90)!r} of step {queue.step!r}"
+    longest, allowed = seconds(queue.longest_s), seconds(case.criteria.lock_wait_s)
+    told = f"{case.workload}: the application waited up to {longest} for a lock behind {behind}; {allowed} are allowed."
+    return [told + met]
 
 
 def _put_up_with(cases: list[Case], findings: list[Finding]) -> str:
