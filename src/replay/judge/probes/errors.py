@@ -13,7 +13,10 @@ _POINTED = re.compile(
 _SQUASHED = 10  # letters that make a name a name without its underscores too
 _STEM = 5  # letters of a table that PostgreSQL's name for a constraint of it begins with
 # What a server says only where a definition has changed under a statement.
-_BY_NATURE = "cached plan must not change result type"
+_BY_NATURE = (
+    "cached plan must not change result type",
+    "there is no unique or exclusion constraint matching the on conflict specification",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +32,8 @@ class NamedError:
 def names_in(line: str, changed: frozenset[str]) -> frozenset[str]:
     """Which of the ``changed`` names a line of a log has. A request's path is none, whatever its parts are called."""
     told = _PATH.sub(" ", line.lower())
-    if _BY_NATURE in told:
-        return frozenset({_BY_NATURE})
+    if by_nature := [phrase for phrase in _BY_NATURE if phrase in told]:
+        return frozenset(by_nature)
     words, pointed = set(_WORD.findall(told)), set(_POINTED.findall(told))
     squashed = {word.replace("_", "") for word in words}
     return frozenset(
