@@ -149,6 +149,14 @@ def test_what_is_too_plain_is_not_replaced_elsewhere(value):
     assert not is_recognisable(value)
 
 
+@pytest.mark.parametrize("blank", ["", "+", "-", "%20", "%C2%A0", "\u00a0"])
+@pytest.mark.parametrize("groups", ["5517 0372 0105 0827", "4111 1111 1111 1111", "DE89 0704 0044 0532 0130 00"])
+def test_a_number_in_groups_is_suspicious_however_its_blanks_are_written(groups, blank):
+    query = f"page=2&data={groups.replace(' ', blank)}&q=1"
+    if Scrubber(fresh_key()).query(query) != query:
+        assert any(re.search(pattern, query) for pattern in SUSPICIOUS)
+
+
 @given(
     st.text(string.ascii_letters + string.digits + "/-_.=&%@+:$~", max_size=60),
     st.sampled_from(["path", "query", "header"]),

@@ -37,8 +37,9 @@ _TELLING = (
     r"addr|cookie|iban|pw|psw|mdp|geheim|contrase|motdepasse|mot[-_.]de|motpasse|senha|wachtwoord|heslo|hasl|salasana|"
     r"losenord|adgangskode|kodeord|jelszo|parol|parool|geslo|lozinka|sifre|sandi|sms:)|H4sI|"
     r"(?:%[C-Fc-f][0-9A-Fa-f]|[^\x00-\x7f])[^=&]{0,60}=|"
-    r"@|%[2-7][0-9A-Fa-f]|://[^/?#]*:|\$|-----BEGIN|[0-9](?:[ -]?[0-9]){12}|\+[1-9]|"
-    r"[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2}|[A-Z]{4}[0-9]|[A-Za-z0-9+/]{8}="
+    r"@|%[2-7][0-9A-Fa-f]|://[^/?#]*:|\$|-----BEGIN|\+[1-9]|"
+    r"[0-9](?:(?:[ +-]|[^\x00-\x7f]|(?:%[0-9A-Fa-f]{2}){1,3})?[0-9]){12}|"
+    r"[A-Z]{2}[0-9]{2}(?:[ +]?[A-Z0-9]{4}){2}|[A-Z]{4}[0-9]|[A-Za-z0-9+/]{8}="
 )
 SUSPICIOUS: Final = (_RANDOM, _TELLING)
 _What = ParamSpec("_What")
