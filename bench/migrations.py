@@ -36,7 +36,7 @@ from measure import print_table
 from replay.demo.identities import write_identities
 from replay.demo.stage import Stage
 from replay.evidence.run import Evidence, read_run
-from replay.judge.findings import BLOCKING, NOTE, Finding
+from replay.judge.findings import BLOCKING, NOTE, Finding, nameless
 from replay.judge.verdict import Verdict, judge, judge_run
 
 _ROOT = Path(__file__).parents[1]
@@ -281,7 +281,7 @@ def _result(case: Case, run: Path, *, again: bool = False) -> Result:
     if case.verdict == "NO_GO" and not swapped:
         right |= {
             "cause": re.search(case.cause, told, re.IGNORECASE) is not None,
-            "endpoints": {_nameless(one) for one in case.endpoints} <= {_nameless(one) for one in endpoints},
+            "endpoints": {nameless(one) for one in case.endpoints} <= {nameless(one) for one in endpoints},
             "only_in_production": only is case.only_in_production,
         }
     return Result(
@@ -327,11 +327,6 @@ def _endpoints(verdict: Verdict) -> tuple[str, ...]:
         if finding.severity == BLOCKING and finding.role == "production":
             named |= {finding.endpoint} if finding.endpoint else set(finding.evidence.get("waiting_endpoints", {}))
     return tuple(sorted(named))
-
-
-def _nameless(endpoint: str) -> str:
-    """Without its parameters' names: where it waits for a lock it is called as the API calls it."""
-    return re.sub(r"{[^}]*}", "{}", endpoint)
 
 
 def _named(finding: Finding) -> str:

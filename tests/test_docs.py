@@ -22,9 +22,9 @@ from replay.errors import ExitCode, InputError, PlanError
 from replay.evidence.files import ArmFolder, write_json
 from replay.evidence.run import Evidence
 from replay.evidence.values import ArmInfo, LogEvent, Mark, Observation, Outcome, Reading, Sample
+from replay.judge.checks import WAYS
 from replay.judge.criteria import Criteria, parse_criteria
 from replay.judge.findings import Check, Finding
-from replay.judge.reasons import WAYS
 from replay.judge.verdict import judge
 from replay.rehearsal.plan import read_plan
 from replay.scenario.schedule import SCHEDULE_SCHEMA

@@ -9,11 +9,12 @@ from incident import CHECK_IN, EVENTS, PRODUCTION, failed_criteria, of, producti
 from simulate import TOKEN
 
 from replay.judge.case import Case
+from replay.judge.checks import with_all_findings
 from replay.judge.criteria import Criteria
 from replay.judge.effects.explain import slowdown_findings, slowest
 from replay.judge.effects.slowdowns import slowdowns
 from replay.judge.findings import BLOCKING, NOTE, SUSPECT, Check, Finding, seconds
-from replay.judge.reasons import reasons, with_all_findings
+from replay.judge.reasons import reasons
 from replay.judge.verdict import Verdict, judge
 
 

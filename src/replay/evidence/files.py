@@ -184,11 +184,16 @@ def _row(row: Observation | Attempt | Reading | LogEvent) -> dict[str, Any]:
 
 def write_json(path: Path, value: object) -> None:
     """Write ``value`` as JSON (keys sorted, two spaces), whole or not at all."""
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    write_whole(path, text.encode("utf-8", LONE_SURROGATES))
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all. Raises OSError."""
     # Two may write it at once: each has a name of its own.
     partial = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_native_id()}.part")
-    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     try:
-        partial.write_bytes(text.encode("utf-8", LONE_SURROGATES))
+        partial.write_bytes(data)
         partial.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):

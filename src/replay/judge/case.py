@@ -250,10 +250,13 @@ class Case:
 
     def _error_at(self, to_s: npt.NDArray[np.float64]) -> str:
         """The line that tells most of the errors at these moments: the one with most names, and of these the usual."""
-        met = [one for one in self.named_errors if within(to_s, to_s, [(one.at_s - 1, one.at_s + 2)]).any()]
-        lines = {line: len(one.names) for one in met for line in [short(one.line, 160)]}
-        counts = Counter({line: sum(one.count for one in met if short(one.line, 160) == line) for line in lines})
-        return max(sorted(lines), key=lambda line: (lines[line], counts[line]))
+        names, counts = Counter[str](), Counter[str]()
+        for error in self.named_errors:
+            if within(to_s, to_s, [(error.at_s - 1, error.at_s + 2)]).any():
+                line = short(error.line, 160)
+                names[line] = len(error.names)
+                counts[line] += error.count
+        return max(sorted(names), key=lambda line: (names[line], counts[line]))
 
 
 def empty_like(arm: ArmEvidence) -> ArmEvidence:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -223,3 +224,8 @@ def short(text: str, longest: int = 120) -> str:
     """One line of ``text``, cut where it is longer."""
     line = " ".join(text.split())
     return line if len(line) <= longest else line[: longest - 3] + "..."
+
+
+def nameless(endpoint: str) -> str:
+    """An endpoint without its parameters' names: the application's own names for them need not be the capture's."""
+    return re.sub(r"{[^}]*}", "{}", endpoint)

@@ -64,6 +64,7 @@ from replay.evidence.values import QUIET
 from replay.judge.afterwards import afterwards_checks, afterwards_findings, check_compared
 from replay.judge.answers.differences import COLUMNS
 from replay.judge.case import Case, as_far_as_played, empty_like
+from replay.judge.checks import change_checks, with_all_findings
 from replay.judge.criteria import Criteria, parse_criteria
 from replay.judge.effects.explain import failure_findings, slowdown_findings, stall_findings
 from replay.judge.effects.failures import Effect
@@ -88,7 +89,7 @@ from replay.judge.pairs.confirmation import confirm, unconfirmed
 from replay.judge.pairs.repetitions import gather, trials_of
 from replay.judge.probes.contention import with_contentions
 from replay.judge.probes.direct import lock_findings, log_findings, replica_findings, step_findings
-from replay.judge.reasons import change_checks, reasons, with_all_findings
+from replay.judge.reasons import reasons
 from replay.judge.soak.criteria import SOAK
 from replay.judge.soak.evidence import read_soak
 from replay.judge.soak.long_arms import long_arm_findings

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from replay.errors import ToolError
+from replay.evidence.files import write_whole
 from replay.report.html import render
 from replay.report.junit import junit
 from replay.report.story import Story, read_story
@@ -29,10 +30,8 @@ def write_page(story: Story, path: Path) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` whole or not at all."""
-    partial = path.with_name(f".{path.name}.part")
     try:
         # What no encoding has, a lone surrogate out of a broken body, becomes a question mark.
-        partial.write_bytes(text.encode("utf-8", errors="replace"))
-        partial.replace(path)
+        write_whole(path, text.encode("utf-8", errors="replace"))
     except OSError as error:
         raise ToolError(f"{path} cannot be written: {error.strerror}.", "Give another place with --out.") from error

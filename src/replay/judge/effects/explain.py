@@ -5,8 +5,9 @@ from collections import Counter
 import numpy as np
 
 from replay.judge.answers.differences import difference_of
-from replay.judge.arrays import Rows
+from replay.judge.arrays import Rows, Times
 from replay.judge.case import Case
+from replay.judge.criteria import Criteria
 from replay.judge.effects.failures import Effect
 from replay.judge.effects.noise import Stall
 from replay.judge.effects.slowdowns import Slowdown
@@ -153,40 +154,7 @@ def slowdown_findings(case: Case, slow: Slowdown) -> list[Finding]:
             continue
         observed, control = float(np.quantile(with_steps, 0.95)), float(np.quantile(without, 0.95))
         interval = mover(observed, quantile_interval(with_steps, 0.95), control, quantile_interval(without, 0.95))
-        far, far_control = int((with_steps > slow.limit_s).sum()), int((without > slow.limit_s).sum())
-        shift = slow.shift(limits)
-        if shift is not None and shift.ratio >= limits.latency_ratio:
-            times: float | None = shift.ratio
-            told = (
-                f"its answers took {shift.ratio:.1f} times as long {said(phase)} as those to the same requests did "
-                f"without the steps; {slowest(len(with_steps))} took {seconds(observed)} or more, and "
-                f"{seconds(control)} without."
-            )
-        elif observed > slow.limit_s:
-            times = observed / control if control > 0 else None
-            told = (
-                f"{slowest(len(with_steps))} took {seconds(observed)} or more {said(phase)}; "
-                f"the same requests took {seconds(control)} without the steps."
-            )
-        elif shift is not None:
-            times = shift.ratio
-            told = (
-                f"its answers took {shift.ratio:.1f} times as long {said(phase)} as those to the same requests did "
-                "without the steps."
-            )
-        elif far <= far_control:
-            times = None  # as the answers came, they took no longer
-            told = (
-                f"its slowest answers took longer {said(phase)}, beside what all endpoints took then; at most "
-                f"{seconds(float(with_steps.max()))}, and {seconds(float(without.max()))} without the steps."
-            )
-        else:
-            beyond = with_steps[with_steps > slow.limit_s]
-            times = float(np.median(beyond)) / slow.reference_p95_s if slow.reference_p95_s > 0 else None
-            told = (
-                f"{far} of {len(with_steps)} answers took longer than {seconds(slow.limit_s)} {said(phase)}; "
-                f"{far_control} of the same requests did without the steps."
-            )
+        told, times = _slowness(slow, phase, with_steps, without, limits)
         found.append(
             Finding(
                 workload=case.workload,
@@ -205,11 +173,50 @@ def slowdown_findings(case: Case, slow: Slowdown) -> list[Finding]:
                 root=slow.cause,
                 proven=slow.cause is not None,
                 requests=len(with_steps),
-                failures=far,
+                failures=int((with_steps > slow.limit_s).sum()),
                 evidence={"times": times},
             )
         )
     return found
+
+
+def _slowness(
+    slow: Slowdown, phase: str, with_steps: Times, without: Times, limits: Criteria
+) -> tuple[str, float | None]:
+    """How slow the answers of a phase were, in words, and how many times as long they took; None where that is unknown.
+
+    ``with_steps`` and ``without`` are the latencies of both arms, in seconds, shapes (n,) and (m,).
+    """
+    observed, control = float(np.quantile(with_steps, 0.95)), float(np.quantile(without, 0.95))
+    far, far_control = int((with_steps > slow.limit_s).sum()), int((without > slow.limit_s).sum())
+    shift = slow.shift(limits)
+    longer = "" if shift is None else f"its answers took {shift.ratio:.1f} times as long {said(phase)} as those to"
+    if shift is not None and shift.ratio >= limits.latency_ratio:
+        told = (
+            f"{longer} the same requests did without the steps; {slowest(len(with_steps))} took {seconds(observed)} or "
+            f"more, and {seconds(control)} without."
+        )
+        return told, shift.ratio
+    if observed > slow.limit_s:
+        told = (
+            f"{slowest(len(with_steps))} took {seconds(observed)} or more {said(phase)}; the same requests took "
+            f"{seconds(control)} without the steps."
+        )
+        return told, observed / control if control > 0 else None
+    if shift is not None:
+        return f"{longer} the same requests did without the steps.", shift.ratio
+    if far <= far_control:  # as the answers came, they took no longer
+        told = (
+            f"its slowest answers took longer {said(phase)}, beside what all endpoints took then; at most "
+            f"{seconds(float(with_steps.max()))}, and {seconds(float(without.max()))} without the steps."
+        )
+        return told, None
+    told = (
+        f"{far} of {len(with_steps)} answers took longer than {seconds(slow.limit_s)} {said(phase)}; "
+        f"{far_control} of the same requests did without the steps."
+    )
+    beyond = float(np.median(with_steps[with_steps > slow.limit_s]))
+    return told, beyond / slow.reference_p95_s if slow.reference_p95_s > 0 else None
 
 
 def slowest(answers: int) -> str:

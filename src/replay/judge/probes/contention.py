@@ -5,7 +5,6 @@ It is the cause where the endpoints that wait fail or are slow, and harms nobody
 """
 
 import dataclasses
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ import pandas as pd
 
 from replay.evidence.run import ArmEvidence
 from replay.judge.case import Case
-from replay.judge.findings import BLOCKING, NOTE, Finding, seconds
+from replay.judge.findings import BLOCKING, NOTE, Finding, nameless, seconds
 from replay.judge.phases import BEFORE, phase_at
 from replay.judge.probes.locks import beyond, detail_of
 
@@ -60,7 +59,7 @@ def with_contentions(findings: Sequence[Finding], cases: Iterable[Case]) -> list
     for case in cases:
         for one in contentions(case):
             cause = _finding(case, one)
-            waiting = {_nameless(name) for name in one.endpoints}
+            waiting = {nameless(name) for name in one.endpoints}
             told = [_rooted(other, cause, case, waiting) for other in told]
             harm = any(other.root == cause.root and other.severity == BLOCKING for other in told)
             told.append(dataclasses.replace(cause, severity=BLOCKING if harm else NOTE))
@@ -69,7 +68,7 @@ def with_contentions(findings: Sequence[Finding], cases: Iterable[Case]) -> list
 
 def _rooted(finding: Finding, cause: Finding, case: Case, waiting: set[str]) -> Finding:
     here = (finding.workload, finding.arm) == (case.workload, case.arm) and finding.phase != BEFORE
-    if not here or finding.root is not None or _nameless(finding.endpoint or "") not in waiting:
+    if not here or finding.root is not None or nameless(finding.endpoint or "") not in waiting:
         return finding
     return dataclasses.replace(finding, root=cause.root)
 
@@ -146,8 +145,3 @@ def _finding(case: Case, one: Contention) -> Finding:
             "held_by": dict(sorted(one.holders.items())),
         },
     )
-
-
-def _nameless(endpoint: str) -> str:
-    """Without its parameters' names: the application's own names for them need not be the capture's."""
-    return re.sub(r"{[^}]*}", "{}", endpoint)
