@@ -64,9 +64,10 @@ def test_wrong_credentials_in_every_arm_prove_nothing(plan: Plan, replay: Comman
     assert not [finding for finding in plan.verdict["findings"] if finding["severity"] != "note"]
     failed = {(check["name"], check["workload"]) for check in plan.verdict["criteria"] if not check["passed"]}
     checks = ("control_agreement", "answered_well")
-    assert failed == {(name, workload) for name in checks for workload in ("qa", "production")}
+    expected = {(name, workload) for name in checks for workload in ("qa", "production")}
+    # An application that refuses all at its door may give its database too little to do for the steps to be seen in it.
+    assert expected <= failed <= expected | {("steps_seen", "qa"), ("steps_seen", "production")}
     wrong = "does not behave like its capture", "requests were answered well"
-    assert all(any(words in reason for words in wrong) for reason in plan.verdict["reasons"])
     assert all(any(words in reason for reason in plan.verdict["reasons"]) for words in wrong)
     for workload_name in ("qa", "production"):
         outcomes = [arm["outcomes"] for arm in plan.verdict["arms"] if arm["workload"] == workload_name]

@@ -311,17 +311,23 @@ def test_a_replica_that_stands_still_falls_behind_and_catches_up(tmp_path) -> No
 
         assert copied("first")
         probed = Probed(tmp_path, primary.dsn(), replica.dsn())
+
+        def lags() -> list[float]:
+            return probed.readings("replica_lag_s")["value"].to_list()
+
         with probed.running():
-            time.sleep(0.5)
+            wait_for(lambda: lags()[-1:] == [0])
             replica.run("STOP SLAVE SQL_THREAD")
             primary.run("UPDATE shop.token SET scope = 'stopped'", "FLUSH BINARY LOGS")
-            time.sleep(1.5)
+            wait_for(lambda: lags()[-1] > 1)
             replica.run("START SLAVE SQL_THREAD")
             assert copied("second")
-            time.sleep(0.5)
-            replica.run("STOP SLAVE", "CHANGE MASTER TO MASTER_DELAY = 2", "START SLAVE")
+            wait_for(lambda: lags()[-1] == 0)
+            first_peaks = sum(lag > 1 for lag in lags())
+            replica.run("STOP SLAVE", "CHANGE MASTER TO MASTER_DELAY = 4", "START SLAVE")
             assert copied("third")
-            time.sleep(0.5)
+            wait_for(lambda: sum(lag > 1 for lag in lags()) > first_peaks)
+            wait_for(lambda: lags()[-1] == 0)
         primary.run("CREATE USER plain@'%' IDENTIFIED BY 'hush-hush'", "GRANT PROCESS ON *.* TO plain@'%'")
         coarse = Probed(tmp_path / "coarse", f"mysql://plain:hush-hush@127.0.0.1:{primary.port}", replica.dsn())
         with coarse.running():
@@ -333,8 +339,6 @@ def test_a_replica_that_stands_still_falls_behind_and_catches_up(tmp_path) -> No
     assert not any("whole_seconds" in one for one in lag["detail"])
     assert lag["value"].iloc[0] == 0
     assert lag["value"].iloc[-1] == 0
-    peaks = lag[lag["value"] > 1.0]["at_s"]
-    assert peaks.diff().max() > 0.5, "behind twice, and not between"
     assert any("replication does not run: the thread that applies says No" in error for error in probed.errors())
 
 
