@@ -69,6 +69,22 @@ def test_errors_that_name_what_the_step_changed_prove_it():
     assert "does not exist" in finding["root"]
 
 
+def test_the_error_itself_is_told_and_not_what_stands_around_it():
+    planted = production()
+    planted.fail(CHECK_IN, 30, 32, 0.4, "server error")
+    error = 'psycopg.errors.NotNullViolation: null value in column "scopes" of relation "oauth_token"'
+    around = (
+        'CONTEXT:  SQL statement "UPDATE oauth_token SET scopes = default_scopes"',
+        "DETAIL:  Failing row of oauth_token contains no scopes, default_scopes.",
+        "PL/pgSQL function set_scopes() line 3, of oauth_token (scopes)",
+    )
+    for line in (*around, error):
+        planted.lines({30: 3, 31: 3, 32: 2}, template=line)
+    planted.lines({}, "control")
+    (finding,) = of(judge(simulate.evidence(planted, qa())), endpoint=CHECK_IN)
+    assert finding["root"] == f"error new since the steps: {error}"
+
+
 def test_a_lock_outage_is_no_go_only_in_production_with_its_root():
     verdict = judge(simulate.evidence(incident(), qa()))
     assert verdict.verdict == "NO_GO"

@@ -249,14 +249,17 @@ class Case:
         return None
 
     def _error_at(self, to_s: npt.NDArray[np.float64]) -> str:
-        """The line that tells most of the errors at these moments: the one with most names, and of these the usual."""
-        names, counts = Counter[str](), Counter[str]()
+        """The line that tells most of the errors at these moments.
+
+        One that tells an error itself, of these the one with most names, and of these the usual one.
+        """
+        tells, counts = dict[str, tuple[bool, int]](), Counter[str]()
         for error in self.named_errors:
             if within(to_s, to_s, [(error.at_s - 1, error.at_s + 2)]).any():
                 line = short(error.line, 160)
-                names[line] = len(error.names)
+                tells[line] = error.itself, len(error.names)
                 counts[line] += error.count
-        return max(sorted(names), key=lambda line: (names[line], counts[line]))
+        return max(sorted(tells), key=lambda line: (tells[line], counts[line]))
 
 
 def empty_like(arm: ArmEvidence) -> ArmEvidence:

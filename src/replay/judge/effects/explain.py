@@ -4,6 +4,7 @@ from collections import Counter
 
 import numpy as np
 
+from replay.judge.answers.details import detail
 from replay.judge.answers.differences import difference_of
 from replay.judge.arrays import Rows, Times
 from replay.judge.case import Case
@@ -70,8 +71,8 @@ def _failure_finding(case: Case, effect: Effect, phase: str, kind: str, rows: Ro
         unit="share",
         observed=x / n,
         control=x_control / n,
-        explanation=f"{effect.endpoint}: {x} of {n} requests ({percent(x / n)}) {_VERBS.get(kind, kind)} "
-        f"{said(phase)}{because}; without the steps {without}.",
+        explanation=f"{effect.endpoint}: {x} of {n} requests ({percent(x / n)}) {_VERBS.get(kind, kind)}"
+        f"{detail(case, kind, hit)} {said(phase)}{because}; without the steps {without}.",
         severity=BLOCKING if cause else effect.alone or NOTE,
         endpoint=effect.endpoint,
         outcome=kind,

@@ -17,6 +17,8 @@ _BY_NATURE = (
     "cached plan must not change result type",
     "there is no unique or exclusion constraint matching the on conflict specification",
 )
+# What PostgreSQL says besides the error, and where in its functions that was.
+_BESIDES = re.compile(r"(?i)\s*(?:(?:context|detail|hint|statement|query|line \d+)\s*:|(?:pl/pgsql|sql) function\b)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,11 @@ class NamedError:
     line: str
     count: int
     names: frozenset[str]
+
+    @property
+    def itself(self) -> bool:
+        """Whether the line tells the error, and not only what stands around it."""
+        return not _BESIDES.match(self.line)
 
 
 def names_in(line: str, changed: frozenset[str]) -> frozenset[str]:
