@@ -14,10 +14,10 @@ demo: $(VENV)/.demo ## rehearse the demonstration's migration on an embedded Sta
 test: $(VENV)/.dev ## run the tests, in two processes
 	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile
 
-# The demonstrations have the machine to themselves, as their load would be late beside others.
+# The demonstrations have the machine to themselves, two at a time, as their load would be late beside much else.
 slow: $(VENV)/.dev ## run the tests that take long: kills, Spark, rehearsals, all demonstrations
-	$(BIN)/python -m pytest -m slow --numprocesses 2 --dist loadfile --ignore tests/e2e/test_demo.py
-	$(BIN)/python -m pytest -m slow tests/e2e/test_demo.py
+	$(BIN)/python -m pytest -m slow --numprocesses 3 --dist loadfile --ignore tests/e2e/test_demo.py
+	$(BIN)/python -m pytest -m slow --numprocesses 2 tests/e2e/test_demo.py
 
 bench: $(VENV)/.dev ## measure speed and memory beside peers (about 25 minutes; needs goaccess, nginx and wrk)
 	$(BIN)/python bench/import_combined.py

@@ -1,6 +1,7 @@
 """The walls of docs/architecture.md: which room may import which."""
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +56,7 @@ def room_of(file: Path) -> str:
     return "scenario.runtime" if parts[:2] == ("scenario", "runtime") else parts[0]
 
 
+@functools.cache
 def imports_of(file: Path) -> list[tuple[str, int]]:
     names = []
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):

@@ -109,7 +109,7 @@ def test_nothing_is_left_of_any_format(names, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [*range(1, 6), FRESH], ids=[*map(str, range(1, 6)), "fresh"])
+@pytest.mark.parametrize("seed", [1, FRESH], ids=["1", "fresh"])
 @pytest.mark.parametrize("name", FORMATS)
 def test_nothing_is_left_in_all_places(name, seed, tmp_path):
     planting = Planting(tmp_path, seed)

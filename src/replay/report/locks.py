@@ -8,8 +8,9 @@ from typing import Any
 
 from replay.evidence.run import ArmEvidence
 from replay.judge.phases import Span, step_spans
-from replay.judge.probes.locks import beyond, is_same, waits_itself
+from replay.judge.probes.locks import is_same
 from replay.judge.probes.taken import taking
+from replay.judge.probes.waits import beyond, waits_itself
 from replay.report import formats
 
 METRIC = "lock_wait_s"

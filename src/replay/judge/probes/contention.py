@@ -8,7 +8,6 @@ import dataclasses
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +16,7 @@ from replay.evidence.run import ArmEvidence
 from replay.judge.case import Case
 from replay.judge.findings import BLOCKING, NOTE, Finding, nameless, seconds
 from replay.judge.phases import BEFORE, phase_at
-from replay.judge.probes.locks import beyond, detail_of
+from replay.judge.probes.waits import Wait, beyond, waits_of
 
 METRIC = "lock_contention"
 _MANY = 1.0  # sessions that wait at any moment, on average
@@ -77,21 +76,19 @@ def _waits(arm: ArmEvidence, from_s: float, to_s: float) -> dict[str, Contention
     """The waits for each other between two moments, by place."""
     readings = arm.readings
     readings = readings[(readings["at_s"] >= from_s) & (readings["at_s"] < to_s)]
-    waits = readings[readings["metric"] == "lock_wait_s"]
     samples = _samples(readings)
     found: dict[str, Contention] = {}
     counts: dict[str, int] = defaultdict(int)
-    for at_s, probe, value, text in zip(waits["at_s"], waits["probe"], waits["value"], waits["detail"], strict=True):
-        detail = detail_of(text)
-        waiting, chain = detail.get("waiting"), _sessions(detail.get("blocked_by"))
-        if not isinstance(waiting, dict) or not np.isfinite(value) or _is_of_a_step(waiting, chain):
+    for wait in waits_of(readings):
+        waiting = wait.waiting
+        if not waiting or _is_of_a_step(wait):
             continue
         place = str(waiting.get("relation") or waiting.get("lock") or "")
-        one = found.setdefault(place, Contention(place, str(waiting.get("lock") or place), str(probe)))
+        one = found.setdefault(place, Contention(place, str(waiting.get("lock") or place), wait.probe))
         counts[place] += 1
-        one.longest_s, one.first_s = max(one.longest_s, float(value)), min(one.first_s, float(at_s))
+        one.longest_s, one.first_s = max(one.longest_s, wait.lasted_s), min(one.first_s, wait.at_s)
         one.endpoints[str(waiting.get("endpoint") or "")] += 1
-        one.holders.update(str(other.get("endpoint") or "") for other in beyond(chain)[:1])
+        one.holders.update(str(other.get("endpoint") or "") for other in beyond(wait.chain)[:1])
     for place, one in found.items():
         one.sessions = counts[place] / max(1, samples.get(one.probe, 0))
         one.endpoints.pop("", None)
@@ -105,13 +102,9 @@ def _samples(readings: pd.DataFrame) -> dict[str, int]:
     return {str(probe): len(at_s) for probe, at_s in looked.groupby("probe")["at_s"]}
 
 
-def _sessions(chain: object) -> list[dict[str, Any]]:
-    return [one for one in chain if isinstance(one, dict)] if isinstance(chain, list) else []
-
-
-def _is_of_a_step(waiting: dict[str, Any], chain: Sequence[dict[str, Any]]) -> bool:
-    own = str(waiting.get("application") or "").startswith("replay")
-    return own or bool(waiting.get("step")) or any(one.get("step") for one in chain)
+def _is_of_a_step(wait: Wait) -> bool:
+    own = str(wait.waiting.get("application") or "").startswith("replay")
+    return own or bool(wait.waiting.get("step")) or any(one.get("step") for one in wait.chain)
 
 
 def _finding(case: Case, one: Contention) -> Finding:

@@ -15,7 +15,8 @@ from replay.judge.effects.explain import said
 from replay.judge.effects.noise import near_stall
 from replay.judge.findings import BLOCKING, NOTE, Finding, seconds, short
 from replay.judge.phases import Span, phase_at
-from replay.judge.probes.locks import Queue, detail_of
+from replay.judge.probes.locks import Queue
+from replay.judge.probes.waits import detail_of
 
 _ROLLBACKS = frozenset({"rollback"})
 _CAUGHT_UP_S = 1.0

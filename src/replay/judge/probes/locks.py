@@ -1,19 +1,18 @@
 """Who waited for whom: the queues of the application's sessions behind a step, from the probe's lock waits."""
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from replay.judge.effects.noise import merge
 from replay.judge.findings import short
 from replay.judge.phases import Span
 from replay.judge.probes.taken import taking
+from replay.judge.probes.waits import beyond, level_of, waits_itself, waits_of
 
 # Waits too short to make a request fail; and how long a backlog takes to drain at most, once the lock is gone.
 _SHORTEST_S = 0.25
@@ -99,18 +98,13 @@ def lock_queues(readings: pd.DataFrame, spans: Iterable[Span] = ()) -> tuple[Que
     ``spans`` are the arm's steps: with them, the statement that took a lock is found where the probe saw it too late.
     """
     spans = tuple(spans)
-    waits = readings[readings["metric"] == "lock_wait_s"]
     queues: dict[tuple[str, str], Queue] = {}
-    for at_s, probe, value, text in zip(waits["at_s"], waits["probe"], waits["value"], waits["detail"], strict=True):
-        detail = detail_of(text)
-        waiting = _dict(detail.get("waiting"))
-        chain = [_dict(one) for one in detail.get("blocked_by") or [] if isinstance(one, dict)]
-        if not np.isfinite(value) or not np.isfinite(at_s):
-            continue
+    for wait in waits_of(readings):
+        waiting, chain, at_s, value = wait.waiting, wait.chain, wait.at_s, wait.lasted_s
         if waiting.get("step"):
-            queue = _queue(queues, waiting, _text(waiting), str(probe))
-            queue.own_wait_s = max(queue.own_wait_s, float(value))
-            queue.deadlock = queue.deadlock or bool(detail.get("ring"))
+            queue = _queue(queues, waiting, _text(waiting), wait.probe)
+            queue.own_wait_s = max(queue.own_wait_s, value)
+            queue.deadlock = queue.deadlock or wait.ring
             for one in _roots(chain):
                 queue.holders[_holder(one)] += 1000  # the step's own wait says it best
             continue
@@ -118,23 +112,23 @@ def lock_queues(readings: pd.DataFrame, spans: Iterable[Span] = ()) -> tuple[Que
         if ahead is None or str(waiting.get("application") or "").startswith("replay"):
             continue
         took, runs = taking(ahead, waiting, spans), _text(ahead)
-        queue = _queue(queues, ahead, took if took and not is_same(took, runs) else runs, str(probe))
+        queue = _queue(queues, ahead, took if took and not is_same(took, runs) else runs, wait.probe)
         queue.unclear = queue.unclear or (took is None and isinstance(ahead.get("taken"), dict))
         queue.running[runs] += 1
         if value > queue.longest_s:
-            queue.longest_s, queue.longest_at_s = float(value), float(at_s)
+            queue.longest_s, queue.longest_at_s = value, at_s
         if value >= _SHORTEST_S:
-            queue.waits.append((float(at_s - value), float(at_s)))
-            queue.windows.append((float(at_s - value), float(at_s) + min(_DRAIN_S, float(value))))
-        queue.queued_at[round(float(at_s), 2)] += 1
+            queue.waits.append((at_s - value, at_s))
+            queue.windows.append((at_s - value, at_s + min(_DRAIN_S, value)))
+        queue.queued_at[round(at_s, 2)] += 1
         queue.queries[short(str(waiting.get("query") or ""))] += 1
         if waiting.get("endpoint"):
             name = str(waiting["endpoint"])
-            queue.endpoints[name] = max(queue.endpoints.get(name, 0.0), float(value))
-        ring = bool(detail.get("ring")) and waits_itself(ahead)
+            queue.endpoints[name] = max(queue.endpoints.get(name, 0.0), value)
+        ring = wait.ring and waits_itself(ahead)
         queue.deadlock = queue.deadlock or ring
         roots = _roots(chain, ahead) or [waiting] * ring
-        moment = round(float(at_s), 2)
+        moment = round(at_s, 2)
         queue.awaiting[moment] = queue.awaiting.get(moment, False) or bool(roots)
         for one in roots:
             queue.holders[_holder(one)] += 1
@@ -152,23 +146,10 @@ def _text(session: dict[str, Any]) -> str:
     return " ".join(str(session.get("query") or "").split())
 
 
-def waits_itself(session: dict[str, Any]) -> bool:
-    """Whether a session of a chain waits for others beyond it. True in evidence that does not tell."""
-    return bool(session.get("awaits", True))
-
-
 def is_same(one: str, other: str) -> bool:
     """Whether two texts are of the same statement, but for literals, comments and an end that may be cut off."""
     first, second = (_VARYING.sub(" ", text).strip()[:_TELLING] for text in (one, other))
     return first == second
-
-
-def beyond(chain: list[dict[str, Any]], step: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-    """Who of a chain holds the step up that is in it, or the first of all; nobody where the step does not wait."""
-    if step is None:
-        return [one for one in chain if not one.get("step")]
-    further = [one for one in chain if _level(one) > _level(step) and not one.get("step")]
-    return further if waits_itself(step) else []
 
 
 def _roots(chain: list[dict[str, Any]], step: dict[str, Any] | None = None) -> list[dict[str, Any]]:
@@ -178,14 +159,8 @@ def _roots(chain: list[dict[str, Any]], step: dict[str, Any] | None = None) -> l
     """
     further = beyond(chain, step)
     ends = [one for one in further if not one.get("awaits", True)]
-    next_level = 1 if step is None else _level(step) + 1
-    return ends or [one for one in further if _level(one) == next_level]
-
-
-def _level(session: dict[str, Any]) -> int:
-    """How many waits lie between a session of a chain and the one that waits."""
-    level = session.get("level")
-    return level if isinstance(level, int) else 1
+    next_level = 1 if step is None else level_of(step) + 1
+    return ends or [one for one in further if level_of(one) == next_level]
 
 
 def _holder(session: dict[str, Any]) -> tuple[str, str]:
@@ -195,15 +170,3 @@ def _holder(session: dict[str, Any]) -> tuple[str, str]:
     if query:
         return ("", query)
     return (str(session.get("application") or f"session {session.get('pid', '?')}"), "")
-
-
-def detail_of(text: object) -> dict[str, Any]:
-    """The detail of a reading; empty where it is no JSON object."""
-    try:
-        return _dict(json.loads(str(text)))
-    except (ValueError, RecursionError):
-        return {}
-
-
-def _dict(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}

@@ -7,7 +7,7 @@ from replay.judge.arrays import Times
 from replay.judge.findings import Check, evidence_check, seconds
 from replay.judge.phases import step_spans
 from replay.judge.probes.direct import replica_lag
-from replay.judge.probes.locks import detail_of
+from replay.judge.probes.waits import detail_of
 
 _BLIND_S = 2.0
 _FEWEST_GAPS = 4

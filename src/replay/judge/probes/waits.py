@@ -1,0 +1,75 @@
+"""Who was seen waiting for a lock, and behind whom: the readings of a probe as values."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+Session = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A session that was seen ``waiting`` at a moment, for ``lasted_s`` by then, with the ``chain`` before it.
+
+    ``ring`` says that one of the chain waits for this one. Sessions are as the probe kept them.
+    """
+
+    at_s: float
+    probe: str
+    lasted_s: float
+    waiting: Session
+    chain: list[Session]
+    ring: bool
+
+
+def waits_of(readings: pd.DataFrame) -> Iterator[Wait]:
+    """The waits in readings, as they were kept; what is no number or no object is left out. Columns of Reading."""
+    rows = readings[readings["metric"] == "lock_wait_s"]
+    for at_s, probe, value, text in zip(rows["at_s"], rows["probe"], rows["value"], rows["detail"], strict=True):
+        if not np.isfinite(value) or not np.isfinite(at_s):
+            continue
+        detail = detail_of(text)
+        chain = detail.get("blocked_by")
+        yield Wait(
+            at_s=float(at_s),
+            probe=str(probe),
+            lasted_s=float(value),
+            waiting=_object(detail.get("waiting")),
+            chain=[one for one in chain if isinstance(one, dict)] if isinstance(chain, list) else [],
+            ring=bool(detail.get("ring")),
+        )
+
+
+def waits_itself(session: Session) -> bool:
+    """Whether a session of a chain waits for others beyond it. True in evidence that does not tell."""
+    return bool(session.get("awaits", True))
+
+
+def beyond(chain: list[Session], step: Session | None = None) -> list[Session]:
+    """Who of a chain holds the step up that is in it, or the first of all; nobody where the step does not wait."""
+    if step is None:
+        return [one for one in chain if not one.get("step")]
+    further = [one for one in chain if level_of(one) > level_of(step) and not one.get("step")]
+    return further if waits_itself(step) else []
+
+
+def level_of(session: Session) -> int:
+    """How many waits lie between a session of a chain and the one that waits."""
+    level = session.get("level")
+    return level if isinstance(level, int) else 1
+
+
+def detail_of(text: object) -> dict[str, Any]:
+    """The detail of a reading; empty where it is no JSON object."""
+    try:
+        return _object(json.loads(str(text)))
+    except (ValueError, RecursionError):
+        return {}
+
+
+def _object(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
