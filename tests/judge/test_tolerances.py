@@ -36,7 +36,10 @@ def test_failed_steps_may_be_put_up_with():
     planted.step(35, 36, "duplicate key", "add an index")
     planted.step(40, 41, "it is not there", "roll back", "rollback")
     both = {"failed_steps": 1, "failed_rollbacks": 1}
-    assert judge(simulate.evidence(planted, criteria=both)).verdict == "GO"
+    judged = judge(simulate.evidence(planted, criteria=both))
+    assert judged.verdict == "GO"
+    (check,) = (one for one in judged.checks if one.name == "steps_succeed")
+    assert check.sentence == "2 of 3 steps failed under production, which the plan puts up with."
     for one in both:
         assert judge(simulate.evidence(planted, qa(), criteria={one: 1})).verdict == "NO_GO"
 
