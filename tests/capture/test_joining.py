@@ -269,6 +269,7 @@ def fits(asking: Exchange, answer: Exchange) -> bool:
     return line(asking) == line(answer) and -2 <= apart <= (2 if answer.duration_s else 30)
 
 
+@pytest.mark.slow
 @given(traffic(with_ids=True), traffic(with_ids=True), st.integers(1, 30), st.integers(1, 30))
 @settings(deadline=None, max_examples=300)
 def test_any_requests_with_any_answers(requests, answers, some, others):

@@ -101,6 +101,7 @@ def plant(planting: Planting, names: Sequence[str]) -> tuple[list[Path], int]:
     return paths, count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", TOGETHER.values(), ids=list(TOGETHER))
 def test_nothing_is_left_of_any_format(names, tmp_path):
     planting = Planting(tmp_path, FRESH, SOME_PLACES)

@@ -123,6 +123,7 @@ def test_a_file_with_errors(source, data):
     check(source, data)
 
 
+@pytest.mark.slow
 @settings(MANY, max_examples=400)
 @given(mutated() | st.binary(max_size=300))
 def test_any_file_by_its_contents(data):

@@ -209,6 +209,7 @@ def test_a_name_that_is_no_text(tmp_path):
     assert open_capture(tmp_path / "out").manifest.sources[0].name == "a?.log"
 
 
+@pytest.mark.slow
 def test_captures_of_several_keys(logs, tmp_path):
     for number in range(2):
         assert replay("import", logs / "a.log", "--out", tmp_path / str(number)).returncode == 0

@@ -259,6 +259,7 @@ def wait_for(what: Callable[[], object], seconds: float = 40.0) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_the_heartbeat_of_a_killed_run_stands_still(api: str, locustfile: Path, tmp_path: Path) -> None:
     file = criteria(tmp_path, UNHURRIED + "failure_share = 1" + _OF_BROKEN)
     out = tmp_path / "run"

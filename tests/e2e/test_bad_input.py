@@ -221,6 +221,7 @@ def test_a_locustfile_with_a_syntax_error(sound: Plan, target: Listener, replay:
     assert not target.asked
 
 
+@pytest.mark.slow
 def test_a_folder_in_use_is_not_touched(sound: Plan, target: Listener, replay: Commands) -> None:
     sound.out.mkdir(parents=True)
     (sound.out / "verdict.json").write_text('{"verdict": "GO"}')
@@ -256,6 +257,7 @@ def failed(plan: Plan, replay: Commands, sentence: str) -> None:
     assert not [file for file in plan.out.rglob("*") if file.is_file() and b"hush-hush" in file.read_bytes()]
 
 
+@pytest.mark.slow
 def test_a_target_that_does_not_answer(sound: Plan, replay: Commands) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
@@ -264,6 +266,7 @@ def test_a_target_that_does_not_answer(sound: Plan, replay: Commands) -> None:
     failed(sound, replay, f"{url} did not answer GET /health within 1 s: [Errno 111] Connection refused.")
 
 
+@pytest.mark.slow
 def test_a_reset_that_fails(sound: Plan, target: Listener, replay: Commands) -> None:
     (sound.folder / "reset").write_text("#!/bin/sh\necho the template is gone, $STAGE_DSN\nexit 1\n")
     sound.write()
@@ -271,6 +274,7 @@ def test_a_reset_that_fails(sound: Plan, target: Listener, replay: Commands) -> 
     assert not target.asked
 
 
+@pytest.mark.slow
 def test_a_database_that_does_not_answer(sound: Plan, target: Listener, replay: Commands) -> None:
     sound.write()
     failed(sound, replay, "Stage's database cannot be read")

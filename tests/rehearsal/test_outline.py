@@ -55,6 +55,7 @@ def test_without_a_reset_the_steps_come_last(setting) -> None:
     assert "no reset" in outline.warnings[0]
 
 
+@pytest.mark.slow
 def test_the_seed_shuffles_the_arms(setting) -> None:
     orders = set()
     for seed in range(12):

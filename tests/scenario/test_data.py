@@ -32,6 +32,7 @@ def captures(tmp_path: Path) -> dict[str, Path]:
     return folders
 
 
+@pytest.mark.slow
 def test_builds_into_one_folder_do_not_mix(captures: dict[str, Path], tmp_path: Path) -> None:
     out = tmp_path / "o.py"
     said = (

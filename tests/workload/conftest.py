@@ -87,3 +87,10 @@ def spark() -> Iterator[Engine]:
 
     with spark_or_skip() as engine:
         yield engine
+
+
+@pytest.fixture
+def either(request: pytest.FixtureRequest) -> Engine:
+    """The engine that a test of ``engines.EITHER`` is asked for."""
+    engine: Engine = request.getfixturevalue(request.param)
+    return engine

@@ -21,6 +21,8 @@ from replay.workload.profile.profile import Profile, profile
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 SPARK = "local[2]"
+# What is asked of both engines: Spark takes so long to start that it is asked with the slow tests.
+EITHER = pytest.mark.parametrize("either", ["duckdb", pytest.param("spark", marks=pytest.mark.slow)], indirect=True)
 
 
 @contextmanager

@@ -417,6 +417,7 @@ def test_coverage_does_not_grow_where_clients_go(
     assert known == sorted(known, reverse=True)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(data=st.data())
 def test_coverage_does_not_grow_where_classes_go(data: st.DataObject, demo: Comparison) -> None:

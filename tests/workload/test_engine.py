@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from engines import assert_alike, exchange, made_capture, profile_of, table_of
+from engines import EITHER, assert_alike, exchange, made_capture, profile_of, table_of
 
 from replay.capture.segments import SCHEMA, to_table, write_segment
 from replay.errors import InputError, ToolError
@@ -19,14 +19,6 @@ from replay.workload.engine import Engine
 from replay.workload.profile.profile import read_profile
 
 CAPTURES = Path(__file__).resolve().parents[2] / "captures"
-
-
-@pytest.fixture
-def either(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    return request.getfixturevalue(request.param)
-
-
-EITHER = pytest.mark.parametrize("either", ["duckdb", "spark"], indirect=True)
 
 
 def test_there_is_no_such_engine() -> None:

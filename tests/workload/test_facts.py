@@ -6,8 +6,7 @@ from typing import Any
 
 import ibis
 import pandas as pd
-import pytest
-from engines import exchange, table_of
+from engines import EITHER, exchange, table_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,12 +20,6 @@ from replay.workload.profile.profile import profile
 from replay.workload.profile.variants import find_variants
 
 UUID = "0b8e28ba-2fa1-41d2-883f-0016d3cca4ff"
-EITHER = pytest.mark.parametrize("either", ["duckdb", "spark"], indirect=True)
-
-
-@pytest.fixture
-def either(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    return request.getfixturevalue(request.param)
 
 
 def facts_of(exchanges: Sequence[Exchange], engine: Engine) -> pd.DataFrame:

@@ -1,11 +1,11 @@
 """How popular keys are: the law that they were drawn by is found, and the hottest are those that were counted."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from engines import exchange, table_of
+from engines import EITHER, exchange, table_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,11 +14,6 @@ from replay.workload.endpoints.paths import find_paths
 from replay.workload.engine import Engine
 from replay.workload.profile.facts import facts
 from replay.workload.profile.popularity import Popularity, find_popularity, fit_zipf
-
-
-@pytest.fixture
-def either(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    return request.getfixturevalue(request.param)
 
 
 def popularity(made: Sequence[Exchange], engine: Engine) -> dict[tuple[str, str], Popularity]:
@@ -62,7 +57,7 @@ def test_any_counts_have_an_exponent_in_bounds(counts_of_counts: dict[int, int])
     assert found is None or 0 <= found <= 4
 
 
-@pytest.mark.parametrize("either", ["duckdb", "spark"], indirect=True)
+@EITHER
 def test_keys_in_paths_and_queries_are_counted(either: Engine) -> None:
     chance = np.random.default_rng(8)
     keys = [str(10_000 + key) for key in chance.zipf(1.3, 900).tolist() if key < 90_000]

@@ -261,6 +261,7 @@ def test_a_capture_is_read_from_its_folder(duckdb: Engine, tmp_path: Path) -> No
     assert totals(read_profile(tmp_path / "a*", duckdb)) == {len(made_capture())}
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(
     st.lists(

@@ -251,12 +251,14 @@ def traffics(draw: Any) -> list[Exchange]:
     return traffic.made
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(traffics())
 def test_whatever_is_presented_gives_the_same_clients(duckdb: Engine, made: list[Exchange]) -> None:
     assert_same(made, duckdb)
 
 
+@pytest.mark.slow
 def test_spark_finds_the_same(duckdb: Engine, spark: Engine) -> None:
     made = list({one.at: one for one in made_capture()}.values())
     assert by_engine(made, duckdb) == by_engine(made, spark)

@@ -137,6 +137,7 @@ def test_addresses_have_no_port(written: str, address: str) -> None:
     assert read_line((ENTRY + REQUEST).replace("192.0.2.7:33317", written))["address"] == address
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_changed_lines_are_exchanges_or_skipped(data: st.DataObject) -> None:
     changed = bytearray((FRONT + ENTRY + "{a|b} {} " + REQUEST).encode())

@@ -63,6 +63,7 @@ def test_each_is_told_from_the_others(source: LogSource, front: str, line: str):
     assert all(value < 0.5 for name, value in likeness.items() if name not in {source.name, COMBINED.name})
 
 
+@pytest.mark.slow
 def test_no_file_of_others_is_taken_for_another_format(shared_data: Path):
     for path in sorted(shared_data.glob("*/*")):
         (file,) = find_inputs([str(path)])

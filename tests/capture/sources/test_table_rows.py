@@ -198,6 +198,7 @@ def alone(row: dict[str, Any], options: ReadOptions) -> Record | str:
         return str(error)
 
 
+@pytest.mark.slow
 @settings(max_examples=500)
 @given(tables(), st.booleans(), st.sampled_from([UTC, ZoneInfo("Asia/Tokyo")]))
 def test_rows_say_what_they_say_alone(table, as_csv, zone) -> None:

@@ -107,6 +107,7 @@ def hold_together(modelled: Modelled, duration_s: float) -> None:
                 assert inject.captured in planned.path or inject.captured in unquote(planned.path)
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(traffic(), st.sampled_from([0.5, 1.0, 3.0]), st.sampled_from([20.0, 200.0]), st.integers(0, 3))
 def test_everything_can_be_sent(exchanges: list[Exchange], scale: float, duration_s: float, seed: int) -> None:
@@ -165,6 +166,7 @@ def production() -> Workload:
     return read_workload(PRODUCTION)
 
 
+@pytest.mark.slow
 def test_three_times_the_clients_ten_times_as_long(production: Workload) -> None:
     modelled = model_schedule(production, Ask(500.0, 3.0, 7))
     schedule = modelled.schedule
@@ -186,6 +188,7 @@ def test_three_times_the_clients_ten_times_as_long(production: Workload) -> None
         assert schedule.requests[origin].client == planned.client
 
 
+@pytest.mark.slow
 def test_a_seed_gives_the_same_and_another_one_does_not(production: Workload) -> None:
     first, again, other = (model_schedule(production, Ask(20.0, 1.0, seed)).schedule for seed in (3, 3, 4))
     assert first == again

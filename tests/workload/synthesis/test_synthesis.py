@@ -65,6 +65,7 @@ def test_whatever_was_captured_what_is_drawn_is_in_order_and_known(drawn: list, 
     assert {key for _, key in own} <= {key for _, key in keys | stayed}
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(drawn=st.lists(rows, min_size=1, max_size=40), seed=st.integers(0, 9))
 def test_predecessors_are_of_the_visit_and_had_been_answered(drawn: list, seed: int) -> None:
