@@ -21,7 +21,8 @@ STEP_METRICS = frozenset({"step_failed", "rollback_failed"})
 # What a finding rests on.
 PROVEN = "proof"
 TWO_PAIRS = "two pairs of arms"
-TOLERATED = "tolerated"  # in a finding's evidence: the plan puts up with it
+# In a finding's evidence: that the plan puts up with it, that it is more than a burst can be.
+TOLERATED, STRONG = "tolerated", "strong"
 ONE_PAIR = "one pair of arms"
 ONE_ARM = "one arm"
 GROUNDS = {  # the strongest first, in words
@@ -41,6 +42,7 @@ _CRITERIA_OF = {
     "log_lines": "log_flood",
     "lock_contention": "lock_wait_s",
     "failure_share": "failures",
+    "stalls_s": "stall_s",
     "latency_": "latency",
     "drift_": "drift",
 }

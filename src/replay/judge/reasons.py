@@ -17,6 +17,7 @@ from replay.judge.pairs.compared import SILENT
 from replay.judge.trust.databases import unseen_accepted
 
 _MOST = 4
+_STALLS = ("stall_s", "stalls_s")
 _TOLD_S = 0.25  # shorter waits for a lock are nobody's concern
 
 
@@ -33,8 +34,16 @@ def reasons(verdict: str, findings: list[Finding], checks: list[Check], cases: l
     if verdict == "INCONCLUSIVE":
         told += [f"{sentence} Seen once, not confirmed: rehearse again." for sentence in _told(_weightiest(suspects))]
     if verdict == "GO":
-        told += [*_why_go(cases, findings), *unseen_accepted(checks)]
+        told += [*_why_go(cases, findings), *_seen_once(findings), *unseen_accepted(checks)]
     return told or ["There is no evidence to judge. Rehearse first."]
+
+
+def _seen_once(findings: list[Finding]) -> list[str]:
+    """What one of two pairs of arms had and the other had not: no reason against a release, but to be known."""
+    once = [one for one in findings if one.confirmed is False and (one.unit == "share" or one.metric in _STALLS)]
+    told = [one.explanation for one in _weightiest(once)]
+    more = f" There are {len(told) - 1} more such findings." if len(told) > 1 else ""
+    return [f"{told[0]}{more}"] if told else []
 
 
 def _own(findings: list[Finding]) -> list[Finding]:
@@ -111,6 +120,7 @@ _WEIGHT = {
     "new_error_lines": 6,
     "recovery_s": 3,
     "stall_s": 7,
+    "stalls_s": 7,
     "latency_p95_s": 8,
 }
 
@@ -197,6 +207,8 @@ def _put_up_with(cases: list[Case], findings: list[Finding]) -> str:
     own = [one for one in findings if one.arm in arms]
     if any(one.evidence.get(TOLERATED) for one in own):
         return "as many as the plan's limits put up with"
+    if any(one.confirmed is False and one.unit == "share" for one in own):
+        return "what is more than noise of it in one of two pairs of arms only"
     still = {one.arm for one in own if one.metric == "stall_s"}
     masked = sum(int((case.flags("t_new") & case.later & case.masked[1]).sum()) for case in cases if case.arm in still)
     return (

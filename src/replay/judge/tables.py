@@ -150,7 +150,7 @@ def broke_first(findings: list[Finding]) -> list[dict[str, Any]]:
     """The endpoints that failed by themselves, in the order in which they broke; the largest share of each."""
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for finding in findings:
-        if finding.unit != "share" or finding.endpoint is None or finding.root in _endpoints(findings):
+        if finding.unit != "share" or finding.endpoint in {None, "*"} or finding.root in _endpoints(findings):
             continue
         row = rows.setdefault(
             (finding.workload, finding.endpoint),

@@ -70,6 +70,7 @@ from replay.judge.effects.explain import failure_findings, slowdown_findings, st
 from replay.judge.effects.failures import Effect
 from replay.judge.effects.outages import outages
 from replay.judge.effects.tolerances import tolerate
+from replay.judge.effects.whole import whole_findings
 from replay.judge.findings import (
     BLOCKING,
     GROUNDS,
@@ -281,6 +282,8 @@ def _findings(case: Case, shown: Seen) -> list[Finding]:
             found += failure_findings(case, effect)
         for slow in shown.slowdowns:
             found += slowdown_findings(case, slow)
+        if all(one.severity == NOTE for one in found):
+            found += whole_findings(case, shown.whole)
     return [dataclasses.replace(finding, role=case.role) for finding in found]
 
 

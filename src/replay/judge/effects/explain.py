@@ -10,11 +10,11 @@ from replay.judge.arrays import Rows, Times
 from replay.judge.case import Case
 from replay.judge.criteria import Criteria
 from replay.judge.effects.failures import Effect
-from replay.judge.effects.noise import Stall
+from replay.judge.effects.noise import Stall, near_stall
 from replay.judge.effects.slowdowns import Slowdown
-from replay.judge.findings import BLOCKING, NOTE, SUSPECT, Finding, percent, seconds
+from replay.judge.findings import BLOCKING, NOTE, STRONG, SUSPECT, Finding, percent, seconds
 from replay.judge.phases import phase_at
-from replay.judge.statistics import mover, quantile_interval, rate_difference
+from replay.judge.statistics import more_failures_p, mover, quantile_interval, rate_difference
 
 _VERBS = {
     "empty": "came back empty",
@@ -31,6 +31,7 @@ _VERBS = {
 _SHOWN = 5
 _A_TWENTIETH = 20  # answers, of which the slowest 5% are one, or none
 _LONGER_S = 1.0  # than any stall of the reference
+_STALLS_P = 0.05  # of so many stalls, where each is one event
 WHOLE_STAGE = "*"
 
 
@@ -89,6 +90,7 @@ def _failure_finding(case: Case, effect: Effect, phase: str, kind: str, rows: Ro
         failures=x,
         evidence={
             "requests": [int(number) for number in case.pairs["request"].to_numpy()[hit[:_SHOWN]]],
+            **({STRONG: True} if effect.strong else {}),
             **({"cause": cause} if by and cause else {}),
         },
     )
@@ -226,7 +228,47 @@ def slowest(answers: int) -> str:
 
 
 def stall_findings(case: Case) -> list[Finding]:
-    """The longest time in which the whole Stage gave no success: of weight where it is too long, else a note.
+    """The times in which the whole Stage gave no success: the longest, and all of them where they add up."""
+    return [*_longest_stall(case), *_many_stalls(case)]
+
+
+def _many_stalls(case: Case) -> list[Finding]:
+    """That there are many short ones since the first step, which add up to more than one may last."""
+    limits, later, reference = case.criteria, case.later_stalls, case.reference_stalls
+    lasted_s, other_s = (sum(stall.length_s for stall in stalls) for stalls in (later, reference))
+    since_s = case.end_s - case.first_step_s
+    else_s = case.end_s * (1 + len(case.beside)) + case.first_step_s
+    usual_s = other_s * since_s / else_s if len(later) > 1 else 0.0
+    p_value = more_failures_p(len(later), since_s, len(reference), else_s, 1.0) if len(later) > 1 else 1.0
+    longest_s = max((stall.length_s for stall in later), default=0.0)
+    if p_value > _STALLS_P or lasted_s - usual_s < limits.stall_s or longest_s >= limits.stall_s:
+        return []
+    lost = int((case.flags("t_new") & near_stall(case.column("t_start"), later)).sum())
+    return [
+        Finding(
+            workload=case.workload,
+            arm=case.steps.info.arm,
+            phase=phase_at(case.spans, later[0].from_s),
+            unit="s",
+            observed=lasted_s,
+            control=usual_s,
+            explanation=f"The whole Stage gave no good answer {len(later)} times since the first step, for "
+            f"{seconds(lasted_s)} in all, and {lost} requests failed newly about then; otherwise "
+            + (f"it did so {len(reference)} times, for {seconds(other_s)}." if reference else "it never did so."),
+            severity=SUSPECT,
+            endpoint=WHOLE_STAGE,
+            metric="stalls_s",
+            effect=lasted_s - usual_s,
+            p_value=p_value,
+            first_bad_s=later[0].from_s,
+            recovered_s=later[-1].to_s,
+            failures=lost,
+        )
+    ]
+
+
+def _longest_stall(case: Case) -> list[Finding]:
+    """The longest one: of weight where it is too long, else a note.
 
     Nothing is said where the reference has as long a one, or where nobody failed for it.
     """

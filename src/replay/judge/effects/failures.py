@@ -31,6 +31,7 @@ _WITH_CAUSE = 3
 _GONE = 2
 _GONE_S = 3.0
 _OUTAGE_P = 0.02
+_STRONG = 0.7  # of the longest outage that is put up with
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,8 @@ class Effect:
     ``caused`` says that its failures are too many among the requests that met a lock behind a step or an error naming
     what the step changed (``caused_p``); ``alone`` is the severity that it would have without that. ``gone`` says that
     none of its requests succeeded any more, however few they were; ``out`` that an outage is longer than the
-    reference's. ``tallies`` are those of the windows of `replay.judge.effects.windows`, by name.
+    reference's, and ``strong`` that it is longer than any burst. ``tallies`` are those of the windows of
+    `replay.judge.effects.windows`, by name.
     """
 
     endpoint: str
@@ -91,6 +93,7 @@ class Effect:
     first_bad_s: float | None
     recovered_s: float | None
     smallest: int | None
+    strong: bool
 
     @property
     def took_s(self) -> float | None:
@@ -289,6 +292,7 @@ def _failures_of(case: Case, endpoint: str) -> Effect:
         first_bad_s=first_bad_s,
         recovered_s=recovered_s,
         smallest=_smallest(windows[LATER], limits) if LATER in windows else None,
+        strong=out and own_outage_s >= _STRONG * limits.unavailable_s and len(failing) >= limits.strong_failures,
     )
 
 

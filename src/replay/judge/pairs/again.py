@@ -1,34 +1,40 @@
 """What two pairs of arms show of the same endpoints, by their evidence taken together."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 
 from replay.judge.case import Case
 from replay.judge.criteria import Criteria
+from replay.judge.effects.explain import WHOLE_STAGE
 from replay.judge.effects.failures import Effect, failing_in_both, failures
 from replay.judge.effects.slowdowns import Slowdown, slow_in_both, slowdowns
+from replay.judge.effects.tallies import Tally
+from replay.judge.effects.whole import failing_together, whole_tallies
 
 FAILING, SLOW = "failures", "latency_p95_s"
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What one pair of arms shows of its endpoints."""
+    """What one pair of arms shows of its endpoints, and of the ``whole`` of them."""
 
     effects: Sequence[Effect]
     slowdowns: Sequence[Slowdown]
+    whole: Mapping[str, Tally]
 
 
 def seen(case: Case) -> Seen:
     """The effects of the steps on failures and on latency."""
-    return Seen(failures(case), slowdowns(case) if case.later.any() else ())
+    if not case.later.any():
+        return Seen(failures(case), (), {})
+    return Seen(failures(case), slowdowns(case), whole_tallies(case))
 
 
 def is_weighed(key: tuple[str, str]) -> bool:
     """Whether what a finding's key names is weighed by the evidence of both pairs together."""
     endpoint, metric = key
-    return endpoint not in {"", "*"} and metric in {FAILING, SLOW}
+    return endpoint != "" and metric in {FAILING, SLOW}
 
 
 def shown_again_among(repetitions: Sequence[Seen], criteria: Criteria) -> set[tuple[str, str]]:
@@ -45,6 +51,8 @@ def shown_again(first: Iterable[Seen], second: Seen, criteria: Criteria) -> set[
     slow = {one.endpoint: one for one in second.slowdowns}
     found = set()
     for pair in first:
+        if failing_together(pair.whole, second.whole, criteria):
+            found.add((WHOLE_STAGE, FAILING))
         for effect in pair.effects:
             limits = criteria.of(effect.endpoint)
             if effect.endpoint in effects and failing_in_both(effect, effects[effect.endpoint], limits):

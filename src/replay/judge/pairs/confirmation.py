@@ -9,7 +9,7 @@ steps changed, a direct measurement) needs no second pair.
 import dataclasses
 from collections.abc import Collection, Iterable, Sequence
 
-from replay.judge.findings import BLOCKING, NOTE, ONE_PAIR, PROVEN, RANK, SUSPECT, Check, Finding
+from replay.judge.findings import BLOCKING, NOTE, ONE_PAIR, PROVEN, RANK, STRONG, SUSPECT, Check, Finding
 from replay.judge.pairs.again import is_weighed
 
 
@@ -42,7 +42,8 @@ def confirm(
     endpoint's failures and latency nothing else counts as shown by both. Of all other findings that counts which both
     pairs have.
     An unproven one that both show is blocking. One that a single pair shows is a suspect where it was strong enough to
-    be blocking by itself, else a note. Where the evidence is not ``sound`` nothing is confirmed, and nothing dismissed.
+    be blocking by itself, or an outage longer than any burst, else a note. Where the evidence is not ``sound`` nothing
+    is confirmed, and nothing dismissed.
     """
     together = _together(first, second)
     if not sound:
@@ -75,7 +76,7 @@ def _weighed(finding: Finding, both: set[tuple[str, str]]) -> Finding:
         return dataclasses.replace(
             finding, severity=BLOCKING, confirmed=True, explanation=f"{told}; a second pair of arms showed it again."
         )
-    severity = SUSPECT if finding.severity == BLOCKING else NOTE
+    severity = SUSPECT if finding.severity == BLOCKING or finding.evidence.get(STRONG) else NOTE
     return dataclasses.replace(
         finding, severity=severity, confirmed=False, explanation=f"{told}; of two pairs of arms only one showed it."
     )

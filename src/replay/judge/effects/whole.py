@@ -1,0 +1,90 @@
+"""All endpoints of a workload together: what is too little to see at any of them.
+
+A few failures at each of many rare endpoints, or all requests of one client, are noise wherever one looks. Added up
+they need not be. The test is that of one endpoint, see `replay.judge.effects.tallies`.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+
+from replay.judge.case import Case
+from replay.judge.criteria import Criteria
+from replay.judge.effects.explain import WHOLE_STAGE, said
+from replay.judge.effects.shown import Size, shown_by_both, suspected
+from replay.judge.effects.tallies import FAILURES, Blocks, Tally, in_blocks, tallies
+from replay.judge.effects.windows import windows_of
+from replay.judge.findings import SUSPECT, Finding, nameless, percent
+from replay.judge.statistics import rate_difference
+
+_SHARE = 0.005  # of a window's requests: less than that is not asked about
+
+
+def whole_tallies(case: Case) -> dict[str, Tally]:
+    """The tally of all new failures in each window, without what met a stall of the whole Stage."""
+    windows = windows_of(case)
+    t_start, t_new, counted = case.column("t_start"), case.flags("t_new"), case.fair & ~case.masked[1]
+    before, later = counted & ~case.later, counted & case.later
+    quiet = [_of_control(one) for one in (case, *case.beside)] + [in_blocks(t_start[before], t_new[before])]
+    since = in_blocks(t_start[later], t_new[later], case.first_step_s)
+    return dict(zip(windows, tallies(FAILURES, quiet, since, list(windows.values())), strict=True))
+
+
+def _of_control(case: Case) -> Blocks:
+    counted = case.fair & ~case.masked[0]
+    return in_blocks(case.column("c_start")[counted], case.flags("c_new")[counted])
+
+
+def _size(limits: Criteria) -> Size:
+    return Size(limits.strong_failures, _SHARE)
+
+
+def failing_together(first: Mapping[str, Tally], second: Mapping[str, Tally], limits: Criteria) -> bool:
+    """Whether two pairs of arms together show that more fails."""
+    return bool(shown_by_both(first, second, limits, _size(limits)))
+
+
+def whole_findings(case: Case, told: Mapping[str, Tally]) -> list[Finding]:
+    """What one pair suspects of all endpoints together: one finding, or none."""
+    limits = case.criteria
+    windows = suspected(told, limits, _size(limits))
+    if not windows:
+        return []
+    failing = np.flatnonzero(case.flags("t_new") & case.later)
+    phases = case.texts("phase")
+    phase = _most(phases[failing])
+    rows = np.flatnonzero(phases == phase)
+    hit = rows[case.flags("t_new")[rows]]
+    n, x, x_control = len(rows), len(hit), int(case.flags("c_new")[rows].sum())
+    best = min((told[window] for window in windows), key=lambda one: one.p_value(limits.failure_ratio))
+    endpoints = len({nameless(str(name)) for name in case.texts("endpoint")[hit]})
+    without = f"{x_control} of the same requests did" if x_control else "none of the same requests did"
+    return [
+        Finding(
+            workload=case.workload,
+            arm=case.steps.info.arm,
+            phase=phase,
+            unit="share",
+            observed=x / n,
+            control=x_control / n,
+            explanation=f"All endpoints together: {x} of {n} requests ({percent(x / n)}) failed newly {said(phase)}, "
+            f"at {endpoints} of them, too few to tell at each; without the steps {without}.",
+            severity=SUSPECT,
+            endpoint=WHOLE_STAGE,
+            outcome=_most(case.texts("t_kind")[hit]),
+            difference="newly failing",
+            effect=(x - x_control) / n,
+            interval=rate_difference(x, n, x_control, n, best.phi),
+            p_value=best.p_value(limits.failure_ratio),
+            first_bad_s=float(case.column("t_end")[hit].min()),
+            requests=n,
+            failures=x,
+            evidence={"requests": [int(one) for one in case.pairs["request"].to_numpy()[hit[:5]]]},
+        )
+    ]
+
+
+def _most(names: "np.ndarray[tuple[int, ...], np.dtype[np.object_]]") -> str:
+    counts = Counter(map(str, names))
+    return min(counts, key=lambda name: (-counts[name], name))
