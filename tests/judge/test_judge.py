@@ -69,6 +69,40 @@ def test_errors_that_name_what_the_step_changed_prove_it():
     assert "does not exist" in finding["root"]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        'LOG: automatic vacuum of table "events.public.oauth_token": index scans: <n>',
+        "WARNING slow query (<n> ms): SELECT id FROM oauth_token WHERE digest = ?",
+        "SELECT id FROM oauth_token WHERE digest = ?",
+    ],
+)
+def test_lines_that_merely_mention_what_the_step_changed_prove_nothing(line):
+    planted = production()
+    planted.fail(CHECK_IN, 30, 32, 0.4, "server error")
+    planted.lines({30: 3, 31: 3, 32: 2}, template=line)
+    planted.lines({}, "control")
+    verdict = judge(simulate.evidence(planted, qa()))
+    assert verdict.verdict != "NO_GO"
+    assert not any(finding["proven"] for finding in of(verdict, endpoint=CHECK_IN))
+
+
+def test_a_quarter_more_among_what_met_an_error_is_nobodys_doing():
+    """Errors all the time that nobody made: 36% fail since the step, 30% failed anyway."""
+    error, proven = 'column "scopes" of oauth_token does not exist', []
+    for ratio in (1.0, 1.25):
+        planted = simulate.workload(1, mix={CHECK_IN: (3000, 0.0)})
+        planted.step(20, 25)
+        planted.fail(CHECK_IN, 0, 60, 0.30, "server error", arm="control", seed=1)
+        planted.fail(CHECK_IN, 0, 20, 0.30, "server error", seed=2)
+        planted.fail(CHECK_IN, 20, 60, 0.36, "server error", seed=3)
+        planted.lines(dict.fromkeys(range(20, 60), 1), template=error)
+        planted.lines({}, "control")
+        verdict = judge(simulate.evidence(planted, criteria={"failure_ratio": ratio, "control_agreement": 0.5}))
+        proven.append(any(finding["proven"] for finding in of(verdict, endpoint=CHECK_IN)))
+    assert proven == [True, False]
+
+
 def test_the_error_itself_is_told_and_not_what_stands_around_it():
     planted = production()
     planted.fail(CHECK_IN, 30, 32, 0.4, "server error")

@@ -1,6 +1,7 @@
 """Evidence that cannot carry a verdict."""
 
 import dataclasses
+from functools import partial
 
 import numpy as np
 import pytest
@@ -51,6 +52,12 @@ def _shifted(frame, by_s, *names):
     return frame.assign(**{name: frame[name] + by_s for name in names})
 
 
+def _with(name, value, rows, arm):
+    values = arm.observations[name].to_numpy(copy=True)
+    values[rows] = value
+    return {"observations": arm.observations.assign(**{name: values})}
+
+
 # What is wrong with the evidence of a run that would be GO otherwise: the check that fails, and what replaces what.
 SPOILT_ARMS = {
     "cut arm": ("arm_complete", lambda arm: {"observations": arm.observations.iloc[:1500]}),
@@ -94,6 +101,19 @@ SPOILT_ARMS = {
         lambda _: {"marks": (Mark(59.9, STEP, "migrate", "started"), Mark(59.95, STEP, "migrate", "ended"))},
     ),
     "no observations": ("arm_complete", lambda arm: {"observations": arm.observations.iloc[:0]}),
+}
+SPOILT_ARMS |= {
+    f"{name} of {value} in {which} request": ("arm_complete", partial(_with, name, value, slice(*rows)))
+    for name in ("due_s", "waited_s", "done_s")
+    for value in (np.nan, np.inf, 1e12)
+    for which, rows in (("one", (7, 8)), ("every", (None,)))
+}
+SPOILT_ARMS |= {
+    "requests of no endpoint": ("arm_complete", lambda arm: {"observations": arm.observations.assign(endpoint=None)}),
+    "lines without end": (
+        "arm_complete",
+        lambda arm: {"readings": arm.readings.assign(metric="log_lines", value=np.inf)},
+    ),
 }
 SPOILT_RUNS = {
     **{
@@ -143,6 +163,13 @@ def test_a_bad_arm_is_inconclusive_and_the_reason_says_what_to_do(name):
     arm = evidence.arms["production-steps"]
     evidence.arms["production-steps"] = dataclasses.replace(arm, **spoil(arm))
     is_inconclusive(evidence, check)
+
+
+def test_arms_of_no_endpoint_at_all_are_inconclusive():
+    evidence = simulate.evidence(production(), qa())
+    for name, arm in evidence.arms.items():
+        evidence.arms[name] = dataclasses.replace(arm, observations=arm.observations.assign(endpoint=None))
+    is_inconclusive(evidence, "arm_complete")
 
 
 @pytest.mark.parametrize("name", SPOILT_RUNS)

@@ -22,9 +22,9 @@ from replay.evidence.values import ArmInfo, Mark, Outcome, Sample
 
 FORMAT = 1
 _LONGEST_S = 1e7  # some months; no arm lasts as long
-_AFTER_S = 86_400.0  # by so much an arm's last answers may come later than it was planned to last
+AFTER_S = 86_400.0  # by so much an arm's last answers may come later than it was planned to last
 _MOST_REQUESTS = 10**9
-_LARGEST = 1e100
+LARGEST = 1e100
 # Of these there are few different ones, however many observations there are.
 _DIGEST = "digest"
 _FEW = ("client", "endpoint", "shape", "expected_shape", "outcome", "error", "worker")
@@ -81,7 +81,7 @@ def read_run(path: Path, columns: Sequence[str] | None = None) -> Evidence:
 def _read_arm(folder: Path, seal: object, columns: Sequence[str] | None) -> ArmEvidence:
     damaged = [] if seal is None else list(broken(folder, str(seal)))
     info = read_info(folder)
-    until_s = info.duration_s + _AFTER_S
+    until_s = info.duration_s + AFTER_S
     if info.arm != folder.name:
         damaged.append(f"arm.json says it is {info.arm!r}, in the folder {folder.name}")
     observations = _read_segments(folder / "observations", OBSERVATION_SCHEMA, damaged, until_s, columns)
@@ -222,7 +222,7 @@ def check_segment(table: pa.Table, until_s: float = _LONGEST_S) -> None:
         if not pa.types.is_floating(field.type):
             continue
         values = table.column(field.name)
-        most = until_s if field.name.endswith("_s") else _LARGEST
+        most = until_s if field.name.endswith("_s") else LARGEST
         if not pc.all(pc.less_equal(pc.abs(values), most), min_count=0).as_py():  # which no nan is
             finite = pc.all(pc.is_finite(values), min_count=0).as_py()
             what = "beyond all measure somewhere" if finite else "not a number everywhere"
@@ -286,7 +286,7 @@ def _check(value: Any) -> None:
         content = getattr(value, field.name)
         fits = isinstance(content, _KINDS[field.type]) and (field.type is bool or not isinstance(content, bool))
         if fits and field.type is float:
-            most = _LONGEST_S if field.name.endswith("_s") else _LARGEST
+            most = _LONGEST_S if field.name.endswith("_s") else LARGEST
             fits = abs(content) <= most  # which no nan is
         if not fits:
             raise ValueError(f"{field.name} is {content!r}")

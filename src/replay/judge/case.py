@@ -21,6 +21,7 @@ from replay.judge.findings import short
 from replay.judge.phases import BEFORE, Span, step_spans
 from replay.judge.probes.errors import NamedError, names_in
 from replay.judge.probes.locks import Queue, lock_queues
+from replay.judge.probes.severity import tells_error
 from replay.judge.probes.sql_names import changed_names
 
 _AFTERMATH_S = 2.0
@@ -175,13 +176,14 @@ class Case:
 
     @cached_property
     def named_errors(self) -> tuple[NamedError, ...]:
-        """The lines of logs that are new since the steps and name what the steps' SQL changes."""
+        """The lines of logs that are new since the steps, tell an error, and name what the steps' SQL changes."""
         log = self.steps.log
         new = log[(log["at_s"] + 1 > self.first_step_s) & ~log["template"].isin(self.known_templates)]
         found = []
         for at_s, example, count in zip(new["at_s"], new["example"], new["count"], strict=True):
-            if names := names_in(str(example), self.changed):
-                found.append(NamedError(float(at_s), str(example), int(count), names))
+            line = str(example)
+            if (names := names_in(line, self.changed)) and tells_error(line):
+                found.append(NamedError(float(at_s), line, int(count), names))
         return tuple(found)
 
     @cached_property

@@ -96,6 +96,7 @@ from replay.judge.soak.evidence import read_soak
 from replay.judge.soak.long_arms import long_arm_findings
 from replay.judge.soak.verdict import judge_soak
 from replay.judge.tables import arm_row, broke_first, endpoint_row, step_rows, timeline
+from replay.judge.trust.arms import as_can_be
 from replay.judge.trust.coverage import check_coverage
 from replay.judge.trust.limits import check_limits
 from replay.judge.trust.soundness import check_quiet, check_run, check_workload
@@ -196,6 +197,7 @@ def judge(evidence: Evidence) -> Verdict:
     Raises InputError where the plan's criteria cannot be read.
     """
     criteria = parse_criteria(evidence.rehearsal.get("criteria") or {})
+    evidence = dataclasses.replace(evidence, arms={name: as_can_be(arm) for name, arm in evidence.arms.items()})
     checks = check_run(evidence, criteria)
     cases: list[Case] = []
     effects: dict[str, list[Effect]] = {}

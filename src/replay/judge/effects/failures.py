@@ -259,8 +259,8 @@ def _failures_of(case: Case, endpoint: str) -> Effect:
     own_outage_s = longest_outage(t_start[own], t_end[own], t_new[own])[0] if stalls else outage_s
     failing = later[t_new[later]]
     met = later[case.met_cause(case.column("root_start")[later], case.column("root_end")[later])]
-    x_met = int(t_new[met].sum())
-    caused_p = more_failures_p(x_met, len(met), test.reference, test.n_reference, test.reference_phi)
+    x_met, asked = int(t_new[met].sum()), limits.failure_ratio * len(met)
+    caused_p = more_failures_p(x_met, asked, test.reference, test.n_reference, test.reference_phi)
     caused = x_met >= _WITH_CAUSE and caused_p <= limits.p_value_with_cause
     by_phase = Counter(case.texts("phase")[failing].tolist())
     in_phase = Counter(case.texts("phase")[later].tolist())

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-_PATH = re.compile(r"\S*/\S*")
+PATH = re.compile(r"\S*/\S*")
 _WORD = re.compile(r"[a-z_][a-z0-9_]{2,}")
 # A word such as status is a name only where it is quoted, in parentheses, behind a point, or said to be one.
 _POINTED = re.compile(
@@ -18,7 +18,7 @@ _BY_NATURE = (
     "there is no unique or exclusion constraint matching the on conflict specification",
 )
 # What PostgreSQL says besides the error, and where in its functions that was.
-_BESIDES = re.compile(r"(?i)\s*(?:(?:context|detail|hint|statement|query|line \d+)\s*:|(?:pl/pgsql|sql) function\b)")
+BESIDES = re.compile(r"(?i)\s*(?:(?:context|detail|hint|statement|query|line \d+)\s*:|(?:pl/pgsql|sql) function\b)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +33,12 @@ class NamedError:
     @property
     def itself(self) -> bool:
         """Whether the line tells the error, and not only what stands around it."""
-        return not _BESIDES.match(self.line)
+        return not BESIDES.match(self.line)
 
 
 def names_in(line: str, changed: frozenset[str]) -> frozenset[str]:
     """Which of the ``changed`` names a line of a log has. A request's path is none, whatever its parts are called."""
-    told = _PATH.sub(" ", line.lower())
+    told = PATH.sub(" ", line.lower())
     if by_nature := [phrase for phrase in _BY_NATURE if phrase in told]:
         return frozenset(by_nature)
     words, pointed = set(_WORD.findall(told)), set(_POINTED.findall(told))

@@ -1,20 +1,53 @@
 """Whether one arm is what it says that it is, and no other arm once more."""
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 
-from replay.evidence.run import ArmEvidence
+from replay.evidence.files import LOG_SCHEMA, OBSERVATION_SCHEMA, READING_SCHEMA
+from replay.evidence.run import AFTER_S, LARGEST, ArmEvidence
 from replay.evidence.values import Outcome
 from replay.judge.answers.differences import OUTCOMES
 from replay.judge.answers.texts import texts_of
-from replay.judge.arrays import numbers
+from replay.judge.arrays import Flags, numbers
 from replay.judge.findings import REQUESTS, Check, evidence_check, percent
 
 _EVENTS = frozenset({"started", "ended", "failed", "interrupted", "not done"})
 _FEWEST = 20
 _LATE_S = 1.0  # rounding, by far
 _WELL = 0.05
+
+
+def as_can_be(arm: ArmEvidence) -> ArmEvidence:
+    """The arm without the rows that no reader of a run's files lets by, which are told as damage.
+
+    Nothing that follows could count them: moments that are no number or beyond all measure, requests of no endpoint.
+    """
+    most_s = arm.info.duration_s + AFTER_S
+    kept, damaged = dict[str, pd.DataFrame](), []
+    for name, schema in (("observations", OBSERVATION_SCHEMA), ("readings", READING_SCHEMA), ("log", LOG_SCHEMA)):
+        frame = getattr(arm, name)
+        well = _can_be(frame, schema, most_s)
+        kept[name] = frame if well.all() else frame[well].reset_index(drop=True)
+        if not well.all():
+            damaged.append(f"{int((~well).sum())} rows of its {name} cannot be")
+    return dataclasses.replace(arm, **kept, damaged=(*arm.damaged, *damaged)) if damaged else arm
+
+
+def _can_be(frame: pd.DataFrame, schema: pa.Schema, most_s: float) -> Flags:
+    """Which rows have all that they must have, and no number beyond all measure."""
+    well = np.ones(len(frame), dtype=np.bool_)
+    for field in schema:
+        if field.name not in frame:
+            continue
+        if not field.nullable:
+            well &= frame[field.name].notna().to_numpy()
+        if pa.types.is_floating(field.type):
+            well &= ~(np.abs(numbers(frame, field.name)) > (most_s if field.name.endswith("_s") else LARGEST))
+    return well
 
 
 def contradictions(arm: ArmEvidence) -> Iterator[str]:
