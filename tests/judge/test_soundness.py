@@ -112,7 +112,11 @@ SPOILT_ARMS |= {
     "requests of no endpoint": ("arm_complete", lambda arm: {"observations": arm.observations.assign(endpoint=None)}),
     "lines without end": (
         "arm_complete",
-        lambda arm: {"readings": arm.readings.assign(metric="log_lines", value=np.inf)},
+        lambda arm: {
+            "readings": arm.readings.reindex(range(1)).assign(
+                at_s=30.0, probe="errors", metric="log_lines", value=np.inf, detail="{}"
+            )
+        },
     ),
 }
 SPOILT_RUNS = {

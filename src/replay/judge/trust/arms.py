@@ -26,15 +26,22 @@ def as_can_be(arm: ArmEvidence) -> ArmEvidence:
 
     Nothing that follows could count them: moments that are no number or beyond all measure, requests of no endpoint.
     """
-    most_s = arm.info.duration_s + AFTER_S
-    kept, damaged = dict[str, pd.DataFrame](), []
-    for name, schema in (("observations", OBSERVATION_SCHEMA), ("readings", READING_SCHEMA), ("log", LOG_SCHEMA)):
-        frame = getattr(arm, name)
+    most_s, damaged = arm.info.duration_s + AFTER_S, list(arm.damaged)
+
+    def kept(name: str, frame: pd.DataFrame, schema: pa.Schema) -> pd.DataFrame:
         well = _can_be(frame, schema, most_s)
-        kept[name] = frame if well.all() else frame[well].reset_index(drop=True)
-        if not well.all():
-            damaged.append(f"{int((~well).sum())} rows of its {name} cannot be")
-    return dataclasses.replace(arm, **kept, damaged=(*arm.damaged, *damaged)) if damaged else arm
+        if well.all():
+            return frame
+        damaged.append(f"{int((~well).sum())} rows of its {name} cannot be")
+        return frame[well].reset_index(drop=True)
+
+    return dataclasses.replace(
+        arm,
+        observations=kept("observations", arm.observations, OBSERVATION_SCHEMA),
+        readings=kept("readings", arm.readings, READING_SCHEMA),
+        log=kept("log", arm.log, LOG_SCHEMA),
+        damaged=tuple(damaged),
+    )
 
 
 def _can_be(frame: pd.DataFrame, schema: pa.Schema, most_s: float) -> Flags:
