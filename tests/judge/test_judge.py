@@ -24,16 +24,17 @@ def test_two_equal_arms_are_go(regime):
         mix = simulate.endpoints(np.random.default_rng(seed), 12, 1500)
         arms = simulate.workload(seed, regime=regime, mix=mix)
         arms.step(20, 25)
-        other = simulate.workload(seed + 100, name="qa", role="pre-production", regime=regime, number=6, most=300)
+        mixes = {"production": mix, "qa": simulate.endpoints(np.random.default_rng(seed + 100), 6, 300)}
+        other = simulate.workload(seed + 100, "qa", "pre-production", regime, mix=mixes["qa"])
         other.step(20, 25)
         verdict = judge(simulate.evidence(arms, other))
         assert verdict.verdict != "NO_GO", (seed, verdict.reasons)
-        assert "qa" not in verdict.unconfirmed
         if verdict.unconfirmed:
-            second = simulate.again(arms, seed, 2, mix, regime)
-            second.step(20, 25)
-            pair = {"production": {"control": "production-control-2", "steps": "production-steps-2"}}
-            verdict = judge(simulate.evidence(arms, second, other, confirming=pair))
+            again = [simulate.again(one, seed, 2, mixes[one.workload], regime) for one in (arms, other)]
+            for second in again:
+                second.step(20, 25)
+            pairs = {name: {"control": f"{name}-control-2", "steps": f"{name}-steps-2"} for name in mixes}
+            verdict = judge(simulate.evidence(arms, other, *again, confirming=pairs))
         assert verdict.verdict == "GO", (seed, verdict.reasons)
         assert verdict.reasons
 

@@ -31,7 +31,7 @@ _WITH_CAUSE = 3
 _GONE = 2
 _GONE_S = 3.0
 _OUTAGE_P = 0.02
-_STRONG = 0.7  # of the longest outage that is put up with
+_STRONG = 0.9  # of the longest outage that is put up with
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +257,7 @@ def _failures_of(case: Case, endpoint: str) -> Effect:
     stalls = tuple(stall for stall in case.later_stalls if not case.behind_lock(stall))
     own = later[~near_stall(t_start[later], stalls)] if stalls else later
     own_outage_s = longest_outage(t_start[own], t_end[own], t_new[own])[0] if stalls else outage_s
+    lost = own_outage_s * len(own) / max(1.0, case.end_s - case.first_step_s)  # about so many requests in the outage
     failing = later[t_new[later]]
     met = later[case.met_cause(case.column("root_start")[later], case.column("root_end")[later])]
     x_met, asked = int(t_new[met].sum()), limits.failure_ratio * len(met)
@@ -292,7 +293,7 @@ def _failures_of(case: Case, endpoint: str) -> Effect:
         first_bad_s=first_bad_s,
         recovered_s=recovered_s,
         smallest=_smallest(windows[LATER], limits) if LATER in windows else None,
-        strong=out and own_outage_s >= _STRONG * limits.unavailable_s and len(failing) >= limits.strong_failures,
+        strong=out and own_outage_s >= _STRONG * limits.unavailable_s and lost >= limits.strong_failures,
     )
 
 
