@@ -58,3 +58,15 @@ def test_the_fields_that_differ(has: str, words: str) -> None:
     hit = planted.steps["endpoint"].eq(EVENTS) & planted.steps["due_s"].ge(25)
     planted.steps.loc[hit, "shape"] = has
     assert f"came back in another shape{words} after '" in told(planted)
+
+
+def test_answers_of_another_shape_are_not_told_as_failing() -> None:
+    planted = production()
+    for frame in (planted.control, planted.steps):
+        frame.loc[frame["endpoint"] == EVENTS, ["shape", "expected_shape"]] = HAD
+    planted.steps.loc[planted.steps["endpoint"].eq(EVENTS) & planted.steps["due_s"].ge(21), "shape"] = "{id:number}"
+    verdict = judge(evidence(planted, qa()))
+    (never,) = of(verdict, metric="never_recovered")
+    assert never["explanation"].startswith(f"{EVENTS} still answered in another way when the arm ended, 39")
+    (check,) = (one for one in verdict.checks if (one.name, one.workload) == ("unavailable_s", "production"))
+    assert check.sentence.startswith(f"{EVENTS} answered in another way for 3")

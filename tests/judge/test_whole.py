@@ -89,6 +89,8 @@ def test_many_short_stalls_add_up(moments: Sequence[float], length_s: float) -> 
     assert f"no good answer {len(moments)} times since the first step" in both.reasons[0]
     failed = {check.name for check in both.checks if not check.passed}
     assert failed == {"stall_s"}
+    (check,) = (check for check in both.checks if not check.passed)
+    assert check.observed == pytest.approx(finding["observed"], abs=1e-3)
 
 
 def test_stalls_that_the_control_has_too_are_nobodys_doing() -> None:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 
 from replay.evidence.values import QUIET
+from replay.judge.answers.differences import FAILURES
 from replay.judge.case import Case
 from replay.judge.criteria import Criteria
 from replay.judge.findings import NOTE, Check, Finding, seconds, way_of, worst_of
@@ -126,7 +127,8 @@ def _unavailable(case: Case, mine: list[Finding]) -> list[Check]:
     longest = max(map(_out_s, beyond or out), default=0.0)
     limit = case.criteria.of(beyond[0].endpoint or "").unavailable_s if beyond else case.criteria.unavailable_s
     well = f"{case.workload}: no endpoint was unavailable for long (at most {seconds(longest)} in a row)."
-    wrong = f"{beyond[0].endpoint} answered nothing well for {seconds(longest)} in a row." if beyond else ""
+    how = "answered nothing well" if beyond and beyond[0].outcome in FAILURES else "answered in another way"
+    wrong = f"{beyond[0].endpoint} {how} for {seconds(longest)} in a row." if beyond else ""
     return _check(case, "unavailable_s", (limit, longest), beyond, well, wrong=wrong)
 
 
@@ -152,7 +154,8 @@ def _stall(case: Case, mine: list[Finding]) -> list[Check]:
     stalled = _failing("stall_s", mine)
     longest = max((stall.length_s for stall in case.later_stalls), default=0.0) if len(case.pairs) else None
     well = f"{case.workload}: the whole Stage never stood still for long (at most {seconds(longest or 0.0)})."
-    return _check(case, "stall_s", (case.criteria.stall_s, longest), stalled, well) if case.later.any() else []
+    observed = max((one.observed or 0.0 for one in stalled), default=longest)  # of many short ones, all of them
+    return _check(case, "stall_s", (case.criteria.stall_s, observed), stalled, well) if case.later.any() else []
 
 
 def _recovery(case: Case, mine: list[Finding]) -> list[Check]:

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 
 from replay.judge.answers.details import detail
-from replay.judge.answers.differences import difference_of
+from replay.judge.answers.differences import FAILURES, difference_of
 from replay.judge.arrays import Rows, Times
 from replay.judge.case import Case
 from replay.judge.criteria import Criteria
@@ -106,7 +106,12 @@ def _caused_by(case: Case, endpoint: str, hit: Rows) -> str | None:
 
 def _never_recovered(case: Case, effect: Effect) -> Finding:
     lasted_s = max(0.0, case.end_s - (effect.first_bad_s or 0.0))
-    told = f"{effect.endpoint} was still failing when the arm ended, {seconds(lasted_s)} after it broke."
+    kinds = set(case.texts("t_kind")[effect.rows[case.flags("t_new")[effect.rows] & case.later[effect.rows]]].tolist())
+    told = (
+        f"{effect.endpoint} was still failing when the arm ended, {seconds(lasted_s)} after it broke."
+        if kinds & FAILURES
+        else f"{effect.endpoint} still answered in another way when the arm ended, {seconds(lasted_s)} later."
+    )
     return _unavailable(case, effect, "never_recovered", lasted_s, told)
 
 

@@ -3,11 +3,12 @@
 import dataclasses
 
 from replay.judge.case import Case
-from replay.judge.findings import NOTE, SUSPECT, Finding
+from replay.judge.findings import BLOCKING, SUSPECT, Finding
 from replay.judge.statistics import mover, rate_difference
 
 SILENT = "never calls it"
 _FEW = 20
+_Key = tuple[str, str]
 _BROKEN = ("failures", "never_recovered")
 
 
@@ -16,23 +17,27 @@ def with_only_in_production(findings: list[Finding], cases: list[Case], untruste
 
     True where pre-production, judged alone, passes the same criterion; false where it fails it too; null where it never
     calls the endpoint, where there is no pre-production, where its arms (``untrusted``) prove nothing, or where the
-    finding itself is no more than suspected. An endpoint
+    finding itself, or the same under pre-production, is no more than suspected. An endpoint
     that fails under pre-production too is not slow, or lost for good, in production only: testing would have seen it.
-    Nor is what follows from an endpoint that does, or has a cause that shows there too, or stands still for it.
+    Nor is what follows from an endpoint that does, or has a cause that shows there too. The whole Stage stands still
+    there too where it was seen to, or where all endpoints that fail under production fail there.
     """
     others = [case for case in cases if case.role == "pre-production" and case.workload not in untrusted]
     production = {case.workload for case in cases if case.role == "production"}
-    told = [one for one in findings if one.severity != NOTE and one.workload in {case.workload for case in others}]
+    theirs = [one for one in findings if one.workload in {case.workload for case in others}]
+    told = [one for one in theirs if one.severity == BLOCKING]
     failing = {finding.key for finding in told}
+    doubtful = {finding.key for finding in theirs if finding.severity == SUSPECT}
+    doubtful |= {(endpoint, metric) for endpoint, way in doubtful if way in _BROKEN for metric in _BROKEN}
     broken = {str(finding.endpoint) for finding in told if finding.key[1] in _BROKEN}
     failing |= {(endpoint, metric) for endpoint in broken for metric in (*_BROKEN, "recovery_s", "latency_p95_s")}
     causes = {str(one.root) for one in told if one.root and one.proven} | broken
-    if broken:
-        failing.add(("*", "stall_s"))
+    if broken >= (mine := _broken(findings, production)) and mine:
+        failing |= {("*", "stall_s"), ("*", "stalls_s"), ("*", "failures")}
     return [
         dataclasses.replace(
             finding,
-            only_in_production=False if finding.root in causes else _only(finding, others, failing),
+            only_in_production=_only(finding, others, failing, doubtful, causes),
             interaction=_interaction(finding, others),
             evidence={**finding.evidence, **({"pre_production": SILENT} if _is_silent(finding, others) else {})},
         )
@@ -42,14 +47,20 @@ def with_only_in_production(findings: list[Finding], cases: list[Case], untruste
     ]
 
 
-def _only(finding: Finding, others: list[Case], failing: set[tuple[str, str]]) -> bool | None:
-    if not others:
+def _broken(findings: list[Finding], workloads: set[str]) -> set[str]:
+    """The endpoints that fail under these workloads."""
+    mine = [one for one in findings if one.workload in workloads and one.severity == BLOCKING]
+    return {str(one.endpoint) for one in mine if one.key[1] in _BROKEN}
+
+
+def _only(
+    finding: Finding, others: list[Case], failing: set[_Key], doubtful: set[_Key], causes: set[str]
+) -> bool | None:
+    if not others or _is_silent(finding, others):
         return None
-    if finding.key in failing:
+    if finding.key in failing or finding.root in causes:
         return False
-    if finding.severity == SUSPECT:
-        return None
-    if _is_silent(finding, others):
+    if finding.severity == SUSPECT or finding.key in doubtful:
         return None
     if finding.metric in {"step_failed", "rollback_failed", "data_after_rollback", "migration_s"}:
         ran = any(span.step == finding.evidence.get("step") for case in others for span in case.all_spans)

@@ -133,8 +133,8 @@ def replica_findings(case: Case) -> list[Finding]:
             later = at_s >= case.first_step_s
             nothing = (np.array([]), np.array([]))
             seen = [replica_lag(control.readings, metric).get(replica, nothing)[1] for control in case.controls]
-            reference = np.concatenate(seen)
-            known = float(max([0.0, *reference.tolist(), *value[~later].tolist()]))
+            usual = [_once_caught_up(one, metric) for one in (*seen, value[~later])]
+            known = float(max([0.0, *np.concatenate(usual).tolist()]))
             if not later.any() or value[later].max() - known < 1.0:
                 continue
             course = _course(at_s[later], value[later], known, metric)
@@ -142,6 +142,15 @@ def replica_findings(case: Case) -> list[Finding]:
             if value[later].max() >= limit or grows:
                 found.append(_replica_lag(case, metric, replica, course))
     return found
+
+
+def _once_caught_up(value: Values, metric: str) -> Values:
+    """The readings from the first on at which the replica was not behind; all, where it always was.
+
+    What it still has to catch up with when an arm begins is of Stage's reset, and says nothing of what is usual.
+    """
+    level = _CAUGHT_UP_S if metric == "replica_lag_s" else 0.05 * float(value.max(initial=0.0))
+    return value[int(np.argmax(value <= level)) :]
 
 
 @dataclass(frozen=True, slots=True)
