@@ -256,7 +256,7 @@ def check_counts(out: Path) -> None:
 def test_ctrl_c_keeps_what_was_read(large, tmp_path):
     out = tmp_path / "out"
     process = start("import", large, "--out", out)
-    for _ in range(2000):
+    for _ in range(9000):
         if len(list(out.glob("exchanges/*.parquet"))) >= 2:
             break
         time.sleep(0.02)

@@ -371,7 +371,7 @@ def test_what_a_rollback_left_is_judged_with_traffic_and_without(playable, loses
     del playable.values["workloads.qa"]
     playable.values["workloads.production"]["duration"] = "8s"
     playable.values["rehearsal"]["quiet"] = True
-    playable.values["criteria"] = {"visible_share": 1.0}
+    playable.values["criteria"] = {"visible_share": 1.0, "unseen_steps": True}
     playable.values["target"]["reset"] = playable.program("reset", f"exec {sys.executable} put_back.py")
     (playable.folder / "put_back.py").write_text(
         "import os, psycopg\n"
