@@ -150,7 +150,7 @@ def _once_caught_up(value: Values, metric: str) -> Values:
     What it still has to catch up with when an arm begins is of Stage's reset, and says nothing of what is usual.
     """
     level = _CAUGHT_UP_S if metric == "replica_lag_s" else 0.05 * float(value.max(initial=0.0))
-    return value[int(np.argmax(value <= level)) :]
+    return value[int(np.argmax(value <= level)) :] if len(value) else value
 
 
 @dataclass(frozen=True, slots=True)
