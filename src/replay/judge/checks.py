@@ -111,7 +111,7 @@ def _new_failures(case: Case, mine: list[Finding]) -> list[Check]:
 WAYS = {
     "new_failures": "failed",
     "new_empties": "came back empty",
-    "changed_answers": "came back in another shape, shrunken or stale",
+    "changed_answers": "came back in another shape, shrunken or stale, or were let in",
 }
 
 

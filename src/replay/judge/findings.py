@@ -21,6 +21,7 @@ STEP_METRICS = frozenset({"step_failed", "rollback_failed"})
 # What a finding rests on.
 PROVEN = "proof"
 TWO_PAIRS = "two pairs of arms"
+CHANGED = "changed_answers"  # the criterion of answers that changed, and the metric where only both arms can tell
 # In a finding's evidence: that the plan puts up with it, that it is more than a burst can be.
 TOLERATED, STRONG = "tolerated", "strong"
 ONE_PAIR = "one pair of arms"
@@ -52,7 +53,7 @@ def way_of(outcome: object) -> str:
     """In which way a request of this outcome failed newly: it failed, came back empty, or its answer changed."""
     if outcome == Outcome.EMPTY:
         return "new_empties"
-    return "new_failures" if outcome in FAILURES else "changed_answers"
+    return "new_failures" if outcome in FAILURES else CHANGED
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,6 +110,7 @@ _WEIGHT = {
     "lock_wait_s": 1,
     "lock_contention": 1,
     "failures": 2,
+    "changed_answers": 2,
     "never_recovered": 3,
     "rollback_failed": 4,
     "data_after_rollback": 4,

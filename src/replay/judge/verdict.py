@@ -14,10 +14,11 @@ it depends on when or where it was made)::
           proven: a lock behind the step, an error naming what the step changed, or a direct measurement proves it
       confirmed true | false | null: a second pair of arms showed it again, did not, or was not played
       endpoint ("*" is the whole Stage) or probe ("steps" for a step that failed); the other is null
-      outcome (refused, server error, empty, timeout, no connection, unsent, wrong shape, shrunken, stale, too late) and
-          difference (emptied, newly failing, or the same last four); or metric (latency_p95_s, stall_s,
+      outcome (refused, server error, empty, timeout, no connection, unsent, wrong shape, shrunken, stale, let in, too
+          late) and difference (emptied, newly failing, or the same last five); or metric (latency_p95_s, stall_s,
           never_recovered, recovery_s, lock_wait_s, lock_contention, replica_lag_s, replica_lag_bytes, log_lines,
-          new_error_lines, step_failed, rollback_failed, data_after_rollback, migration_s)
+          new_error_lines, step_failed, rollback_failed, data_after_rollback, migration_s); both where only the other
+          arm's answers tell it (changed_answers, of wrong shape or shrunken)
       unit (share, s, bytes, lines/s, count), control, observed, effect (observed - control), interval [low, high]|null,
           p_value | null, requests and failures (the counts behind a share)
       only_in_production true | false | null; interaction {effect, interval, pre_production} | null: how much larger the
@@ -66,6 +67,7 @@ from replay.judge.answers.differences import COLUMNS
 from replay.judge.case import Case, as_far_as_played, empty_like
 from replay.judge.checks import change_checks, with_all_findings
 from replay.judge.criteria import Criteria, parse_criteria
+from replay.judge.effects.changes import change_findings
 from replay.judge.effects.explain import failure_findings, slowdown_findings, stall_findings
 from replay.judge.effects.failures import Effect
 from replay.judge.effects.outages import outages
@@ -284,6 +286,10 @@ def _findings(case: Case, shown: Seen) -> list[Finding]:
             found += failure_findings(case, effect)
         for slow in shown.slowdowns:
             found += slowdown_findings(case, slow)
+        told = {(one.endpoint, one.outcome) for one in found if one.severity != NOTE}
+        for change in shown.changes:
+            if (change.endpoint, change.kind) not in told:
+                found += change_findings(case, change)
         if all(one.severity == NOTE for one in found):
             found += whole_findings(case, shown.whole)
     return [dataclasses.replace(finding, role=case.role) for finding in found]

@@ -1,4 +1,4 @@
-"""What a client saw of an answer that is worse: its status, or the fields in which it differs.
+"""What a client saw of an answer that is worse: its status, the fields in which it differs, how many items it has.
 
 For the sentences of findings; nothing is judged by it.
 """
@@ -11,7 +11,10 @@ import numpy as np
 
 from replay.evidence.run import ArmEvidence
 from replay.evidence.values import Outcome
-from replay.judge.arrays import Rows, numbers
+from replay.judge.answers.changes import LET_IN
+from replay.judge.answers.contents import SHRUNKEN
+from replay.judge.answers.differences import WRONG_SHAPE
+from replay.judge.arrays import Rows, Values, numbers
 from replay.judge.case import Case
 
 _FIELD = re.compile(r"[{,]([^{}\[\]|:,]+):(\w+)?")  # its name, and its type where it holds neither list nor object
@@ -29,16 +32,37 @@ def detail(case: Case, kind: str, hit: Rows) -> str:
     asked = case.pairs["request"].to_numpy(np.int64)[hit]
     if kind in _STATUSES:
         return _statuses(case, asked)
-    return _fields(case, asked) if kind == "wrong shape" else ""
+    if kind == LET_IN:
+        return _status_instead(case, asked)
+    if kind == SHRUNKEN:
+        return _items(case, asked)
+    return _status_instead(case, asked) or _fields(case, asked) if kind == WRONG_SHAPE else ""
 
 
 def _statuses(case: Case, asked: Rows) -> str:
     """The status that most of them have."""
-    observations = case.steps.observations
-    status = numbers(observations, "status", 0.0)[np.isin(observations["request"].to_numpy(np.int64), asked)]
+    status = _of(case.steps, asked, "status")
     counts = Counter(status.astype(int).tolist())
     most = min(counts, key=lambda one: (-counts[one], one))
     return f" (status {most})" if len(counts) == 1 else f" (status {most} most often)"
+
+
+def _status_instead(case: Case, asked: Rows) -> str:
+    """The status of the answer to the first of them beside the control's, where these are of different classes."""
+    had, has = (int(_of(arm, asked[:1], "status")[0]) for arm in (case.control, case.steps))
+    return f" (status {has} instead of {had})" if had // 100 != has // 100 else ""
+
+
+def _items(case: Case, asked: Rows) -> str:
+    """How many items most of their lists have, beside the control's: the medians."""
+    had, has = (float(np.median(_of(arm, asked, "items"))) for arm in (case.control, case.steps))
+    return f" ({has:g} instead of {had:g} by the median)"
+
+
+def _of(arm: ArmEvidence, asked: Rows, name: str) -> Values:
+    """What an arm's observations of these requests have in a column; 0 where they have nothing."""
+    rows = np.isin(arm.observations["request"].to_numpy(np.int64), asked)
+    return numbers(arm.observations, name, 0.0)[rows]
 
 
 def _fields(case: Case, asked: Rows) -> str:

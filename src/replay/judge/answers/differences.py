@@ -5,7 +5,9 @@ Both arms are asked the same, so that chance favours neither, and what fails in 
 counts in neither. Its kind is the outcome (``empty``, ``server error``, ...) or ``wrong shape``: a body whose shape no
 request to that endpoint had in the capture, in the other arm, or before the steps; ``shrunken`` or ``stale``, see
 `replay.judge.answers.contents`; ``too late``: an answer for which its client waits no longer, and took more than twice
-as long as the other arm's.
+as long as the other arm's; ``let in``: answered with success where the capture and the other arm refused.
+
+What is well by itself and only differs from the other arm's answer is marked beside it: `replay.judge.answers.changes`.
 
 Millions of requests have to be compared within seconds: texts are numbers here, see `replay.judge.answers.texts`.
 """
@@ -21,6 +23,7 @@ import pandas as pd
 
 from replay.evidence.run import ArmEvidence
 from replay.evidence.values import Outcome, expected_outcome
+from replay.judge.answers import changes
 from replay.judge.answers.cascade import refused_for_want_of_a_token
 from replay.judge.answers.contents import SHRUNKEN, STALE, answers_of, asked_of, contents, emptied
 from replay.judge.answers.texts import Texts, alike, texts_of
@@ -31,7 +34,15 @@ WRONG_SHAPE = "wrong shape"
 OUTCOMES = tuple(map(str, Outcome))
 TOO_LATE = "too late"
 FAILURES = frozenset({*OUTCOMES, TOO_LATE})  # what else is wrong with an answer has changed
-KINDS = ("", *OUTCOMES, WRONG_SHAPE, SHRUNKEN, STALE, TOO_LATE)  # what may be wrong with an answer; nothing first
+KINDS = (
+    "",
+    *OUTCOMES,
+    WRONG_SHAPE,
+    SHRUNKEN,
+    STALE,
+    changes.LET_IN,
+    TOO_LATE,
+)  # what may be wrong with an answer; nothing first
 # The columns of Observation that the judge looks at.
 COLUMNS = (
     "request",
@@ -64,7 +75,6 @@ _WORSE: dict[Outcome, set[Outcome]] = {
 _IS_WORSE = np.array([[came in _WORSE.get(had, ()) for came in (*Outcome, None)] for had in Outcome])
 _FAR_LATER = 2.0
 _LONGEST_CHAIN = 100
-_UNKNOWN = (401, 403)  # the statuses of who is not known, or not let in
 
 
 def expected_outcomes(observations: pd.DataFrame) -> Codes:
@@ -142,7 +152,8 @@ def pair(
 
     Columns: request, endpoint, phase (of the steps arm); for control and steps (``c_`` and ``t_``) start, sent (nan
     where it was not), end, kind (empty where nothing is wrong), new, good (an outcome no worse than captured), latency
-    (nan where no response came); root and root_endpoint, root_start, root_end: of the request whose failure left this
+    (nan where no response came), other_shape and fewer_items (than in the other arm), told of those pairs that
+    could_shape and could_items; root and root_endpoint, root_start, root_end: of the request whose failure left this
     one unsent or without a token, or its own.
     """
     here, there = paired(steps.observations, control.observations)
@@ -156,9 +167,15 @@ def pair(
     empty, held = (Outcome.EMPTY, *emptied(listed, *well)), contents(listed, *well)
     waited_s = np.array([patience_s(name) for name in asked.endpoint.names], dtype=np.float64)[asked.endpoint.codes]
     late = (TOO_LATE, _late(t, c, waited_s, c_kind == 0), _late(c, t, waited_s, t_kind == 0))
-    for kind, in_steps, in_control in (empty, (WRONG_SHAPE, *_wrong_shapes(asked, t, c, before)), *held, late):
+    status = changes.statuses_of(of_steps, of_control)
+    let_in = (changes.LET_IN, *changes.let_in(status, (well[0].ok, well[1].ok)))
+    wrong = (WRONG_SHAPE, *_wrong_shapes(asked, t, c, before))
+    for kind, in_steps, in_control in (empty, wrong, *held, let_in, late):
         t_kind[in_steps & (t_kind == 0)] = KINDS.index(kind)  # what fails otherwise already keeps its kind
         c_kind[in_control & (c_kind == 0)] = KINDS.index(kind)
+    ok = (asked.outcome == _OK) & well[0].ok & well[1].ok
+    shapes = changes.other_shapes(status, asked.shape, t.shape, c.shape, ok).but(_others(t_kind, c_kind, WRONG_SHAPE))
+    items = changes.fewer_items(*well).but(_others(t_kind, c_kind, SHRUNKEN))
     causes = numbers(of_steps, "caused_by", -1.0).astype(np.int64)
     follows = _refused(of_steps, asked, t, t_kind, givers)
     root = _roots(asked.request, np.where((causes < 0) & (follows >= 0), asked.request[follows], causes))
@@ -168,6 +185,7 @@ def pair(
         "phase": _category(phase, phase_order(spans)),
         **{f"t_{name}": values for name, values in _columns(t, t_kind, c_kind).items()},
         **{f"c_{name}": values for name, values in _columns(c, c_kind, t_kind).items()},
+        **changes.columns(shapes, items),
         "root": asked.request[root],
         "root_endpoint": _category(asked.endpoint.codes[root], asked.endpoint.names),
         "root_start": t.start[root],
@@ -225,6 +243,13 @@ def _category(codes: npt.NDArray[np.integer[Any]], names: Sequence[str]) -> Any:
     return pd.Categorical.from_codes(codes, categories=pd.Index(list(names), dtype=object))
 
 
+def _others(t_kind: Codes, c_kind: Codes, kind: str) -> Flags:
+    """Where an answer is worse in another way than this one."""
+    own = KINDS.index(kind)
+    found: Flags = ((t_kind > 0) & (t_kind != own)) | ((c_kind > 0) & (c_kind != own))
+    return found
+
+
 def _late(answers: _Answers, others: _Answers, patience_s: Times, well: Flags) -> Flags:
     """Which answers came after their client had stopped waiting, and after far longer than in the other arm.
 
@@ -268,7 +293,7 @@ def _refused(observations: pd.DataFrame, asked: _Asked, answers: _Answers, kind:
     """The position of the token request that a refusal follows from; -1 where there is none."""
     visit = numbers(observations, "visit", -1.0).astype(np.int64)
     gives = np.array([name in givers for name in asked.endpoint.names], dtype=np.bool_)
-    refused = (kind == KINDS.index(Outcome.REFUSED)) & np.isin(numbers(observations, "status"), _UNKNOWN)
+    refused = (kind == KINDS.index(Outcome.REFUSED)) & np.isin(numbers(observations, "status"), changes.UNKNOWN)
     return refused_for_want_of_a_token(
         visit, answers.start, answers.end, gives=gives[asked.endpoint.codes], failed=kind > 0, refused=refused
     )

@@ -25,6 +25,7 @@ _VERBS = {
     "unsent": "could not be sent",
     "wrong shape": "came back in another shape",
     "shrunken": "came back with less than half of their items",
+    "let in": "were let in, which had been refused",
     "too late": "were answered later than their clients wait",
     "stale": "gave back what had been before the visit's own write",
 }

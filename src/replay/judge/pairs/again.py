@@ -6,11 +6,13 @@ from itertools import permutations
 
 from replay.judge.case import Case
 from replay.judge.criteria import Criteria
+from replay.judge.effects.changes import Change, changed_in_both, changes
 from replay.judge.effects.explain import WHOLE_STAGE
 from replay.judge.effects.failures import Effect, failing_in_both, failures
 from replay.judge.effects.slowdowns import Slowdown, slow_in_both, slowdowns
 from replay.judge.effects.tallies import Tally
 from replay.judge.effects.whole import failing_together, whole_tallies
+from replay.judge.findings import CHANGED
 
 FAILING, SLOW = "failures", "latency_p95_s"
 
@@ -21,20 +23,21 @@ class Seen:
 
     effects: Sequence[Effect]
     slowdowns: Sequence[Slowdown]
+    changes: Sequence[Change]
     whole: Mapping[str, Tally]
 
 
 def seen(case: Case) -> Seen:
-    """The effects of the steps on failures and on latency."""
+    """The effects of the steps on failures, on latency, and on what answers hold."""
     if not case.later.any():
-        return Seen(failures(case), (), {})
-    return Seen(failures(case), slowdowns(case), whole_tallies(case))
+        return Seen(failures(case), (), (), {})
+    return Seen(failures(case), slowdowns(case), changes(case), whole_tallies(case))
 
 
 def is_weighed(key: tuple[str, str]) -> bool:
     """Whether what a finding's key names is weighed by the evidence of both pairs together."""
     endpoint, metric = key
-    return endpoint != "" and metric in {FAILING, SLOW}
+    return endpoint != "" and metric in {FAILING, SLOW, CHANGED}
 
 
 def shown_again_among(repetitions: Sequence[Seen], criteria: Criteria) -> set[tuple[str, str]]:
@@ -49,6 +52,7 @@ def shown_again(first: Iterable[Seen], second: Seen, criteria: Criteria) -> set[
     """The keys of the findings that one of the ``first`` pairs suspects and that it and the second together show."""
     effects = {one.endpoint: one for one in second.effects}
     slow = {one.endpoint: one for one in second.slowdowns}
+    changed = {(one.endpoint, one.kind): one for one in second.changes}
     found = set()
     for pair in first:
         if failing_together(pair.whole, second.whole, criteria):
@@ -61,4 +65,8 @@ def shown_again(first: Iterable[Seen], second: Seen, criteria: Criteria) -> set[
             limits = criteria.of(slowdown.endpoint)
             if slowdown.endpoint in slow and slow_in_both(slowdown, slow[slowdown.endpoint], limits):
                 found.add((slowdown.endpoint, SLOW))
+        for change in pair.changes:
+            other = changed.get((change.endpoint, change.kind))
+            if other and changed_in_both(change, other, criteria.of(change.endpoint)):
+                found.add((change.endpoint, CHANGED))
     return found

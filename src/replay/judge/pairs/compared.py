@@ -3,13 +3,13 @@
 import dataclasses
 
 from replay.judge.case import Case
-from replay.judge.findings import BLOCKING, SUSPECT, Finding
+from replay.judge.findings import BLOCKING, CHANGED, SUSPECT, Finding
 from replay.judge.statistics import mover, rate_difference
 
 SILENT = "never calls it"
 _FEW = 20
 _Key = tuple[str, str]
-_BROKEN = ("failures", "never_recovered")
+_BROKEN = ("failures", CHANGED, "never_recovered")
 
 
 def with_only_in_production(findings: list[Finding], cases: list[Case], untrusted: set[str]) -> list[Finding]:
@@ -93,7 +93,7 @@ def _interaction(finding: Finding, others: list[Case]) -> dict[str, object] | No
 
     Beside the same phase, or all the time since the first step where pre-production has few requests in that phase.
     """
-    if finding.unit != "share" or finding.effect is None or finding.interval is None:
+    if finding.unit != "share" or finding.metric or finding.effect is None or finding.interval is None:
         return None
     low, high = finding.interval
     for case in others:

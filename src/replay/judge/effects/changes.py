@@ -1,0 +1,129 @@
+"""Effects of the steps on what answers hold, where no single answer is worse than the endpoint's may be anyway.
+
+The event is an answer that is another than the same request got without the steps (`replay.judge.answers.changes`). Its
+mirror image, the control's answer being the odd one, comes as often by chance: that and the steps arm before the first
+step are the reference, by the same tallies as failures. Lists that grow while traffic is played, and shapes that come
+and go, differ both ways. One pair of arms can only suspect, and a second one must show it again.
+
+This stands beside the failures and not among them: what is volatile here would cover what fails there.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from replay.judge.answers.contents import SHRUNKEN
+from replay.judge.answers.details import detail
+from replay.judge.answers.differences import WRONG_SHAPE
+from replay.judge.arrays import Rows
+from replay.judge.case import Case
+from replay.judge.criteria import Criteria
+from replay.judge.effects.explain import said
+from replay.judge.effects.failures import Events, tallied
+from replay.judge.effects.shown import Size, shown_by_both, suspected
+from replay.judge.effects.tallies import Tally
+from replay.judge.findings import CHANGED, NOTE, SUSPECT, Finding
+from replay.judge.phases import phase_order
+from replay.judge.statistics import rate_difference
+
+_COLUMNS = {  # of each kind: which pairs can tell, and what differs in either arm
+    WRONG_SHAPE: ("could_shape", "other_shape"),
+    SHRUNKEN: ("could_items", "fewer_items"),
+}
+_VERBS = {WRONG_SHAPE: "have another shape", SHRUNKEN: "have fewer items"}
+_SHARE = 0.05  # of a window's answers, at least
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What became of one endpoint's answers. ``rows`` are the positions of those that could tell."""
+
+    endpoint: str
+    kind: str
+    rows: Rows
+    tallies: dict[str, Tally]
+    severity: str
+    phases: tuple[str, ...]
+    p_value: float
+
+
+def changes(case: Case) -> list[Change]:
+    """The changes that one pair of arms suspects, by endpoint; as notes those that are too few to weigh."""
+    found = [_change_of(case, endpoint, kind) for endpoint in case.rows for kind in _COLUMNS]
+    return [one for one in found if one is not None]
+
+
+def changed_in_both(first: Change, second: Change, limits: Criteria) -> bool:
+    """Whether two pairs of arms together show that an endpoint's answers changed."""
+    return bool(shown_by_both(first.tallies, second.tallies, limits, _size(limits, _SHARE)))
+
+
+def _size(limits: Criteria, share: float) -> Size:
+    """``min_failures`` more in each pair, not in both: what differs is commoner than what fails."""
+    return Size(2 * limits.min_failures, share)
+
+
+def _events(case: Case, rows: Rows, kind: str) -> Events:
+    could, odd = _COLUMNS[kind]
+    asked = case.flags(could)[rows]
+    return Events(case.flags(f"c_{odd}")[rows], asked, case.flags(f"t_{odd}")[rows], asked)
+
+
+def _change_of(case: Case, endpoint: str, kind: str) -> Change | None:
+    limits, rows = case.criteria.of(endpoint), case.rows[endpoint]
+    could, odd = _COLUMNS[kind]
+    hit = rows[case.flags(f"t_{odd}")[rows] & case.later[rows]]
+    if len(hit) < limits.min_failures:
+        return None
+    tell: Callable[[Case, Rows], Events] = partial(_events, kind=kind)
+    tallies = tallied(case, endpoint, tell)
+    noted = suspected(tallies, limits, _size(limits, 0.0))
+    if not noted:
+        return None
+    by_phase = Counter(case.texts("phase")[hit].tolist())
+    return Change(
+        endpoint=endpoint,
+        kind=kind,
+        rows=rows[case.flags(could)[rows]],
+        tallies=tallies,
+        severity=SUSPECT if suspected(tallies, limits, _size(limits, _SHARE)) else NOTE,
+        phases=tuple(name for name in phase_order(case.spans) if by_phase[name] >= max(3, 0.1 * len(hit))),
+        p_value=min(tallies[name].p_value(limits.failure_ratio) for name in noted),
+    )
+
+
+def change_findings(case: Case, change: Change) -> list[Finding]:
+    """The findings about one endpoint's answers, one for each phase in which they changed."""
+    phase = case.texts("phase")[change.rows]
+    return [_finding(case, change, name, change.rows[phase == name]) for name in change.phases]
+
+
+def _finding(case: Case, change: Change, phase: str, rows: Rows) -> Finding:
+    _, odd = _COLUMNS[change.kind]
+    hit, mirrored = rows[case.flags(f"t_{odd}")[rows]], rows[case.flags(f"c_{odd}")[rows]]
+    n, x, x_control = len(rows), len(hit), len(mirrored)
+    phi = max(one.phi for one in change.tallies.values())
+    return Finding(
+        workload=case.workload,
+        arm=case.steps.info.arm,
+        phase=phase,
+        unit="share",
+        observed=x / n,
+        control=x_control / n,
+        explanation=f"{change.endpoint}: {x} of {n} answers {_VERBS[change.kind]} than the same request's without the "
+        f"steps{detail(case, change.kind, hit)} {said(phase)}; the other way round it was {x_control}.",
+        severity=change.severity,
+        endpoint=change.endpoint,
+        outcome=change.kind,
+        metric=CHANGED,
+        difference=change.kind,
+        effect=(x - x_control) / n,
+        interval=rate_difference(x, n, x_control, n, phi),
+        p_value=change.p_value,
+        first_bad_s=float(case.column("t_end")[hit].min()),
+        requests=n,
+        failures=x,
+        evidence={"requests": [int(number) for number in case.pairs["request"].to_numpy()[hit[:_SHOWN]]]},
+    )
