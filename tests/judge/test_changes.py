@@ -217,3 +217,17 @@ def test_more_than_a_fifth_fewer_items_count_in_either_arm() -> None:
     apart = fewer_items(of_items(one), of_items(other))
     assert np.flatnonzero(apart.could).tolist() == [0, 1, 2, 3, 4]
     assert (np.flatnonzero(apart.steps).tolist(), np.flatnonzero(apart.control).tolist()) == ([0, 2], [4])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_lists_that_drift_apart_while_the_arms_last_are_no_change(seed: int) -> None:
+    """Two hundred lists that differ by a quarter from some moment on in either arm: more and more, and either way."""
+    planted = arms(seed=seed)
+    dice = np.random.default_rng(seed)
+    for frame in (planted.control, planted.steps):
+        from_s = dice.uniform(0, 120, 200)[frame["request"] % 200]
+        items = np.where(frame["due_s"] >= from_s, 15.0, 20.0)
+        frame["items"] = np.where(frame["endpoint"] == EVENTS, items, np.nan)
+    verdict = judge(simulate.evidence(planted))
+    assert verdict.verdict == "GO"
+    assert not of(verdict, severity="suspect")

@@ -3,13 +3,15 @@
 The event is an answer that is another than the same request got without the steps (`replay.judge.answers.changes`). Its
 mirror image, the control's answer being the odd one, comes as often by chance: that and the steps arm before the first
 step are the reference, by the same tallies as failures. Lists that grow while traffic is played, and shapes that come
-and go, differ both ways. One pair of arms can only suspect, and a second one must show it again.
+and go, differ both ways. But arms drift apart while they last, and what differs once does so in every answer from then
+on: so the mirror image of the same time is a second reference, twice as many as which it must be. One pair of arms can
+only suspect, and a second one must show it again.
 
 This stands beside the failures and not among them: what is volatile here would cover what fails there.
 """
 
+import dataclasses
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -32,18 +34,23 @@ _COLUMNS = {  # of each kind: which pairs can tell, and what differs in either a
     SHRUNKEN: ("could_items", "fewer_items"),
 }
 _VERBS = {WRONG_SHAPE: "have another shape", SHRUNKEN: "have fewer items"}
+_TIMES = 2.0  # as many as the other way round, in the same time
 _SHARE = 0.05  # of a window's answers, at least
 _SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What became of one endpoint's answers. ``rows`` are the positions of those that could tell."""
+    """What became of one endpoint's answers. ``rows`` are the positions of those that could tell.
+
+    ``tallies`` are beside all that was without the steps, ``mirrored`` beside the other way round in the same time.
+    """
 
     endpoint: str
     kind: str
     rows: Rows
     tallies: dict[str, Tally]
+    mirrored: dict[str, Tally]
     severity: str
     phases: tuple[str, ...]
     p_value: float
@@ -57,7 +64,11 @@ def changes(case: Case) -> list[Change]:
 
 def changed_in_both(first: Change, second: Change, limits: Criteria) -> bool:
     """Whether two pairs of arms together show that an endpoint's answers changed."""
-    return bool(shown_by_both(first.tallies, second.tallies, limits, _size(limits, _SHARE)))
+    size = _size(limits, _SHARE)
+    return bool(
+        shown_by_both(first.tallies, second.tallies, limits, size)
+        and shown_by_both(first.mirrored, second.mirrored, _clearer(limits), size)
+    )
 
 
 def _size(limits: Criteria, share: float) -> Size:
@@ -65,9 +76,15 @@ def _size(limits: Criteria, share: float) -> Size:
     return Size(2 * limits.min_failures, share)
 
 
-def _events(case: Case, rows: Rows, kind: str) -> Events:
+def _clearer(limits: Criteria) -> Criteria:
+    return dataclasses.replace(limits, failure_ratio=max(limits.failure_ratio, _TIMES))
+
+
+def _events(case: Case, rows: Rows, kind: str, *, later: bool) -> Events:
+    """What differs, either way; ``later`` looks only at the time since the first step."""
     could, odd = _COLUMNS[kind]
     asked = case.flags(could)[rows]
+    asked = asked & case.later[rows] if later else asked
     return Events(case.flags(f"c_{odd}")[rows], asked, case.flags(f"t_{odd}")[rows], asked)
 
 
@@ -77,9 +94,13 @@ def _change_of(case: Case, endpoint: str, kind: str) -> Change | None:
     hit = rows[case.flags(f"t_{odd}")[rows] & case.later[rows]]
     if len(hit) < limits.min_failures:
         return None
-    tell: Callable[[Case, Rows], Events] = partial(_events, kind=kind)
-    tallies = tallied(case, endpoint, tell)
-    noted = suspected(tallies, limits, _size(limits, 0.0))
+    tallies, mirrored = (tallied(case, endpoint, partial(_events, kind=kind, later=one)) for one in (False, True))
+
+    def shown(share: float) -> list[str]:
+        size = _size(limits, share)
+        return suspected(tallies, limits, size) if suspected(mirrored, _clearer(limits), size) else []
+
+    noted = shown(0.0)
     if not noted:
         return None
     by_phase = Counter(case.texts("phase")[hit].tolist())
@@ -88,7 +109,8 @@ def _change_of(case: Case, endpoint: str, kind: str) -> Change | None:
         kind=kind,
         rows=rows[case.flags(could)[rows]],
         tallies=tallies,
-        severity=SUSPECT if suspected(tallies, limits, _size(limits, _SHARE)) else NOTE,
+        mirrored=mirrored,
+        severity=SUSPECT if shown(_SHARE) else NOTE,
         phases=tuple(name for name in phase_order(case.spans) if by_phase[name] >= max(3, 0.1 * len(hit))),
         p_value=min(tallies[name].p_value(limits.failure_ratio) for name in noted),
     )
