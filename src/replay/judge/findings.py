@@ -10,6 +10,7 @@ from typing import Any
 from replay.evidence.values import Outcome
 from replay.judge.answers.differences import FAILURES
 
+WHOLE_STAGE = "*"  # in place of an endpoint
 BLOCKING = "blocking"
 SUSPECT = "suspect"
 NOTE = "note"

@@ -14,7 +14,7 @@ from replay.judge.arrays import Rows, numbers
 from replay.judge.case import Case
 from replay.judge.effects.failures import Effect
 from replay.judge.effects.outages import Outage
-from replay.judge.findings import Finding, between, seconds, short
+from replay.judge.findings import WHOLE_STAGE, Finding, between, seconds, short
 from replay.judge.phases import phase_order, step_spans
 from replay.judge.probes.locks import lock_queues
 from replay.judge.trust.faithful import lateness_p99_s
@@ -150,7 +150,7 @@ def broke_first(findings: list[Finding]) -> list[dict[str, Any]]:
     """The endpoints that failed by themselves, in the order in which they broke; the largest share of each."""
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for finding in findings:
-        if finding.unit != "share" or finding.endpoint in {None, "*"} or finding.root in _endpoints(findings):
+        if finding.unit != "share" or finding.endpoint in {None, WHOLE_STAGE} or finding.root in _endpoints(findings):
             continue
         row = rows.setdefault(
             (finding.workload, finding.endpoint),

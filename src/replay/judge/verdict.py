@@ -68,9 +68,10 @@ from replay.judge.case import Case, as_far_as_played, empty_like
 from replay.judge.checks import change_checks, with_all_findings
 from replay.judge.criteria import Criteria, parse_criteria
 from replay.judge.effects.changes import change_findings
-from replay.judge.effects.explain import failure_findings, slowdown_findings, stall_findings
+from replay.judge.effects.explain import failure_findings, slowdown_findings
 from replay.judge.effects.failures import Effect
 from replay.judge.effects.outages import outages
+from replay.judge.effects.stalls import stall_findings
 from replay.judge.effects.tolerances import tolerate
 from replay.judge.effects.whole import whole_findings
 from replay.judge.findings import (

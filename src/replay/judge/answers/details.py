@@ -49,7 +49,7 @@ def _statuses(case: Case, asked: Rows) -> str:
 
 def _status_instead(case: Case, asked: Rows) -> str:
     """The status of the answer to the first of them beside the control's, where these are of different classes."""
-    had, has = (int(_of(arm, asked[:1], "status")[0]) for arm in (case.control, case.steps))
+    had, has = (int(_of(arm, asked.min(), "status")[0]) for arm in (case.control, case.steps))
     return f" (status {has} instead of {had})" if had // 100 != has // 100 else ""
 
 
@@ -59,7 +59,7 @@ def _items(case: Case, asked: Rows) -> str:
     return f" ({has:g} instead of {had:g} by the median)"
 
 
-def _of(arm: ArmEvidence, asked: Rows, name: str) -> Values:
+def _of(arm: ArmEvidence, asked: Rows | np.int64, name: str) -> Values:
     """What an arm's observations of these requests have in a column; 0 where they have nothing."""
     rows = np.isin(arm.observations["request"].to_numpy(np.int64), asked)
     return numbers(arm.observations, name, 0.0)[rows]

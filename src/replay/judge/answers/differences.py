@@ -34,15 +34,8 @@ WRONG_SHAPE = "wrong shape"
 OUTCOMES = tuple(map(str, Outcome))
 TOO_LATE = "too late"
 FAILURES = frozenset({*OUTCOMES, TOO_LATE})  # what else is wrong with an answer has changed
-KINDS = (
-    "",
-    *OUTCOMES,
-    WRONG_SHAPE,
-    SHRUNKEN,
-    STALE,
-    changes.LET_IN,
-    TOO_LATE,
-)  # what may be wrong with an answer; nothing first
+# What may be wrong with an answer; nothing first.
+KINDS = ("", *OUTCOMES, WRONG_SHAPE, SHRUNKEN, STALE, changes.LET_IN, TOO_LATE)
 # The columns of Observation that the judge looks at.
 COLUMNS = (
     "request",

@@ -23,11 +23,11 @@ from replay.judge.case import Case
 from replay.judge.criteria import Criteria
 from replay.judge.effects.explain import said
 from replay.judge.effects.failures import Events, tallied
+from replay.judge.effects.shares import share_finding
 from replay.judge.effects.shown import Size, shown_by_both, suspected
 from replay.judge.effects.tallies import Tally
 from replay.judge.findings import CHANGED, NOTE, SUSPECT, Finding
 from replay.judge.phases import phase_order
-from replay.judge.statistics import rate_difference
 
 _COLUMNS = {  # of each kind: which pairs can tell, and what differs in either arm
     WRONG_SHAPE: ("could_shape", "other_shape"),
@@ -36,7 +36,6 @@ _COLUMNS = {  # of each kind: which pairs can tell, and what differs in either a
 _VERBS = {WRONG_SHAPE: "have another shape", SHRUNKEN: "have fewer items"}
 _TIMES = 2.0  # as many as the other way round, in the same time
 _SHARE = 0.05  # of a window's answers, at least
-_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,27 +124,22 @@ def change_findings(case: Case, change: Change) -> list[Finding]:
 def _finding(case: Case, change: Change, phase: str, rows: Rows) -> Finding:
     _, odd = _COLUMNS[change.kind]
     hit, mirrored = rows[case.flags(f"t_{odd}")[rows]], rows[case.flags(f"c_{odd}")[rows]]
-    n, x, x_control = len(rows), len(hit), len(mirrored)
     phi = max(one.phi for one in change.tallies.values())
-    return Finding(
-        workload=case.workload,
-        arm=case.steps.info.arm,
-        phase=phase,
-        unit="share",
-        observed=x / n,
-        control=x_control / n,
-        explanation=f"{change.endpoint}: {x} of {n} answers {_VERBS[change.kind]} than the same request's without the "
-        f"steps{detail(case, change.kind, hit)} {said(phase)}; the other way round it was {x_control}.",
+    return share_finding(
+        case,
+        phase,
+        rows,
+        hit,
+        len(mirrored),
+        phi=phi,
+        explanation=f"{change.endpoint}: {len(hit)} of {len(rows)} answers {_VERBS[change.kind]} than the same "
+        f"request's without the steps{detail(case, change.kind, hit)} {said(phase)}; "
+        f"the other way round it was {len(mirrored)}.",
         severity=change.severity,
         endpoint=change.endpoint,
         outcome=change.kind,
         metric=CHANGED,
         difference=change.kind,
-        effect=(x - x_control) / n,
-        interval=rate_difference(x, n, x_control, n, phi),
         p_value=change.p_value,
         first_bad_s=float(case.column("t_end")[hit].min()),
-        requests=n,
-        failures=x,
-        evidence={"requests": [int(number) for number in case.pairs["request"].to_numpy()[hit[:_SHOWN]]]},
     )

@@ -10,11 +10,11 @@ from replay.judge.arrays import Rows, Times
 from replay.judge.case import Case
 from replay.judge.criteria import Criteria
 from replay.judge.effects.failures import Effect
-from replay.judge.effects.noise import Stall, near_stall
+from replay.judge.effects.shares import share_finding, without_steps
 from replay.judge.effects.slowdowns import Slowdown
-from replay.judge.findings import BLOCKING, NOTE, STRONG, SUSPECT, Finding, percent, seconds
+from replay.judge.findings import BLOCKING, NOTE, STRONG, Finding, percent, seconds
 from replay.judge.phases import phase_at
-from replay.judge.statistics import more_failures_p, mover, quantile_interval, rate_difference
+from replay.judge.statistics import mover, quantile_interval
 
 _VERBS = {
     "empty": "came back empty",
@@ -29,11 +29,7 @@ _VERBS = {
     "too late": "were answered later than their clients wait",
     "stale": "gave back what had been before the visit's own write",
 }
-_SHOWN = 5
 _A_TWENTIETH = 20  # answers, of which the slowest 5% are one, or none
-_LONGER_S = 1.0  # than any stall of the reference
-_STALLS_P = 0.05  # of so many stalls, where each is one event
-WHOLE_STAGE = "*"
 
 
 def failure_findings(case: Case, effect: Effect) -> list[Finding]:
@@ -61,36 +57,30 @@ def failure_findings(case: Case, effect: Effect) -> list[Finding]:
 def _failure_finding(case: Case, effect: Effect, phase: str, kind: str, rows: Rows) -> Finding:
     hit = rows[case.flags("t_new")[rows] & (case.texts("t_kind")[rows] == kind)]
     in_control = rows[case.flags("c_new")[rows] & (case.texts("c_kind")[rows] == kind)]
-    n, x, x_control = len(rows), len(hit), len(in_control)
+    n, x = len(rows), len(hit)
     cause = case.cause_of(case.column("root_start")[hit], case.column("root_end")[hit]) if effect.caused else None
     by = _caused_by(case, effect.endpoint, hit)
     because = f", because {by} had failed before them" if by else ""
-    without = f"{x_control} of the same requests did" if x_control else "none of the same requests did"
-    return Finding(
-        workload=case.workload,
-        arm=case.steps.info.arm,
-        phase=phase,
-        unit="share",
-        observed=x / n,
-        control=x_control / n,
+    return share_finding(
+        case,
+        phase,
+        rows,
+        hit,
+        len(in_control),
+        phi=effect.test.phi,
         explanation=f"{effect.endpoint}: {x} of {n} requests ({percent(x / n)}) {_VERBS.get(kind, kind)}"
-        f"{detail(case, kind, hit)} {said(phase)}{because}; without the steps {without}.",
+        f"{detail(case, kind, hit)} {said(phase)}{because}; without the steps {without_steps(len(in_control))}.",
         severity=BLOCKING if cause else effect.alone or NOTE,
         endpoint=effect.endpoint,
         outcome=kind,
         difference=difference_of(kind),
-        effect=(x - x_control) / n,
-        interval=rate_difference(x, n, x_control, n, effect.test.phi),
         p_value=effect.p_value,
         root=by or cause,
         proven=cause is not None,
         first_bad_s=effect.first_bad_s,
         recovered_s=effect.recovered_s,
         outage_s=effect.outage_s,
-        requests=n,
-        failures=x,
         evidence={
-            "requests": [int(number) for number in case.pairs["request"].to_numpy()[hit[:_SHOWN]]],
             **({STRONG: True} if effect.strong else {}),
             **({"cause": cause} if by and cause else {}),
         },
@@ -231,88 +221,6 @@ def _slowness(
 def slowest(answers: int) -> str:
     """The slowest twentieth of so many answers, in words."""
     return f"the slowest 5% of {answers} answers" if answers > _A_TWENTIETH else f"the slowest of {answers} answers"
-
-
-def stall_findings(case: Case) -> list[Finding]:
-    """The times in which the whole Stage gave no success: the longest, and all of them where they add up."""
-    return [*_longest_stall(case), *_many_stalls(case)]
-
-
-def _many_stalls(case: Case) -> list[Finding]:
-    """That there are many short ones since the first step, which add up to more than one may last."""
-    limits, later, reference = case.criteria, case.later_stalls, case.reference_stalls
-    lasted_s, other_s = (sum(stall.length_s for stall in stalls) for stalls in (later, reference))
-    since_s = case.end_s - case.first_step_s
-    else_s = case.end_s * (1 + len(case.beside)) + case.first_step_s
-    usual_s = other_s * since_s / else_s if len(later) > 1 else 0.0
-    p_value = more_failures_p(len(later), since_s, len(reference), else_s, 1.0) if len(later) > 1 else 1.0
-    longest_s = max((stall.length_s for stall in later), default=0.0)
-    if p_value > _STALLS_P or lasted_s - usual_s < limits.stall_s or longest_s >= limits.stall_s:
-        return []
-    lost = int((case.flags("t_new") & near_stall(case.column("t_start"), later)).sum())
-    return [
-        Finding(
-            workload=case.workload,
-            arm=case.steps.info.arm,
-            phase=phase_at(case.spans, later[0].from_s),
-            unit="s",
-            observed=lasted_s,
-            control=usual_s,
-            explanation=f"The whole Stage gave no good answer {len(later)} times since the first step, for "
-            f"{seconds(lasted_s)} in all, and {lost} requests failed newly about then; otherwise "
-            + (f"it did so {len(reference)} times, for {seconds(other_s)}." if reference else "it never did so."),
-            severity=SUSPECT,
-            endpoint=WHOLE_STAGE,
-            metric="stalls_s",
-            effect=lasted_s - usual_s,
-            p_value=p_value,
-            first_bad_s=later[0].from_s,
-            recovered_s=later[-1].to_s,
-            failures=lost,
-        )
-    ]
-
-
-def _longest_stall(case: Case) -> list[Finding]:
-    """The longest one: of weight where it is too long, else a note.
-
-    Nothing is said where the reference has as long a one, or where nobody failed for it.
-    """
-    limits = case.criteria
-    reference_s = max((stall.length_s for stall in case.reference_stalls), default=0.0)
-    worst = max(case.later_stalls, key=lambda stall: stall.length_s, default=Stall(0.0, 0.0))
-    if worst.length_s < reference_s + _LONGER_S:
-        return []
-    if worst.length_s < limits.stall_s and not (case.flags("t_new") & case.later & case.masked[1]).any():
-        return []
-    at = np.array([worst.from_s]), np.array([worst.to_s])
-    proven = case.behind_lock(worst)
-    phase = phase_at(case.spans, worst.from_s)
-    severity = BLOCKING if proven or worst.length_s >= limits.unavailable_s else SUSPECT
-    severity = severity if worst.length_s >= limits.stall_s else NOTE
-    compared = (
-        f"the longest such time otherwise was {seconds(reference_s)}" if reference_s else "otherwise it never did so"
-    )
-    return [
-        Finding(
-            workload=case.workload,
-            arm=case.steps.info.arm,
-            phase=phase,
-            unit="s",
-            observed=worst.length_s,
-            control=reference_s,
-            explanation=f"The whole Stage gave no good answer for {seconds(worst.length_s)} {said(phase)}; {compared}.",
-            severity=severity,
-            endpoint=WHOLE_STAGE,
-            metric="stall_s",
-            effect=worst.length_s - reference_s,
-            root=case.cause_of(*at) if proven else None,
-            proven=proven,
-            first_bad_s=worst.from_s,
-            recovered_s=worst.to_s,
-            outage_s=worst.length_s,
-        )
-    ]
 
 
 def said(phase: str) -> str:

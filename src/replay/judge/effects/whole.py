@@ -11,12 +11,12 @@ import numpy as np
 
 from replay.judge.case import Case
 from replay.judge.criteria import Criteria
-from replay.judge.effects.explain import WHOLE_STAGE, said
+from replay.judge.effects.explain import said
+from replay.judge.effects.shares import share_finding, without_steps
 from replay.judge.effects.shown import Size, shown_by_both, suspected
 from replay.judge.effects.tallies import FAILURES, Blocks, Tally, in_blocks, tallies
 from replay.judge.effects.windows import windows_of
-from replay.judge.findings import SUSPECT, Finding, nameless, percent
-from replay.judge.statistics import rate_difference
+from replay.judge.findings import SUSPECT, WHOLE_STAGE, Finding, nameless, percent
 
 _SHARE = 0.005  # of a window's requests: less than that is not asked about
 
@@ -56,33 +56,26 @@ def whole_findings(case: Case, told: Mapping[str, Tally]) -> list[Finding]:
     phase = _most(phases[failing])
     rows = np.flatnonzero(phases == phase)
     hit = rows[case.flags("t_new")[rows]]
-    n, x, x_control = len(rows), len(hit), int(case.flags("c_new")[rows].sum())
+    n, x, in_control = len(rows), len(hit), int(case.flags("c_new")[rows].sum())
     best = min((told[window] for window in windows), key=lambda one: one.p_value(limits.failure_ratio))
     endpoints = len({nameless(str(name)) for name in case.texts("endpoint")[hit]})
-    without = f"{x_control} of the same requests did" if x_control else "none of the same requests did"
-    return [
-        Finding(
-            workload=case.workload,
-            arm=case.steps.info.arm,
-            phase=phase,
-            unit="share",
-            observed=x / n,
-            control=x_control / n,
-            explanation=f"All endpoints together: {x} of {n} requests ({percent(x / n)}) failed newly {said(phase)}, "
-            f"at {endpoints} of them, too few to tell at each; without the steps {without}.",
-            severity=SUSPECT,
-            endpoint=WHOLE_STAGE,
-            outcome=_most(case.texts("t_kind")[hit]),
-            difference="newly failing",
-            effect=(x - x_control) / n,
-            interval=rate_difference(x, n, x_control, n, best.phi),
-            p_value=best.p_value(limits.failure_ratio),
-            first_bad_s=float(case.column("t_end")[hit].min()),
-            requests=n,
-            failures=x,
-            evidence={"requests": [int(one) for one in case.pairs["request"].to_numpy()[hit[:5]]]},
-        )
-    ]
+    finding = share_finding(
+        case,
+        phase,
+        rows,
+        hit,
+        in_control,
+        phi=best.phi,
+        explanation=f"All endpoints together: {x} of {n} requests ({percent(x / n)}) failed newly {said(phase)}, "
+        f"at {endpoints} of them, too few to tell at each; without the steps {without_steps(in_control)}.",
+        severity=SUSPECT,
+        endpoint=WHOLE_STAGE,
+        outcome=_most(case.texts("t_kind")[hit]),
+        difference="newly failing",
+        p_value=best.p_value(limits.failure_ratio),
+        first_bad_s=float(case.column("t_end")[hit].min()),
+    )
+    return [finding]
 
 
 def _most(names: "np.ndarray[tuple[int, ...], np.dtype[np.object_]]") -> str:

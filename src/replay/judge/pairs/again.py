@@ -7,12 +7,11 @@ from itertools import permutations
 from replay.judge.case import Case
 from replay.judge.criteria import Criteria
 from replay.judge.effects.changes import Change, changed_in_both, changes
-from replay.judge.effects.explain import WHOLE_STAGE
 from replay.judge.effects.failures import Effect, failing_in_both, failures
 from replay.judge.effects.slowdowns import Slowdown, slow_in_both, slowdowns
 from replay.judge.effects.tallies import Tally
 from replay.judge.effects.whole import failing_together, whole_tallies
-from replay.judge.findings import CHANGED
+from replay.judge.findings import CHANGED, WHOLE_STAGE
 
 FAILING, SLOW = "failures", "latency_p95_s"
 

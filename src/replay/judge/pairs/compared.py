@@ -3,7 +3,7 @@
 import dataclasses
 
 from replay.judge.case import Case
-from replay.judge.findings import BLOCKING, CHANGED, SUSPECT, Finding
+from replay.judge.findings import BLOCKING, CHANGED, SUSPECT, WHOLE_STAGE, Finding
 from replay.judge.statistics import mover, rate_difference
 
 SILENT = "never calls it"
@@ -33,7 +33,7 @@ def with_only_in_production(findings: list[Finding], cases: list[Case], untruste
     failing |= {(endpoint, metric) for endpoint in broken for metric in (*_BROKEN, "recovery_s", "latency_p95_s")}
     causes = {str(one.root) for one in told if one.root and one.proven} | broken
     if broken >= (mine := _broken(findings, production)) and mine:
-        failing |= {("*", "stall_s"), ("*", "stalls_s"), ("*", "failures")}
+        failing |= {(WHOLE_STAGE, metric) for metric in ("stall_s", "stalls_s", "failures")}
     return [
         dataclasses.replace(
             finding,
@@ -72,7 +72,7 @@ def _only(
 
 def _is_silent(finding: Finding, others: list[Case]) -> bool:
     """Whether there is a pre-production workload, and none calls the endpoint once the steps have begun."""
-    if not others or finding.endpoint in {None, "*"}:
+    if not others or finding.endpoint in {None, WHOLE_STAGE}:
         return False
     return not any(_calls(case, str(finding.endpoint)) for case in others)
 
