@@ -1,8 +1,6 @@
 """The lock queue told as a story: which statement waited, who held it up, who queued behind it."""
 
-import json
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,10 +8,9 @@ from replay.evidence.run import ArmEvidence
 from replay.judge.phases import Span, step_spans
 from replay.judge.probes.locks import is_same
 from replay.judge.probes.taken import taking
-from replay.judge.probes.waits import beyond, waits_itself
+from replay.judge.probes.waits import Session, beyond, waits_itself, waits_of
 from replay.report import formats
 
-METRIC = "lock_wait_s"
 SEEN, INFERRED, UNKNOWN = "seen", "inferred", "unknown"  # how a statement is known to have taken a lock
 
 
@@ -95,26 +92,23 @@ def episodes(arm: ArmEvidence) -> list[Episode]:
     """The queues in which a step's statement stood, the one with the longest waits first."""
     gathered: dict[tuple[str, str], _Gathered] = {}
     spans = step_spans(arm.marks)
-    for at_s, value, detail in _waits(arm):
-        waiting, blockers = _object(detail.get("waiting")), _objects(detail.get("blocked_by"))
-        chain = [waiting, *blockers]
-        of_step = next((backend for backend in chain if backend.get("step")), None)
+    for wait in waits_of(arm.readings):
+        of_step = wait.of_step
         if of_step is None:
             continue
-        statement, how = _taker(of_step, waiting, spans)
+        statement, how = _taker(of_step, wait.waiting, spans)
         found = gathered.setdefault((str(of_step["step"]), statement), _Gathered())
-        found.times.append(at_s)
-        found.guess = str(detail.get("guess") or found.guess)
-        in_ring = bool(detail.get("ring")) and (of_step is waiting or waits_itself(of_step))
-        found.deadlock = found.deadlock or in_ring
-        if of_step is waiting:
-            _add_own_wait(found, value, waiting)
-            _add_holders(found, blockers)
+        found.times.append(wait.at_s)
+        found.guess = wait.guess or found.guess
+        found.deadlock |= wait.ring and (of_step is wait.waiting or waits_itself(of_step))
+        if of_step is wait.waiting:
+            _add_own_wait(found, wait.lasted_s, wait.waiting)
+            _add_holders(found, wait.chain)
         else:
-            _add_behind(found, at_s, value, waiting)
-            _add_held(found, of_step, waiting, how)
+            _add_behind(found, wait.at_s, wait.lasted_s, wait.waiting)
+            _add_held(found, of_step, wait.waiting, how)
             if of_step.get("awaits"):
-                _add_holders(found, beyond(blockers, of_step))
+                _add_holders(found, beyond(wait.chain, of_step))
     made = [_episode(step, query, found) for (step, query), found in gathered.items()]
     return sorted(made, key=lambda one: (-max(one.waited_s, one.most), one.from_s, one.query))
 
@@ -134,33 +128,26 @@ def told(found: list[Episode]) -> str:
 
 def queue(arm: ArmEvidence) -> tuple[int, float]:
     """(application sessions that waited for a lock at once, the longest wait); a step's own wait is not one."""
-    waits = [(at_s, value) for at_s, value, detail in _waits(arm) if not _object(detail.get("waiting")).get("step")]
-    at_once = Counter(at_s for at_s, _ in waits)
-    return max(at_once.values(), default=0), max((value for _, value in waits), default=0.0)
+    waits = [wait for wait in waits_of(arm.readings) if not wait.waiting.get("step")]
+    at_once = Counter(wait.at_s for wait in waits)
+    return max(at_once.values(), default=0), max((wait.lasted_s for wait in waits), default=0.0)
 
 
 def requests_waiting(arm: ArmEvidence) -> int:
     """How many readings show a request that waited for another request, no step in between."""
-    return sum(
-        not any(backend.get("step") for backend in [_object(d.get("waiting")), *_objects(d.get("blocked_by"))])
-        for _, _, d in _waits(arm)
-    )
+    return sum(wait.of_step is None for wait in waits_of(arm.readings))
 
 
 def statement_wait(arm: ArmEvidence, step: str, from_s: float, to_s: float | None) -> float | None:
     """The longest that a probe saw the step wait for a lock between two moments, or None where nothing was probed."""
-    if not (arm.readings["metric"] == "waiting_backends").any() and not (arm.readings["metric"] == METRIC).any():
+    if not arm.readings["metric"].isin(["waiting_backends", "lock_wait_s"]).any():
         return None
     end = float("inf") if to_s is None else to_s
-    waits = [
-        value
-        for at_s, value, detail in _waits(arm)
-        if from_s <= at_s <= end and _object(detail.get("waiting")).get("step") == step
-    ]
-    return max(waits, default=0.0)
+    seen = (wait for wait in waits_of(arm.readings) if from_s <= wait.at_s <= end)
+    return max((wait.lasted_s for wait in seen if wait.waiting.get("step") == step), default=0.0)
 
 
-def _taker(of_step: dict[str, Any], waiting: dict[str, Any], spans: tuple[Span, ...]) -> tuple[str, str]:
+def _taker(of_step: Session, waiting: Session, spans: tuple[Span, ...]) -> tuple[str, str]:
     """(statement that took the lock, how that is known). What runs, where nothing tells it."""
     running, taken = str(of_step.get("query") or ""), of_step.get("taken")
     if not isinstance(taken, dict):
@@ -171,7 +158,7 @@ def _taker(of_step: dict[str, Any], waiting: dict[str, Any], spans: tuple[Span, 
     return running if is_same(took, running) else took, SEEN if taken.get("certain") else INFERRED
 
 
-def _add_own_wait(found: _Gathered, value: float, waiting: dict[str, Any]) -> None:
+def _add_own_wait(found: _Gathered, value: float, waiting: Session) -> None:
     """The step's own statement waits: keep what for."""
     found.waited_s = max(found.waited_s, value)
     found.relation = str(waiting.get("relation") or found.relation)
@@ -179,7 +166,7 @@ def _add_own_wait(found: _Gathered, value: float, waiting: dict[str, Any]) -> No
     found.lock = str(waiting.get("lock") or found.lock)
 
 
-def _add_holders(found: _Gathered, blockers: list[dict[str, Any]]) -> None:
+def _add_holders(found: _Gathered, blockers: list[Session]) -> None:
     """Keep whom the step waits for."""
     for blocker in blockers:
         pid, running = blocker.get("pid"), float(blocker.get("running_s") or 0.0)
@@ -190,7 +177,7 @@ def _add_holders(found: _Gathered, blockers: list[dict[str, Any]]) -> None:
             found.holders[pid] = Holder(_name(blocker), query, state, running, holds, awaits)
 
 
-def _add_behind(found: _Gathered, at_s: float, value: float, waiting: dict[str, Any]) -> None:
+def _add_behind(found: _Gathered, at_s: float, value: float, waiting: Session) -> None:
     """Somebody waits behind the step's statement: keep whom they serve."""
     name, pid = _name(waiting), waiting.get("pid")
     waits = found.behind.setdefault(name, {})
@@ -201,7 +188,7 @@ def _add_behind(found: _Gathered, at_s: float, value: float, waiting: dict[str, 
         found.wanted[str(waiting["lock"])] += 1
 
 
-def _add_held(found: _Gathered, of_step: dict[str, Any], waiting: dict[str, Any], how: str) -> None:
+def _add_held(found: _Gathered, of_step: Session, waiting: Session, how: str) -> None:
     """Keep how the step kept them out: the mode is of what the first of them waits for, whom it holds up directly."""
     found.running[str(of_step.get("query") or "")] += 1
     if how:
@@ -240,20 +227,6 @@ def _episode(step: str, query: str, found: _Gathered) -> Episode:
     )
 
 
-def _waits(arm: ArmEvidence) -> Iterator[tuple[float, float, dict[str, Any]]]:
-    found = arm.readings[arm.readings["metric"] == METRIC]
-    for at_s, value, detail in zip(found["at_s"], found["value"], found["detail"], strict=True):
-        yield float(at_s), float(value), _object(json.loads(detail))
-
-
-def _name(backend: dict[str, Any]) -> str:
+def _name(backend: Session) -> str:
     """Whom a backend serves, as well as is known."""
     return str(backend.get("endpoint") or backend.get("application") or f"backend {backend.get('pid')}")
-
-
-def _object(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _objects(value: Any) -> list[dict[str, Any]]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []

@@ -104,7 +104,7 @@ def _samples(readings: pd.DataFrame) -> dict[str, int]:
 
 def _is_of_a_step(wait: Wait) -> bool:
     own = str(wait.waiting.get("application") or "").startswith("replay")
-    return own or bool(wait.waiting.get("step")) or any(one.get("step") for one in wait.chain)
+    return own or wait.of_step is not None
 
 
 def _finding(case: Case, one: Contention) -> Finding:

@@ -15,7 +15,8 @@ Session = dict[str, Any]
 class Wait:
     """A session that was seen ``waiting`` at a moment, for ``lasted_s`` by then, with the ``chain`` before it.
 
-    ``ring`` says that one of the chain waits for this one. Sessions are as the probe kept them.
+    ``ring`` says that one of the chain waits for this one, ``guess`` why the chain is only likely. Sessions are as the
+    probe kept them.
     """
 
     at_s: float
@@ -24,6 +25,12 @@ class Wait:
     waiting: Session
     chain: list[Session]
     ring: bool
+    guess: str
+
+    @property
+    def of_step(self) -> Session | None:
+        """The nearest session that is a step's, the waiting one too; None where no step has a part in it."""
+        return next((one for one in (self.waiting, *self.chain) if one.get("step")), None)
 
 
 def waits_of(readings: pd.DataFrame) -> Iterator[Wait]:
@@ -41,6 +48,7 @@ def waits_of(readings: pd.DataFrame) -> Iterator[Wait]:
             waiting=_object(detail.get("waiting")),
             chain=[one for one in chain if isinstance(one, dict)] if isinstance(chain, list) else [],
             ring=bool(detail.get("ring")),
+            guess=str(detail.get("guess") or ""),
         )
 
 
