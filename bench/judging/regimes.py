@@ -8,8 +8,12 @@ The regimes are those of the study that the judge began with (I, M, S, X) and on
 - X: 70% in bursts of 3 s, 8 s, two stalls an arm whose lengths have a heavy tail (Pareto, 2.5), and arms that differ:
   all latencies by a factor (log-normal, 0.1), all failure rates too
 - H: a pause every 17 s, of 0.5 to 2 s and with a phase of its own in every arm, that holds the same half of the
-  endpoints up and fails a tenth of their requests; failures that keep to a few clients, other ones in every arm; and a
-  rehearsal's first arm starts cold: slow for ten seconds, a tenth of the requests fail in the first five
+  endpoints up and fails a tenth of their requests; failures that keep to a few clients, other ones in every arm; lists
+  that lose two fifths of their items for good, at a moment of their own in every arm, as a tenth of them do until its
+  end; and a rehearsal's first arm starts cold: slow for ten seconds, a tenth of the requests fail in the first five
+
+In all of them Stage has state: a list in twenty is another one in every arm, and so is the shape of one answer in fifty
+where the capture has two shapes.
 
 An arm is arrays, so that effects are planted quickly; `evidence` makes of arms what `replay.judge.verdict.judge` takes.
 """
@@ -37,6 +41,8 @@ ENDPOINTS, FEWEST, MOST = 20, 100, 20_000
 CLIENTS = 40
 _SPREAD = 0.5  # standard deviation of log latency
 _MEDIANS_S = (0.02, 0.05, 0.2, 0.6)
+_ITEMS, _LISTS = 12.0, 50  # items of a list, and lists of an endpoint
+_OTHER_LIST, _SECOND_SHAPE, _OTHER_SHAPE, _KEPT = 0.05, 0.1, 0.02, 0.6
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,7 @@ class Regime(simulate.Regime):
     pause_every_s: float = 0.0
     by_client: bool = False
     cold_start: bool = False
+    lists_drift_s: float = 0.0
 
 
 REGIMES = {
@@ -55,7 +62,7 @@ REGIMES = {
     "M": Regime(bursts=0.3, burst_s=1.0, correlated_s=3.0, stalls=0.5),
     "S": Regime(bursts=0.7, burst_s=2.0, correlated_s=5.0, stalls=1.0, failing_stalls=True),
     "X": Regime(bursts=0.7, burst_s=3.0, correlated_s=8.0, stalls=2.0, failing_stalls=True, heavy=2.5, drift=0.1),
-    "H": Regime(correlated_s=3.0, pause_every_s=17.0, by_client=True, cold_start=True),
+    "H": Regime(correlated_s=3.0, pause_every_s=17.0, by_client=True, cold_start=True, lists_drift_s=1200.0),
 }
 
 
@@ -71,7 +78,10 @@ class Endpoint:
 
 @dataclass
 class Plan:
-    """A workload's schedule: ``due_s`` in order, and for every request its endpoint and client by number."""
+    """A workload's schedule: ``due_s`` in order, and for every request its endpoint, client and list by number.
+
+    ``items`` and ``second`` (whether it has the second of two shapes) are of the captured answers.
+    """
 
     name: str
     role: str
@@ -79,6 +89,9 @@ class Plan:
     due_s: Numbers
     endpoint: npt.NDArray[np.int64]
     client: npt.NDArray[np.int64]
+    listed: npt.NDArray[np.int64]
+    items: Numbers
+    second: Flags
     rows: list[npt.NDArray[np.int64]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -92,7 +105,7 @@ class Plan:
 
 @dataclass
 class Arm:
-    """One pass over a plan: when each request was sent and done, whether it failed, and how slow it was by itself.
+    """One pass over a plan: when each request was sent and done, whether it failed, how slow it was, and what it got.
 
     ``own`` is the part of a request's log latency that has nothing to do with the moment.
     """
@@ -102,6 +115,8 @@ class Arm:
     done_s: Numbers
     bad: Flags
     own: Numbers
+    items: Numbers
+    second: Flags
 
 
 @dataclass
@@ -133,7 +148,10 @@ def scheduled(rng: np.random.Generator, name: str, role: str, mix: list[Endpoint
     # Whoever is there at a moment: clients begin one after another, a third of them overlap.
     wave = due_s / DURATION_S * CLIENTS
     client = (wave + rng.uniform(0.0, CLIENTS / 3, len(endpoint))).astype(np.int64) % CLIENTS
-    return Plan(name, role, mix, due_s[order], endpoint[order], client[order])
+    n = len(endpoint)
+    listed, items = rng.integers(0, _LISTS, n), rng.poisson(_ITEMS, n).astype(np.float64)
+    second = rng.random(n) < _SECOND_SHAPE
+    return Plan(name, role, mix, due_s[order], endpoint[order], client[order], listed, items, second)
 
 
 def played(rng: np.random.Generator, plan: Plan, regime: Regime, *, first: bool = False) -> Arm:
@@ -163,7 +181,18 @@ def played(rng: np.random.Generator, plan: Plan, regime: Regime, *, first: bool 
         for start_s in np.arange(rng.uniform(0.0, regime.pause_every_s), DURATION_S, regime.pause_every_s):
             at_s = start_s + rng.normal(0.0, 0.5)
             _hold(rng, (sent_s, done_s, bad), (at_s, rng.uniform(0.5, 2.0)), 0.1, among)
-    return Arm(plan, sent_s, done_s, bad, own)
+    return Arm(plan, sent_s, done_s, bad, own, _items(rng, plan, regime), plan.second ^ (rng.random(n) < _OTHER_SHAPE))
+
+
+def _items(rng: np.random.Generator, plan: Plan, regime: Regime) -> Numbers:
+    """The items that Stage's answers have."""
+    items, n = plan.items.copy(), len(plan.items)
+    others = rng.random(n) < _OTHER_LIST
+    items[others] = rng.poisson(_ITEMS, int(others.sum()))
+    if regime.lists_drift_s:
+        from_s = rng.uniform(0.0, regime.lists_drift_s, (len(plan.mix), _LISTS))
+        items[plan.due_s >= from_s[plan.endpoint, plan.listed]] *= _KEPT
+    return np.floor(items)
 
 
 def _failing(rng: np.random.Generator, plan: Plan, regime: Regime, factor: float) -> Flags:
@@ -212,7 +241,8 @@ def pair(rng: np.random.Generator, plan: Plan, regime: Regime, *, first: bool = 
 
 
 _KINDS = pd.CategoricalDtype(["ok", "server error", "empty"])
-_SHAPES = pd.CategoricalDtype([simulate.SHAPE, "text/plain", "empty"])
+_SECOND = "[{id:number,name:null}]"
+_SHAPES = pd.CategoricalDtype([simulate.SHAPE, "text/plain", _SECOND])
 
 
 def observations(arm: Arm) -> pd.DataFrame:
@@ -223,7 +253,7 @@ def observations(arm: Arm) -> pd.DataFrame:
     frame = {
         "request": np.arange(n),
         "visit": plan.client,
-        "client": _same("client-1", n),
+        "client": pd.Categorical.from_codes(plan.client, categories=[f"client-{one}" for one in range(CLIENTS)]),
         "endpoint": pd.Categorical.from_codes(plan.endpoint, dtype=names),
         "due_s": plan.due_s,
         "waited_s": np.zeros(n),
@@ -233,13 +263,16 @@ def observations(arm: Arm) -> pd.DataFrame:
         "status": np.where(arm.bad, 500, 200),
         "size_bytes": np.full(n, 10),
         "digest": _same("0" * 16, n),
-        "shape": pd.Categorical.from_codes(code, dtype=_SHAPES),
+        "shape": pd.Categorical.from_codes(np.where(arm.bad, 1, 2 * arm.second), dtype=_SHAPES),
         "expected_status": np.full(n, 200),
-        "expected_shape": _same(simulate.SHAPE, n),
+        "expected_shape": pd.Categorical.from_codes(2 * plan.second, dtype=_SHAPES),
         "outcome": pd.Categorical.from_codes(code, dtype=_KINDS),
         "error": pd.Series([None], dtype=object).repeat(n).reset_index(drop=True),
         "caused_by": np.full(n, np.nan),
         "worker": _same("worker-0", n),
+        "items": np.where(arm.bad, np.nan, arm.items),
+        "expected_items": plan.items,
+        "reads_back": np.full(n, np.nan),
     }
     return pd.DataFrame(frame, copy=False)
 

@@ -231,3 +231,46 @@ def test_lists_that_drift_apart_while_the_arms_last_are_no_change(seed: int) -> 
     verdict = judge(simulate.evidence(planted))
     assert verdict.verdict == "GO"
     assert not of(verdict, severity="suspect")
+
+
+def drifting(planted: Planted, seed: int, to: float) -> None:
+    """Two hundred lists of 20, each with ``to`` items from some moment of ten minutes on, another one in either arm."""
+    dice = np.random.default_rng([seed, planted.repetition])
+    for frame in (planted.control, planted.steps):
+        from_s = dice.uniform(0, 600, 200)[frame["request"] % 200]
+        frame["items"] = np.where(frame["endpoint"] == EVENTS, np.where(frame["due_s"] >= from_s, to, 20.0), np.nan)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_lists_that_drift_apart_are_not_shrunken_by_the_steps(seed: int) -> None:
+    pairs = [arms(repetition, seed) for repetition in (1, 2)]
+    for one in pairs:
+        drifting(one, seed, 5.0)
+    assert judge(simulate.evidence(pairs[0])).verdict != "NO_GO"
+    assert judge(simulate.evidence(*pairs, confirming=PAIR)).verdict == "GO"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_the_steps_shrink_shows_among_lists_that_drift_apart(seed: int) -> None:
+    pairs = [arms(repetition, seed) for repetition in (1, 2)]
+    for one in pairs:
+        drifting(one, seed, 5.0)
+        one.shrink(EVENTS, 22, 60, 5)
+    assert judge(simulate.evidence(*pairs, confirming=PAIR)).verdict == "NO_GO"
+
+
+def test_what_drifts_apart_in_both_pairs_at_other_requests_is_not_confirmed() -> None:
+    """Every fourth list is shorter in one steps arm, and every fourth other one in that of the second pair."""
+    pairs = [arms(repetition) for repetition in (1, 2)]
+    for number, one in enumerate(pairs):
+        one.lists(EVENTS, 20)
+        hit = (one.steps["endpoint"] == EVENTS) & (one.steps["due_s"] > 22) & (one.steps["request"] % 4 == number)
+        one.steps.loc[hit, "items"] = 12
+    verdict = judge(simulate.evidence(*pairs, confirming=PAIR))
+    assert verdict.verdict == "INCONCLUSIVE"
+    assert "showed it, but at other requests. Not confirmed: rehearse again." in verdict.reasons[0]
+    for one in pairs:
+        one.lists(EVENTS, 20)
+        hit = (one.steps["endpoint"] == EVENTS) & (one.steps["due_s"] > 22) & (one.steps["request"] % 4 == 1)
+        one.steps.loc[hit, "items"] = 12
+    assert judge(simulate.evidence(*pairs, confirming=PAIR)).verdict == "NO_GO"

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from incident import CHECK_IN, EVENTS, PRODUCTION, finding, of, production, qa
 
 from replay.judge.findings import BLOCKING, NOTE, SUSPECT, Check, Finding
+from replay.judge.pairs.again import Again
 from replay.judge.pairs.confirmation import confirm, unconfirmed
 from replay.judge.verdict import Verdict, judge
 
@@ -161,7 +162,7 @@ def several(arm: str) -> st.SearchStrategy[list[Finding]]:
 @given(several("steps"), several("steps-2"))
 def test_two_pairs_together(first: list[Finding], second: list[Finding]) -> None:
     again = {one.key for one in first} & {one.key for one in second}
-    made = {one.endpoint: one for one in confirm(first, second, again)}
+    made = {one.endpoint: one for one in confirm(first, second, Again(frozenset(again)))}
     pair = [{one.endpoint: one for one in found} for found in (first, second)]
     assert set(made) == {*pair[0], *pair[1]}
     for endpoint, one in made.items():
@@ -172,7 +173,7 @@ def test_two_pairs_together(first: list[Finding], second: list[Finding]) -> None
         else:
             assert one.severity == {BLOCKING: SUSPECT, SUSPECT: NOTE, NOTE: NOTE}[worst]
     assert confirm(first, [], sound=False) == first
-    assert {one.endpoint: one.severity for one in confirm(second, first, again)} == {
+    assert {one.endpoint: one.severity for one in confirm(second, first, Again(frozenset(again)))} == {
         endpoint: one.severity for endpoint, one in made.items()
     }
     sound = [Check("x", "evidence", None, None, passed=True, workload=None, sentence="")]

@@ -37,6 +37,19 @@ def test_one_endpoint_that_the_control_gets_wrong_is_enough():
     assert EXPORT in " ".join(verdict.reasons)
 
 
+@pytest.mark.parametrize(
+    ("moments", "length_s", "well"),
+    [((4, 11, 18, 25, 33, 41, 48, 55), 0.7, True), (tuple(range(3, 58, 5)), 0.55, False)],
+)
+def test_a_control_that_stood_still_is_laid_to_no_endpoint_unless_it_did_so_for_long(moments, length_s, well):
+    planted = production()
+    for arm in ("control", "steps"):
+        for from_s in moments:
+            planted.fail(None, from_s, from_s + length_s, 1.0, "server error", arm=arm)
+        planted.fail(EXPORT, 0, 60, 0.03, "server error", arm=arm, seed=5)
+    assert ("control_agreement" not in failed(judge(simulate.evidence(planted)))) == well
+
+
 def test_a_burst_in_the_control_is_no_other_behaviour():
     """Four seconds of sixty: more than the twentieth that may miss, and yet no reason to doubt the other fifty-six."""
     planted = production()

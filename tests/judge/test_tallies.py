@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from replay.judge.criteria import Criteria
 from replay.judge.effects.shown import Size, shown_by_both, suspected
-from replay.judge.effects.tallies import FAILURES, SLOW, Blocks, Tally, in_blocks, tallies
+from replay.judge.effects.tallies import FAILURES, SLOW, Blocks, Tally, clustered, in_blocks, tallies
 
 SIZE = Size(events=5)
 COUNTS = st.lists(st.integers(0, 50), min_size=1, max_size=40)
@@ -27,7 +27,7 @@ def tally(later: list[float], reference: list[float]) -> Tally:
 def test_every_request_is_in_one_block(moments: list[float], from_s: float) -> None:
     at_s = np.array(moments)
     events = at_s > 20
-    found = in_blocks(at_s, events, from_s)
+    found = in_blocks(at_s, events, np.zeros(len(at_s), dtype=np.int64), from_s)
     assert found.requests.sum() == len(at_s)
     assert found.events.sum() == events.sum()
     assert (found.events <= found.requests).all()
@@ -126,3 +126,52 @@ def test_more_failures_in_the_second_pair_never_dismiss_what_was_shown(marks, ex
     first = {"later": made(10, 10)}
     if shown_by_both(first, {"later": made(excess, marks)}, Criteria(), SIZE):
         assert shown_by_both(first, {"later": made(excess + more, marks + more)}, Criteria(), SIZE)
+
+
+def test_failures_of_four_clients_are_four_events() -> None:
+    clients = np.arange(4000) % 40
+    events = (clients < 4) & (np.random.default_rng(1).random(4000) < 0.2)
+    found, usual = clustered(events, clients)
+    assert events.sum() / (found / usual) == pytest.approx(4, rel=0.4)
+
+
+def test_independent_failures_are_not_clustered_however_unequal_clients_are() -> None:
+    dice = np.random.default_rng(1)
+    clients = dice.geometric(0.05, 5000)
+    ratios = []
+    for _ in range(200):
+        found, usual = clustered(dice.random(5000) < 0.01, clients)
+        ratios.append(found / usual)
+    assert np.mean(ratios) == pytest.approx(1, abs=0.1)
+    assert np.max(ratios) < 3
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 5)), max_size=60), st.randoms(use_true_random=False))
+def test_clusters_depend_on_no_order_and_no_names(asked: list[tuple[bool, int]], dice) -> None:
+    other = [(event, 9 - client) for event, client in asked]
+    dice.shuffle(other)
+    told = [
+        clustered(
+            np.array([event for event, _ in some], dtype=bool), np.array([one for _, one in some], dtype=np.int64)
+        )
+        for some in (asked, other)
+    ]
+    assert told[0] == pytest.approx(told[1])
+    assert told[0][0] >= 0
+
+
+@pytest.mark.parametrize(
+    ("events", "clients"), [([], []), ([True], [3]), ([True, True], [1, 2]), ([True, False, True], [5, 5, 5])]
+)
+def test_what_tells_nothing_of_clients_says_nothing(events: list[bool], clients: list[int]) -> None:
+    assert clustered(np.array(events, dtype=bool), np.array(clients, dtype=np.int64)) == (0.0, 0.0)
+
+
+def test_clients_of_the_reference_count_and_those_of_the_window_do_not() -> None:
+    at_s, clients = np.arange(4000) / 40, np.arange(4000) % 41
+    by_few, none = (clients < 4) & (np.arange(4000) % 5 == 0), np.zeros(4000, dtype=bool)
+    few, clean = (in_blocks(at_s, events, clients) for events in (by_few, none))
+    window = [(0, len(few.events))]
+    assert tallies(FAILURES, [few], clean, window)[0].phi > 5
+    assert tallies(FAILURES, [clean], few, window)[0].phi < 2
+    assert tallies(SLOW, [few], clean, window)[0].phi < 2

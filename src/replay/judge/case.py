@@ -99,6 +99,11 @@ class Case:
         found = {name: order[edges[n] : edges[n + 1]] for n, name in enumerate(endpoint.names)}
         return dict(sorted(found.items()))
 
+    @cached_property
+    def clients(self) -> Rows:
+        """Whose request each pair is, as numbers from 0 on."""
+        return self.pairs["client"].to_numpy(np.int64)
+
     def rows_of(self, endpoint: str) -> Rows:
         """The positions in ``pairs`` of an endpoint, none where it was not asked."""
         return self.rows.get(endpoint, np.array([], dtype=np.int64))

@@ -23,8 +23,9 @@ STEP_METRICS = frozenset({"step_failed", "rollback_failed"})
 PROVEN = "proof"
 TWO_PAIRS = "two pairs of arms"
 CHANGED = "changed_answers"  # the criterion of answers that changed, and the metric where only both arms can tell
-# In a finding's evidence: that the plan puts up with it, that it is more than a burst can be.
-TOLERATED, STRONG = "tolerated", "strong"
+# In a finding's evidence: that the plan puts up with it, that it is more than a burst can be, that another pair of arms
+# showed it at other requests.
+TOLERATED, STRONG, ELSEWHERE = "tolerated", "strong", "elsewhere"
 ONE_PAIR = "one pair of arms"
 ONE_ARM = "one arm"
 GROUNDS = {  # the strongest first, in words

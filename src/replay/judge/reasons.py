@@ -4,6 +4,7 @@ from replay.evidence.values import Outcome
 from replay.judge.case import Case
 from replay.judge.findings import (
     BLOCKING,
+    ELSEWHERE,
     GROUNDS,
     SUSPECT,
     TOLERATED,
@@ -32,7 +33,9 @@ def reasons(verdict: str, findings: list[Finding], checks: list[Check], cases: l
     if verdict == "NO_GO":
         told += _beside(suspects, blocking)
     if verdict == "INCONCLUSIVE":
-        told += [f"{sentence} Seen once, not confirmed: rehearse again." for sentence in _told(_weightiest(suspects))]
+        elsewhere = any(one.evidence.get(ELSEWHERE) for one in suspects)
+        seen = "Not confirmed" if elsewhere else "Seen once, not confirmed"
+        told += [f"{sentence} {seen}: rehearse again." for sentence in _told(_weightiest(suspects))]
     if verdict == "GO":
         told += [*_why_go(cases, findings), *_seen_once(findings), *unseen_accepted(checks)]
     return told or ["There is no evidence to judge. Rehearse first."]

@@ -40,6 +40,7 @@ KINDS = ("", *OUTCOMES, WRONG_SHAPE, SHRUNKEN, STALE, changes.LET_IN, TOO_LATE)
 COLUMNS = (
     "request",
     "visit",
+    "client",
     "endpoint",
     "due_s",
     "waited_s",
@@ -143,11 +144,11 @@ def pair(
     ``givers`` are the endpoints that hand out what later requests authenticate with, ``patience_s`` says how long the
     clients of an endpoint wait for an answer.
 
-    Columns: request, endpoint, phase (of the steps arm); for control and steps (``c_`` and ``t_``) start, sent (nan
-    where it was not), end, kind (empty where nothing is wrong), new, good (an outcome no worse than captured), latency
-    (nan where no response came), other_shape and fewer_items (than in the other arm), told of those pairs that
-    could_shape and could_items; root and root_endpoint, root_start, root_end: of the request whose failure left this
-    one unsent or without a token, or its own.
+    Columns: request, client (a number), endpoint, phase (of the steps arm); for control and steps (``c_`` and ``t_``)
+    start, sent (nan where it was not), end, kind (empty where nothing is wrong), new, good (an outcome no worse than
+    captured), latency (nan where no response came), other_shape and fewer_items (than in the other arm), told of those
+    pairs that could_shape and could_items; root and root_endpoint, root_start, root_end: of the request whose failure
+    left this one unsent or without a token, or its own.
     """
     here, there = paired(steps.observations, control.observations)
     of_steps, of_control = _rows(steps.observations, here), _rows(control.observations, there)
@@ -174,6 +175,7 @@ def pair(
     root = _roots(asked.request, np.where((causes < 0) & (follows >= 0), asked.request[follows], causes))
     columns: dict[str, Any] = {
         "request": asked.request,
+        "client": texts_of(of_steps["client"]).codes.astype(np.int32),
         "endpoint": _category(asked.endpoint.codes, asked.endpoint.names),
         "phase": _category(phase, phase_order(spans)),
         **{f"t_{name}": values for name, values in _columns(t, t_kind, c_kind).items()},

@@ -5,15 +5,16 @@ mirror image, the control's answer being the odd one, comes as often by chance: 
 step are the reference, by the same tallies as failures. Lists that grow while traffic is played, and shapes that come
 and go, differ both ways. But arms drift apart while they last, and what differs once does so in every answer from then
 on: so the mirror image of the same time is a second reference, twice as many as which it must be. One pair of arms can
-only suspect, and a second one must show it again.
+only suspect, and a second one must show it again, at the same requests: what drifts by chance does so elsewhere.
 
 This stands beside the failures and not among them: what is volatile here would cover what fails there.
 """
 
-import dataclasses
 from collections import Counter
 from dataclasses import dataclass
 from functools import partial
+
+import numpy as np
 
 from replay.judge.answers.contents import SHRUNKEN
 from replay.judge.answers.details import detail
@@ -24,7 +25,7 @@ from replay.judge.criteria import Criteria
 from replay.judge.effects.explain import said
 from replay.judge.effects.failures import Events, tallied
 from replay.judge.effects.shares import share_finding
-from replay.judge.effects.shown import Size, shown_by_both, suspected
+from replay.judge.effects.shown import Size, clearer, shown_by_both, suspected
 from replay.judge.effects.tallies import Tally
 from replay.judge.findings import CHANGED, NOTE, SUSPECT, Finding
 from replay.judge.phases import phase_order
@@ -34,8 +35,8 @@ _COLUMNS = {  # of each kind: which pairs can tell, and what differs in either a
     SHRUNKEN: ("could_items", "fewer_items"),
 }
 _VERBS = {WRONG_SHAPE: "have another shape", SHRUNKEN: "have fewer items"}
-_TIMES = 2.0  # as many as the other way round, in the same time
 _SHARE = 0.05  # of a window's answers, at least
+_SAME = 0.5  # of the requests of either pair
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class Change:
     """What became of one endpoint's answers. ``rows`` are the positions of those that could tell.
 
     ``tallies`` are beside all that was without the steps, ``mirrored`` beside the other way round in the same time.
+    ``hit`` are the numbers of the requests that have it since the first step, of those that ``could``.
     """
 
     endpoint: str
@@ -53,6 +55,8 @@ class Change:
     severity: str
     phases: tuple[str, ...]
     p_value: float
+    could: Rows
+    hit: Rows
 
 
 def changes(case: Case) -> list[Change]:
@@ -66,17 +70,23 @@ def changed_in_both(first: Change, second: Change, limits: Criteria) -> bool:
     size = _size(limits, _SHARE)
     return bool(
         shown_by_both(first.tallies, second.tallies, limits, size)
-        and shown_by_both(first.mirrored, second.mirrored, _clearer(limits), size)
+        and shown_by_both(first.mirrored, second.mirrored, clearer(limits), size)
     )
+
+
+def at_the_same_requests(first: Change, second: Change) -> bool:
+    """Whether half of the requests that changed in either pair did so in the other one too, as far as that can tell."""
+    return _same_share(first, second) >= _SAME and _same_share(second, first) >= _SAME
+
+
+def _same_share(one: Change, other: Change) -> float:
+    told = one.hit[np.isin(one.hit, other.could)]
+    return float(np.isin(told, other.hit).mean()) if len(told) else 0.0
 
 
 def _size(limits: Criteria, share: float) -> Size:
     """``min_failures`` more in each pair, not in both: what differs is commoner than what fails."""
     return Size(2 * limits.min_failures, share)
-
-
-def _clearer(limits: Criteria) -> Criteria:
-    return dataclasses.replace(limits, failure_ratio=max(limits.failure_ratio, _TIMES))
 
 
 def _events(case: Case, rows: Rows, kind: str, *, later: bool) -> Events:
@@ -97,21 +107,25 @@ def _change_of(case: Case, endpoint: str, kind: str) -> Change | None:
 
     def shown(share: float) -> list[str]:
         size = _size(limits, share)
-        return suspected(tallies, limits, size) if suspected(mirrored, _clearer(limits), size) else []
+        return suspected(tallies, limits, size) if suspected(mirrored, clearer(limits), size) else []
 
     noted = shown(0.0)
     if not noted:
         return None
     by_phase = Counter(case.texts("phase")[hit].tolist())
+    told = rows[case.flags(could)[rows]]
+    numbers = case.pairs["request"].to_numpy(np.int64)
     return Change(
         endpoint=endpoint,
         kind=kind,
-        rows=rows[case.flags(could)[rows]],
+        rows=told,
         tallies=tallies,
         mirrored=mirrored,
         severity=SUSPECT if shown(_SHARE) else NOTE,
         phases=tuple(name for name in phase_order(case.spans) if by_phase[name] >= max(3, 0.1 * len(hit))),
         p_value=min(tallies[name].p_value(limits.failure_ratio) for name in noted),
+        could=numbers[told[case.later[told]]],
+        hit=numbers[hit],
     )
 
 

@@ -10,14 +10,17 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 
+from replay.judge.answers.contents import SHRUNKEN, STALE
 from replay.judge.arrays import Flags, Rows, Times
 from replay.judge.case import Case
 from replay.judge.criteria import Criteria
 from replay.judge.effects.noise import NOISE_BLOCK_S, longest_outage, near_stall, recovery, within
-from replay.judge.effects.shown import Size, shown_by_both, suspected
+from replay.judge.effects.shown import Size, clearer, shown_by_both, suspected
 from replay.judge.effects.tallies import FAILURES, Counting, Tally, in_blocks, tallies
 from replay.judge.effects.windows import LATER, windows_of
 from replay.judge.findings import BLOCKING, NOTE, SUSPECT
@@ -31,6 +34,7 @@ _WITH_CAUSE = 3
 _GONE = 2
 _GONE_S = 3.0
 _OUTAGE_P = 0.02
+_OF_STATE = (SHRUNKEN, STALE)  # arms whose states differ drift further apart while they last
 _STRONG = 0.9  # of the longest outage that is put up with
 
 
@@ -74,13 +78,15 @@ class Effect:
     what the step changed (``caused_p``); ``alone`` is the severity that it would have without that. ``gone`` says that
     none of its requests succeeded any more, however few they were; ``out`` that an outage is longer than the
     reference's, and ``strong`` that it is longer than any burst. ``tallies`` are those of the windows of
-    `replay.judge.effects.windows`, by name.
+    `replay.judge.effects.windows`, by name; ``mirrored`` those beside the control's own failures in the same time,
+    where what fails may come of arms that drift apart, else none.
     """
 
     endpoint: str
     rows: Rows
     test: Comparison
     tallies: dict[str, Tally]
+    mirrored: dict[str, Tally]
     severity: str
     alone: str
     gone: bool
@@ -115,9 +121,9 @@ def compare(case: Case, endpoint: str, told: Callable[[Case, Rows], Events]) -> 
     """Test events of one endpoint, as ``told`` finds them in a case's rows, against all that was without the steps."""
     quiet, later, later_hits = _parts(case, endpoint, told)
     t_start = case.column("t_start")
-    reference, n_reference = sum(int(hits.sum()) for _, hits in quiet), sum(len(hits) for _, hits in quiet)
-    cells = np.concatenate([at_s + 1e6 * number for number, (at_s, _) in enumerate(quiet)])
-    in_reference = _blocks(cells, np.concatenate([hits for _, hits in quiet]))
+    reference, n_reference = sum(int(part.hits.sum()) for part in quiet), sum(len(part.hits) for part in quiet)
+    cells = np.concatenate([part.at_s + 1e6 * number for number, part in enumerate(quiet)])
+    in_reference = _blocks(cells, np.concatenate([part.hits for part in quiet]))
     reference_phi = dispersion(in_reference)
     x, n = int(later_hits.sum()), len(later)
     phi = _phi(case, in_reference, later, later_hits)
@@ -132,7 +138,7 @@ def compare(case: Case, endpoint: str, told: Callable[[Case, Rows], Events]) -> 
         p_value=more_failures_p(x, n, reference, n_reference, phi),
         p_by_reference=more_failures_p(x, n, reference, n_reference, reference_phi),
         seconds=len(np.unique(np.floor(case.column("t_end")[hit]))),
-        spell=_is_spell(case, t_start[hit], [at_s[hits] for at_s, hits in quiet]),
+        spell=_is_spell(case, t_start[hit], [part.at_s[part.hits] for part in quiet]),
     )
 
 
@@ -144,17 +150,24 @@ def tallied(
     windows = windows_of(case)
     found = tallies(
         counting,
-        [in_blocks(at_s, events) for at_s, events in quiet],
-        in_blocks(case.column("t_start")[later], hits, case.first_step_s),
+        [in_blocks(part.at_s, part.hits, part.clients) for part in quiet],
+        in_blocks(case.column("t_start")[later], hits, case.clients[later], case.first_step_s),
         list(windows.values()),
     )
     return dict(zip(windows, found, strict=True))
 
 
-def _parts(
-    case: Case, endpoint: str, told: Callable[[Case, Rows], Events]
-) -> tuple[list[tuple[Times, Flags]], Rows, Flags]:
-    """(the moments asked and the hits of each part of the reference, the rows asked later, their hits)."""
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A part of the reference: when it was asked, which of that were hits, and whose requests they were."""
+
+    at_s: Times
+    hits: Flags
+    clients: Rows
+
+
+def _parts(case: Case, endpoint: str, told: Callable[[Case, Rows], Events]) -> tuple[list[_Part], Rows, Flags]:
+    """(the parts of the reference, the rows asked later, their hits)."""
     rows = case.rows[endpoint]
     events = told(case, rows)
     _, masked = case.masked
@@ -163,16 +176,18 @@ def _parts(
     is_later = case.later[rows]
     quiet = [_of_control(case, endpoint, events)]
     quiet += [_of_control(one, endpoint, told(one, one.rows_of(endpoint))) for one in case.beside]
-    quiet.append((case.column("t_start")[rows[~is_later]], hits[~is_later]))
+    before = rows[~is_later]
+    quiet.append(_Part(case.column("t_start")[before], hits[~is_later], case.clients[before]))
     return quiet, rows[is_later], hits[is_later]
 
 
-def _of_control(case: Case, endpoint: str, events: Events) -> tuple[Times, Flags]:
-    """The moments at which the control was asked, and which of them were hits."""
+def _of_control(case: Case, endpoint: str, events: Events) -> _Part:
+    """What the control was asked."""
     rows = case.rows_of(endpoint)
     masked, _ = case.masked
     asked = events.control_asked & ~masked[rows]
-    return case.column("c_start")[rows[asked]], events.control_hits[asked]
+    rows = rows[asked]
+    return _Part(case.column("c_start")[rows], events.control_hits[asked], case.clients[rows])
 
 
 def _phi(case: Case, reference: tuple[Times, Times], later: Rows, hits: Flags) -> float:
@@ -223,6 +238,11 @@ def failures(case: Case) -> list[Effect]:
 
 def failing_in_both(first: Effect, second: Effect, limits: Criteria) -> bool:
     """Whether two pairs of arms together show that an endpoint fails: in the same window, or in the same way."""
+    size = Size(limits.min_failures)
+    if first.mirrored and not suspected(first.mirrored, clearer(limits), size):
+        return False
+    if second.mirrored and not suspected(second.mirrored, clearer(limits), size):
+        return False
     ways = (
         (first.out, second.out),
         (first.gone, second.gone),
@@ -231,12 +251,26 @@ def failing_in_both(first: Effect, second: Effect, limits: Criteria) -> bool:
     )
     if any(one and other for one, other in ways):
         return True
-    return bool(shown_by_both(first.tallies, second.tallies, limits, Size(limits.min_failures)))
+    return bool(shown_by_both(first.tallies, second.tallies, limits, size))
 
 
-def _new_failures(case: Case, rows: Rows) -> Events:
-    fair = case.fair[rows]
-    return Events(case.flags("c_new")[rows], fair, case.flags("t_new")[rows], fair)
+def _new_failures(case: Case, rows: Rows, *, later: bool = False) -> Events:
+    """New failures of both arms; ``later`` looks only at the time since the first step."""
+    asked = case.fair[rows] & case.later[rows] if later else case.fair[rows]
+    return Events(case.flags("c_new")[rows], asked, case.flags("t_new")[rows], asked)
+
+
+def _mirrored(case: Case, endpoint: str, failing: Rows) -> dict[str, Tally]:
+    """The tallies beside the control's failures of the same time, where what fails drifts apart in both arms."""
+    rows = case.rows[endpoint]
+    other = rows[case.later[rows] & case.flags("c_new")[rows]]
+    drifting = _hold_too_little(case.texts("t_kind")[failing]) and _hold_too_little(case.texts("c_kind")[other])
+    return tallied(case, endpoint, partial(_new_failures, later=True)) if drifting else {}
+
+
+def _hold_too_little(kinds: npt.NDArray[np.object_]) -> bool:
+    """Whether most of these answers are well by themselves, and hold less than the other arm's, or what is old."""
+    return bool(2 * np.isin(kinds, _OF_STATE).sum() > len(kinds))
 
 
 def _failures_of(case: Case, endpoint: str) -> Effect:
@@ -271,6 +305,9 @@ def _failures_of(case: Case, endpoint: str) -> Effect:
         for phase, count in by_phase.items()
     )
     alone = _severity_alone(test, windows, limits, own_outage_s if out else 0.0, many=many)
+    mirrored = _mirrored(case, endpoint, failing)
+    if mirrored and alone in {SUSPECT, BLOCKING}:  # one pair cannot prove it, since what drifts goes on doing so
+        alone = SUSPECT if suspected(mirrored, clearer(limits), Size(limits.min_failures)) else NOTE
     gone = not test.reference and test.n_reference >= _GONE and _is_gone(t_end[later], t_new[later])
     if gone and alone != BLOCKING:
         alone = SUSPECT
@@ -281,6 +318,7 @@ def _failures_of(case: Case, endpoint: str) -> Effect:
         rows=rows,
         test=test,
         tallies=windows,
+        mirrored=mirrored,
         severity=BLOCKING if caused else alone,
         alone=alone,
         gone=gone,

@@ -6,11 +6,14 @@ it too, and both together must be beyond chance. The evidence of both adds up, w
 an arm already had before the steps is no effect of theirs, however much its control differs.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from replay.judge.criteria import Criteria
 from replay.judge.effects.tallies import Tally
+
+_TIMES = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,11 @@ class Size:
     def fits(self, tally: Tally, pairs: int) -> bool:
         """Whether the effect of one pair, or two, is large enough."""
         return tally.excess >= max(self.events * pairs / 2, self.share * tally.requests)
+
+
+def clearer(limits: Criteria) -> Criteria:
+    """The limits for what comes the other way round too in the same time: there must be twice as much of it."""
+    return dataclasses.replace(limits, failure_ratio=max(limits.failure_ratio, _TIMES))
 
 
 def suspected(tallies: Mapping[str, Tally], limits: Criteria, size: Size) -> list[str]:

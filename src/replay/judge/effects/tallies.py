@@ -4,6 +4,9 @@ Failures come in bursts, and a test that counts them calls a burst an effect. Wh
 time. So the unit is a block of two seconds: its events count up to what is usual for the endpoint and not beyond, which
 leaves a burst of any size one or two marks. How much the marks still scatter is measured over blocks of several
 lengths, since what disturbs a Stage may last longer than two seconds; the length where it is worst counts.
+
+Failures also keep to a few clients, and how many requests these have left is chance. So the scatter among clients is
+looked at too, in the reference alone: a step that breaks one kind of client is no chance.
 """
 
 from collections.abc import Sequence
@@ -25,10 +28,12 @@ class Counting:
 
     least: float
     scales: tuple[int, ...]
+    by_client: bool = False
 
 
-# Latency is correlated over longer times than failures, and slow answers are never quite rare.
-FAILURES = Counting(least=1.0, scales=(1, 2))
+# Latency is correlated over longer times than failures, and slow answers are never quite rare. Whose answers are slow
+# anyway has them slow in both arms.
+FAILURES = Counting(least=1.0, scales=(1, 2), by_client=True)
 SLOW = Counting(least=2.0, scales=(1, 2, 5))
 
 
@@ -38,7 +43,8 @@ class Tally:
 
     ``marks`` are capped events among ``requests``, ``reference`` those among ``n_reference``; ``excess`` is how many
     more events there were than expected, none capped. ``before`` and ``n_before`` are those of the same arm before the
-    steps, which the reference has too. ``scatter`` has, for each scale, Pearson's chi2 and its degrees of freedom.
+    steps, which the reference has too. ``scatter`` has, for each scale, Pearson's chi2 and its degrees of freedom, and
+    for clients the variance of the sum and what it would be without clusters.
     """
 
     marks: float
@@ -64,8 +70,8 @@ class Tally:
 
     @property
     def phi(self) -> float:
-        """The dispersion: chi2 by its degrees of freedom at the scale where it is worst, 1 or more."""
-        return max([1.0, *(chi2 / df for chi2, df in self.scatter if df)])
+        """The dispersion where it is worst, 1 or more: chi2 by its degrees of freedom, or clients' design effect."""
+        return max([1.0, *(found / usual for found, usual in self.scatter if usual)])
 
     def rises(self, ratio: float = 1.0) -> bool:
         """Whether the rate is ``ratio`` times what it was before in the same arm: no more of an arm that was worse."""
@@ -78,25 +84,44 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """Events and requests of one arm, or a part of it, by block."""
+    """Events and requests of one arm, or a part of it, by block. ``clients`` is what `clustered` says of all of it."""
 
     events: Counts
     requests: Counts
+    clients: tuple[float, float] = (0.0, 0.0)
 
     def part(self, first: int, stop: int) -> "Blocks":
-        """The blocks from ``first`` to before ``stop``."""
+        """The blocks from ``first`` to before ``stop``, without a word of clients."""
         return Blocks(self.events[first:stop], self.requests[first:stop])
 
 
-def in_blocks(at_s: Times, events: Flags, from_s: float = 0.0) -> Blocks:
+def in_blocks(at_s: Times, events: Flags, clients: Rows, from_s: float = 0.0) -> Blocks:
     """The events among requests by blocks of two seconds from ``from_s`` on; what is earlier is in the first.
 
-    ``at_s`` (arm seconds) and ``events`` (which of the requests are one) are (n,). There are as many blocks as reach
-    to the last request.
+    ``at_s`` (arm seconds), ``events`` (which of the requests are one) and ``clients`` (a number each, 0 or more) are
+    (n,). There are as many blocks as reach to the last request.
     """
     block: Rows = np.maximum(np.floor((at_s - from_s) / TALLY_BLOCK_S), 0.0).astype(np.int64)
     requests = np.bincount(block)
-    return Blocks(np.bincount(block[events], minlength=len(requests)).astype(np.float64), requests.astype(np.float64))
+    by_block = np.bincount(block[events], minlength=len(requests)).astype(np.float64)
+    return Blocks(by_block, requests.astype(np.float64), clustered(events, clients))
+
+
+def clustered(events: Flags, clients: Rows) -> tuple[float, float]:
+    """(variance of the number of events as clients cluster them, what it would be for independent ones).
+
+    Their ratio is the design effect that counts are divided by: Rao and Scott, *A simple method for the analysis of
+    clustered binary data* (Biometrics 1992). Both are 0 where there is nothing to tell it by. Arrays are (n,).
+    """
+    total, n = float(events.sum()), float(len(events))
+    if total < 2 or total == n:
+        return (0.0, 0.0)
+    asked = np.bincount(clients)
+    failed = np.bincount(clients[events], minlength=len(asked))
+    apart, several = failed - asked * (total / n), float((asked > 0).sum())
+    if several < 2:
+        return (0.0, 0.0)
+    return (several / (several - 1.0) * float((apart**2).sum()), total * (1.0 - total / n))
 
 
 def tallies(
@@ -110,6 +135,7 @@ def tallies(
     quiet = [_capped(counting, blocks, rate) for blocks in reference]
     capped = _capped(counting, later, rate)
     scatter = _sum([_scatter(counting, blocks) for blocks in quiet])
+    clients = _sum([(blocks.clients,) for blocks in reference]) if counting.by_client else ()
     events = sum(float(blocks.events.sum()) for blocks in reference)
     marks = sum(float(blocks.events.sum()) for blocks in quiet)
     asked = sum(float(blocks.requests.sum()) for blocks in quiet)
@@ -127,7 +153,7 @@ def tallies(
                 excess=float(later.events[first:stop].sum()) - events * requests / max(1.0, asked),
                 before=before[0],
                 n_before=before[1],
-                scatter=_sum((scatter, _scatter(counting, here))),
+                scatter=_sum((scatter, _scatter(counting, here))) + clients,
             )
         )
     return found

@@ -6,7 +6,7 @@ from itertools import permutations
 
 from replay.judge.case import Case
 from replay.judge.criteria import Criteria
-from replay.judge.effects.changes import Change, changed_in_both, changes
+from replay.judge.effects.changes import Change, at_the_same_requests, changed_in_both, changes
 from replay.judge.effects.failures import Effect, failing_in_both, failures
 from replay.judge.effects.slowdowns import Slowdown, slow_in_both, slowdowns
 from replay.judge.effects.tallies import Tally
@@ -33,6 +33,14 @@ def seen(case: Case) -> Seen:
     return Seen(failures(case), slowdowns(case), changes(case), whole_tallies(case))
 
 
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Keys of what two pairs have ``shown`` together, and of what each has shown ``elsewhere``, at other requests."""
+
+    shown: frozenset[tuple[str, str]] = frozenset()
+    elsewhere: frozenset[tuple[str, str]] = frozenset()
+
+
 def is_weighed(key: tuple[str, str]) -> bool:
     """Whether what a finding's key names is weighed by the evidence of both pairs together."""
     endpoint, metric = key
@@ -43,16 +51,16 @@ def shown_again_among(repetitions: Sequence[Seen], criteria: Criteria) -> set[tu
     """The keys of what any two repetitions show, whichever of them suspects it."""
     found: set[tuple[str, str]] = set()
     for one, other in permutations(repetitions, 2):
-        found |= shown_again([one], other, criteria)
+        found |= shown_again([one], other, criteria).shown
     return found
 
 
-def shown_again(first: Iterable[Seen], second: Seen, criteria: Criteria) -> set[tuple[str, str]]:
-    """The keys of the findings that one of the ``first`` pairs suspects and that it and the second together show."""
+def shown_again(first: Iterable[Seen], second: Seen, criteria: Criteria) -> Again:
+    """What one of the ``first`` pairs suspects, and it and the second together show."""
     effects = {one.endpoint: one for one in second.effects}
     slow = {one.endpoint: one for one in second.slowdowns}
     changed = {(one.endpoint, one.kind): one for one in second.changes}
-    found = set()
+    found, elsewhere = set[tuple[str, str]](), set[tuple[str, str]]()
     for pair in first:
         if failing_together(pair.whole, second.whole, criteria):
             found.add((WHOLE_STAGE, FAILING))
@@ -67,5 +75,5 @@ def shown_again(first: Iterable[Seen], second: Seen, criteria: Criteria) -> set[
         for change in pair.changes:
             other = changed.get((change.endpoint, change.kind))
             if other and changed_in_both(change, other, criteria.of(change.endpoint)):
-                found.add((change.endpoint, CHANGED))
-    return found
+                (found if at_the_same_requests(change, other) else elsewhere).add((change.endpoint, CHANGED))
+    return Again(frozenset(found), frozenset(elsewhere - found))

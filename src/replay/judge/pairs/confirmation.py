@@ -9,8 +9,10 @@ steps changed, a direct measurement) needs no second pair.
 import dataclasses
 from collections.abc import Collection, Iterable, Sequence
 
-from replay.judge.findings import BLOCKING, NOTE, ONE_PAIR, PROVEN, RANK, STRONG, SUSPECT, Check, Finding
-from replay.judge.pairs.again import is_weighed
+from replay.judge.findings import BLOCKING, ELSEWHERE, NOTE, ONE_PAIR, PROVEN, RANK, STRONG, SUSPECT, Check, Finding
+from replay.judge.pairs.again import Again, is_weighed
+
+NOTHING = Again()
 
 
 def unconfirmed(findings: Sequence[Finding], checks: Iterable[Check]) -> dict[str, str]:
@@ -32,24 +34,24 @@ def unconfirmed(findings: Sequence[Finding], checks: Iterable[Check]) -> dict[st
 def confirm(
     first: Sequence[Finding],
     second: Sequence[Finding],
-    again: Collection[tuple[str, str]] = (),
+    again: Again = NOTHING,
     *,
     sound: bool = True,
 ) -> list[Finding]:
     """The findings of the first pair (or its repetitions) and of the second, as what both say together.
 
-    ``again`` are the keys of what both show by their evidence taken together (`replay.judge.pairs.again`): of an
-    endpoint's failures and latency nothing else counts as shown by both. Of all other findings that counts which both
-    pairs have.
+    ``again`` is what both show by their evidence taken together: of an endpoint's failures and latency nothing else
+    counts as shown by both. Of all other findings that counts which both pairs have.
     An unproven one that both show is blocking. One that a single pair shows is a suspect where it was strong enough to
-    be blocking by itself, or an outage longer than any burst, else a note. Where the evidence is not ``sound`` nothing
+    be blocking by itself, or an outage longer than any burst, else a note. What both show at other requests stays a
+    suspect: it is what differs anyway, or what the steps do at random. Where the evidence is not ``sound`` nothing
     is confirmed, and nothing dismissed.
     """
     together = _together(first, second)
     if not sound:
         return together
-    both = {key for key in _seen(first) & _seen(second) if not is_weighed(key)} | set(again)
-    return [_weighed(one, both) for one in together]
+    both = {key for key in _seen(first) & _seen(second) if not is_weighed(key)} | again.shown
+    return [_weighed(one, both, again.elsewhere) for one in together]
 
 
 def _seen(findings: Sequence[Finding]) -> set[tuple[str, str]]:
@@ -68,13 +70,21 @@ def _together(first: Sequence[Finding], second: Sequence[Finding]) -> list[Findi
     return list(found.values())
 
 
-def _weighed(finding: Finding, both: set[tuple[str, str]]) -> Finding:
+def _weighed(finding: Finding, both: Collection[tuple[str, str]], elsewhere: Collection[tuple[str, str]]) -> Finding:
     if finding.rests_on != ONE_PAIR or finding.severity == NOTE:
         return finding
     told = finding.explanation.rstrip(".")
     if finding.key in both:
         return dataclasses.replace(
             finding, severity=BLOCKING, confirmed=True, explanation=f"{told}; a second pair of arms showed it again."
+        )
+    if finding.key in elsewhere:
+        return dataclasses.replace(
+            finding,
+            severity=SUSPECT,
+            confirmed=False,
+            explanation=f"{told}; a second pair of arms showed it, but at other requests.",
+            evidence={**finding.evidence, ELSEWHERE: True},
         )
     severity = SUSPECT if finding.severity == BLOCKING or finding.evidence.get(STRONG) else NOTE
     return dataclasses.replace(

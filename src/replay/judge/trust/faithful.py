@@ -9,12 +9,13 @@ from replay.judge.answers.differences import OUTCOMES, expected_outcomes, paired
 from replay.judge.answers.texts import alike, texts_of
 from replay.judge.arrays import Flags, Times, numbers
 from replay.judge.criteria import Criteria
-from replay.judge.effects.noise import NOISE_BLOCK_S
+from replay.judge.effects.noise import NOISE_BLOCK_S, find_stalls, near_stall
 from replay.judge.findings import REQUESTS, UNPROVEN, Check, evidence_check, percent, seconds
 from replay.judge.statistics import chance_of_so_many, dispersion
 
 _APART_S = 0.5
 _CHANCE = 0.005  # many endpoints of many arms are looked at
+_STOOD_STILL = 0.1  # of an arm, at most, that is laid to no single endpoint
 
 
 def check_lateness(arm: ArmEvidence, limit_s: float) -> Check:
@@ -93,18 +94,22 @@ def check_schedule(control: ArmEvidence, steps: ArmEvidence) -> Check:
 
 
 def check_control(control: ArmEvidence, criteria: Criteria) -> list[Check]:
-    """Whether a control behaves like its capture, by endpoint and in all; none where it has no requests."""
+    """Whether a control behaves like its capture, by endpoint and in all; none where it has no requests.
+
+    What met a time in which the whole Stage stood still counts in all, and not against an endpoint.
+    """
     observations, name = control.observations, control.info.arm
     if not len(observations):
         return []
     outcome, endpoint = texts_of(observations["outcome"]), texts_of(observations["endpoint"])
     missed = outcome.as_in(OUTCOMES) != expected_outcomes(observations)
-    due_s = numbers(observations, "due_s", 0.0)
-    asked = {"": len(observations), **endpoint.counts()}
-    misses = {"": int(missed.sum()), **endpoint.of(missed).counts()}
+    due_s, everywhere = numbers(observations, "due_s", 0.0), np.ones(len(missed), dtype=np.bool_)
+    calm = ~_stood_still(control, due_s, ~missed | outcome.are(str(Outcome.OK)))
+    asked = {"": len(observations), **endpoint.of(calm).counts()}
+    misses = {"": int(missed.sum()), **endpoint.of(missed & calm).counts()}
     wrong = []
     for one, n in sorted(asked.items()):
-        x, mine = misses.get(one, 0), endpoint.are(one) if one else np.ones(len(missed), dtype=np.bool_)
+        x, mine = misses.get(one, 0), endpoint.are(one) & calm if one else everywhere
         allowed = 1 - criteria.of(one).control_agreement
         if x > max(1, allowed * n + 1e-9) and _surely_above(allowed, due_s[mine], missed[mine]):
             counts = outcome.of(missed & mine).counts()
@@ -127,6 +132,15 @@ def check_control(control: ArmEvidence, criteria: Criteria) -> list[Check]:
             limit_unit="share or more",
         )
     ]
+
+
+def _stood_still(control: ArmEvidence, due_s: Times, good: Flags) -> Flags:
+    """Which requests met a time in which the whole Stage gave no good answer; none where it did so for long."""
+    done_s = numbers(control.observations, "done_s")
+    stalls = find_stalls(due_s, done_s, good & np.isfinite(done_s), control.info.duration_s)
+    if sum(stall.length_s for stall in stalls) > _STOOD_STILL * control.info.duration_s:
+        return np.zeros(len(due_s), dtype=np.bool_)
+    return near_stall(due_s, stalls)
 
 
 def _surely_above(share: float, due_s: Times, missed: Flags) -> bool:
