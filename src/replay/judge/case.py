@@ -13,7 +13,7 @@ import pandas as pd
 from replay.evidence.run import ArmEvidence
 from replay.evidence.values import WAIT, Outcome
 from replay.judge.answers.differences import pair
-from replay.judge.answers.texts import texts_of
+from replay.judge.answers.texts import Texts, texts_of
 from replay.judge.arrays import Flags, Rows, Times, Values
 from replay.judge.criteria import Criteria
 from replay.judge.effects.noise import Stall, find_stalls, merge, near_stall, within
@@ -109,10 +109,14 @@ class Case:
         return self.rows.get(endpoint, np.array([], dtype=np.int64))
 
     @cached_property
+    def phase(self) -> Texts:
+        """The phase that each pair belongs to."""
+        return texts_of(self.pairs["phase"])
+
+    @cached_property
     def later(self) -> Flags:
         """Which pairs belong to a phase from the first step's start on."""
-        flags: Flags = (self.pairs["phase"] != BEFORE).to_numpy()
-        return flags
+        return self.phase.where([name != BEFORE for name in self.phase.names])
 
     @cached_property
     def fair(self) -> Flags:

@@ -62,7 +62,8 @@ def _slower(at_s: Times, latency_s: Times, endpoint: Rows, usual_s: Sequence[flo
 
 def _medians(block: Rows, values: Times, blocks: int) -> Times:
     """The middle value of each block, 0 where it has none."""
-    order = np.lexsort((values, block))
+    order = np.argsort(values)
+    order = order[np.argsort(block[order].astype(np.int32), kind="stable")]
     counts = np.bincount(block, minlength=blocks)
     first = np.cumsum(counts) - counts
     found = np.zeros(blocks)

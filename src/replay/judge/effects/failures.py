@@ -150,8 +150,8 @@ def tallied(
     windows = windows_of(case)
     found = tallies(
         counting,
-        [in_blocks(part.at_s, part.hits, part.clients) for part in quiet],
-        in_blocks(case.column("t_start")[later], hits, case.clients[later], case.first_step_s),
+        [in_blocks(part.at_s, part.hits, clients=part.clients if counting.by_client else None) for part in quiet],
+        in_blocks(case.column("t_start")[later], hits, case.first_step_s),
         list(windows.values()),
     )
     return dict(zip(windows, found, strict=True))

@@ -210,7 +210,7 @@ def _shifts_of(case: Case, rows: Rows, measures: dict[str, _Measure], phases: se
     As they came, answers may be slower all through one arm since its machine was: only a change at the step counts.
     """
     clear = ~case.masked[0][rows] & ~case.masked[1][rows]
-    told = case.pairs["phase"].isin(phases).to_numpy()[rows] & clear
+    told = case.phase.of(rows).where([name in phases for name in case.phase.names]) & clear
     at_s, before = case.column("t_start")[rows], ~case.later[rows] & clear
     found = {}
     for name, measure in measures.items():

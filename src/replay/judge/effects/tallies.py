@@ -95,16 +95,17 @@ class Blocks:
         return Blocks(self.events[first:stop], self.requests[first:stop])
 
 
-def in_blocks(at_s: Times, events: Flags, clients: Rows, from_s: float = 0.0) -> Blocks:
+def in_blocks(at_s: Times, events: Flags, from_s: float = 0.0, clients: Rows | None = None) -> Blocks:
     """The events among requests by blocks of two seconds from ``from_s`` on; what is earlier is in the first.
 
-    ``at_s`` (arm seconds), ``events`` (which of the requests are one) and ``clients`` (a number each, 0 or more) are
-    (n,). There are as many blocks as reach to the last request.
+    ``at_s`` (arm seconds), ``events`` (which of the requests are one) and ``clients`` (a number each, 0 or more; where
+    these are not given, nothing is said of them) are (n,). There are as many blocks as reach to the last request.
     """
     block: Rows = np.maximum(np.floor((at_s - from_s) / TALLY_BLOCK_S), 0.0).astype(np.int64)
     requests = np.bincount(block)
     by_block = np.bincount(block[events], minlength=len(requests)).astype(np.float64)
-    return Blocks(by_block, requests.astype(np.float64), clustered(events, clients))
+    told = (0.0, 0.0) if clients is None else clustered(events, clients)
+    return Blocks(by_block, requests.astype(np.float64), told)
 
 
 def clustered(events: Flags, clients: Rows) -> tuple[float, float]:
@@ -135,7 +136,7 @@ def tallies(
     quiet = [_capped(counting, blocks, rate) for blocks in reference]
     capped = _capped(counting, later, rate)
     scatter = _sum([_scatter(counting, blocks) for blocks in quiet])
-    clients = _sum([(blocks.clients,) for blocks in reference]) if counting.by_client else ()
+    clients = _sum([(blocks.clients,) for blocks in reference])
     events = sum(float(blocks.events.sum()) for blocks in reference)
     marks = sum(float(blocks.events.sum()) for blocks in quiet)
     asked = sum(float(blocks.requests.sum()) for blocks in quiet)

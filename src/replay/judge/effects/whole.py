@@ -27,15 +27,15 @@ def whole_tallies(case: Case) -> dict[str, Tally]:
     t_start, t_new, counted = case.column("t_start"), case.flags("t_new"), case.fair & ~case.masked[1]
     before, later = counted & ~case.later, counted & case.later
     quiet = [_of_control(one) for one in (case, *case.beside)] + [
-        in_blocks(t_start[before], t_new[before], case.clients[before])
+        in_blocks(t_start[before], t_new[before], clients=case.clients[before])
     ]
-    since = in_blocks(t_start[later], t_new[later], case.clients[later], case.first_step_s)
+    since = in_blocks(t_start[later], t_new[later], case.first_step_s)
     return dict(zip(windows, tallies(FAILURES, quiet, since, list(windows.values())), strict=True))
 
 
 def _of_control(case: Case) -> Blocks:
     counted = case.fair & ~case.masked[0]
-    return in_blocks(case.column("c_start")[counted], case.flags("c_new")[counted], case.clients[counted])
+    return in_blocks(case.column("c_start")[counted], case.flags("c_new")[counted], clients=case.clients[counted])
 
 
 def _size(limits: Criteria) -> Size:
