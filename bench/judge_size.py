@@ -29,6 +29,7 @@ from measure import measure, print_table
 
 from replay.evidence.files import LOG_SCHEMA, OBSERVATION_SCHEMA, READING_SCHEMA, ArmFolder, write_json
 from replay.evidence.rollup import tidy
+from replay.evidence.seal import seal
 from replay.evidence.values import ArmInfo, Mark
 
 LIMIT_S, LIMIT_MIB = 30.0, 2048.0
@@ -66,19 +67,55 @@ def write_run(folder: Path, observations: int, arms: int, rate: float, *, segmen
             )
             table = _observations(chance, names, endpoint, due_s, None if quiet or kind == "control" else seconds / 3)
             _write_arm(folder / "arms" / arm, info, table, chance, segments=segments)
-    write_json(
-        folder / "rehearsal.json",
-        {
-            "format": 1,
-            "name": "large",
-            "state": "complete",
-            "order": order,
-            "reset": True,
-            "criteria": {},
-            "plan": {"steps": [{"name": _STEP}], "probes": {"database": {"kind": "postgres"}}},
-            "migrations": [{"path": "scopes.sql", "sql": _SQL}],
+    write_json(folder / "rehearsal.json", _noted(folder, order, seconds))
+
+
+def _noted(folder: Path, order: list[str], seconds: int) -> dict[str, Any]:
+    """What a rehearsal notes of such a run, its seals too."""
+    all_along = [[0.0, float(seconds)]]
+    database = {
+        "name": "things",
+        "place": "127.0.0.1:5432",
+        "oid": 7,
+        "system_identifier": "42",
+        "steps": [_STEP],
+        "probes": ["database"],
+        "schema": "1",
+        "schema_after": "1",
+        "changes": [],
+        "tables": [],
+        "unread": [],
+        "seen": {
+            "samples": seconds,
+            "counts": True,
+            "touched": all_along,
+            "written": all_along,
+            "sessions": all_along,
+            "looks": [[at_s, at_s + 1.0, 100.0 * (at_s >= 0), 8.0 * (at_s >= 0)] for at_s in range(-3, seconds)],
+            "commands": {},
         },
-    )
+    }
+    return {
+        "format": 1,
+        "name": "large",
+        "state": "complete",
+        "reason": "",
+        "order": order,
+        "reset": True,
+        "criteria": {},
+        "confirming": {},
+        "migrations": [{"path": "scopes.sql", "sql": _SQL}],
+        "seals": {arm: seal(folder / "arms" / arm) for arm in order},
+        "plan": {
+            "steps": [{"name": _STEP, "kind": "migrate", "sql": "scopes.sql", "dsn": "${STAGE_DSN}"}],
+            "probes": {"database": {"kind": "postgres", "replicas": ["${REPLICA_DSN}"]}, "api": {"kind": "process"}},
+            "workloads": {name: {"role": role} for name, role in _WORKLOADS[: len(order) // 2]},
+        },
+        "stage": {
+            "fingerprints": dict.fromkeys(order, "0" * 32),
+            "databases": {arm: [database] for arm in order},
+        },
+    }
 
 
 def _names(workload: int) -> list[str]:
@@ -104,6 +141,7 @@ def _observations(
     cause = numbers - 1 - chance.integers(0, 50, count)
     unsent = failing & (chance.random(count) < 0.2) & (cause >= 0)
     failing &= ~unsent
+    empty &= ~failing & ~unsent
     sent_s = due_s + chance.exponential(0.001, count)
     done_s = sent_s + 0.02 * np.exp(chance.normal(0, 0.5, count)) * (1 + endpoint % 7)
     shape = (numbers * 7919) % _SHAPES
