@@ -8,7 +8,7 @@ burst can be is blocking by itself.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -143,11 +143,17 @@ def compare(case: Case, endpoint: str, told: Callable[[Case, Rows], Events]) -> 
 
 
 def tallied(
-    case: Case, endpoint: str, told: Callable[[Case, Rows], Events], counting: Counting = FAILURES
+    case: Case,
+    endpoint: str,
+    told: Callable[[Case, Rows], Events],
+    counting: Counting = FAILURES,
+    among: Collection[str] | None = None,
 ) -> dict[str, Tally]:
-    """The tally of such events in each window, by the window's name."""
+    """The tally of such events in each window, or in those ``among`` them, by the window's name."""
+    windows = {name: one for name, one in windows_of(case).items() if among is None or name in among}
+    if not windows:
+        return {}
     quiet, later, hits = _parts(case, endpoint, told)
-    windows = windows_of(case)
     found = tallies(
         counting,
         [in_blocks(part.at_s, part.hits, clients=part.clients if counting.by_client else None) for part in quiet],

@@ -226,8 +226,7 @@ def _limit_s(limits: Criteria, p95_s: float, far: float = 1.0) -> float:
 
 def _tallied(case: Case, endpoint: str, measure: _Measure, limit_s: float, windows: set[str]) -> dict[str, Tally]:
     """The tallies of slow answers in some of the windows."""
-    found = tallied(case, endpoint, partial(_slow, measure=measure, limit_s=limit_s), SLOW)
-    return {name: one for name, one in found.items() if name in windows}
+    return tallied(case, endpoint, partial(_slow, measure=measure, limit_s=limit_s), SLOW, windows)
 
 
 def _long_enough(case: Case, limits: Criteria) -> set[str]:

@@ -183,10 +183,13 @@ def _scatter(counting: Counting, blocks: Blocks) -> tuple[tuple[float, float], .
 
 def _chi2(blocks: Blocks, scale: int) -> tuple[float, float]:
     whole = len(blocks.events) // scale * scale
-    events, requests = (counts[:whole].reshape(-1, scale).sum(axis=1) for counts in (blocks.events, blocks.requests))
-    events, requests = events[requests > 0], requests[requests > 0]
+    events = blocks.events[:whole].reshape(-1, scale).sum(axis=1)
     total = float(events.sum())
-    if not total or len(events) < 2:
+    if not total:
+        return (0.0, 0.0)
+    requests = blocks.requests[:whole].reshape(-1, scale).sum(axis=1)
+    events, requests = events[requests > 0], requests[requests > 0]
+    if len(events) < 2:
         return (0.0, 0.0)
     usual = requests * (total / float(requests.sum()))
     return (float(((events - usual) ** 2 / usual).sum()), len(events) - 1.0)
