@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from replay.judge.criteria import Criteria
 from replay.judge.effects.shown import Size, shown_by_both, suspected
-from replay.judge.effects.tallies import FAILURES, SLOW, Blocks, Tally, clustered, in_blocks, tallies
+from replay.judge.effects.tallies import FAILURES, SLOW, Blocks, Tally, clustered, in_blocks, spread, tallies
 
 SIZE = Size(events=5)
 COUNTS = st.lists(st.integers(0, 50), min_size=1, max_size=40)
@@ -176,3 +176,29 @@ def test_clients_of_the_reference_count_and_those_of_the_window_do_not() -> None
     assert tallies(FAILURES, [clean], few, window)[0].phi < 2
     unasked = in_blocks(at_s, by_few)
     assert tallies(FAILURES, [unasked], clean, window)[0].phi < 2
+
+
+ASKED = st.lists(st.tuples(st.booleans(), st.integers(0, 5)), max_size=80)
+
+
+@given(st.lists(ASKED, min_size=1, max_size=3))
+def test_spread_leaves_events_out_and_adds_none(parts: list[list[tuple[bool, int]]]) -> None:
+    given_parts = [
+        (np.array([event for event, _ in one], dtype=bool), np.array([client for _, client in one], dtype=np.int64))
+        for one in parts
+    ]
+    for (events, clients), kept in zip(given_parts, spread(given_parts), strict=True):
+        assert not (kept & ~events).any()
+        assert {*clients[kept]} == {*clients[events]}, "each client that has events keeps some"
+
+
+def test_a_client_counts_up_to_what_is_usual() -> None:
+    clients = np.arange(4000) % 40
+    dice = np.random.default_rng(2)
+    few, all_of_them = (clients == 7) & (dice.random(4000) < 0.5), dice.random(4000) < 0.05
+    assert spread([(few, clients), (np.zeros(4000, dtype=bool), clients)])[0].sum() == 1
+    kept = spread([(few, clients), (all_of_them, clients)])
+    assert kept[1].sum() > 0.9 * all_of_them.sum()
+    assert kept[0].sum() < 15
+    moments = np.flatnonzero(kept[0])
+    assert moments.min() < 1000 < 3000 < moments.max(), "what is kept is from all of the time"

@@ -21,7 +21,7 @@ from replay.judge.case import Case
 from replay.judge.criteria import Criteria
 from replay.judge.effects.noise import NOISE_BLOCK_S, longest_outage, near_stall, recovery, within
 from replay.judge.effects.shown import Size, clearer, shown_by_both, suspected
-from replay.judge.effects.tallies import FAILURES, Counting, Tally, in_blocks, tallies
+from replay.judge.effects.tallies import FAILURES, Counting, Part, Tally, failures_in_windows, in_windows
 from replay.judge.effects.windows import LATER, windows_of
 from replay.judge.findings import BLOCKING, NOTE, SUSPECT
 from replay.judge.phases import phase_order
@@ -78,8 +78,8 @@ class Effect:
     what the step changed (``caused_p``); ``alone`` is the severity that it would have without that. ``gone`` says that
     none of its requests succeeded any more, however few they were; ``out`` that an outage is longer than the
     reference's, and ``strong`` that it is longer than any burst. ``tallies`` are those of the windows of
-    `replay.judge.effects.windows`, by name; ``mirrored`` those beside the control's own failures in the same time,
-    where what fails may come of arms that drift apart, else none.
+    `replay.judge.effects.windows`, by name, of all failures and of those spread over clients; ``mirrored`` those beside
+    the control's own failures in the same time, where what fails may come of arms that drift apart, else none.
     """
 
     endpoint: str
@@ -119,11 +119,11 @@ class Effect:
 
 def compare(case: Case, endpoint: str, told: Callable[[Case, Rows], Events]) -> Comparison:
     """Test events of one endpoint, as ``told`` finds them in a case's rows, against all that was without the steps."""
-    quiet, later, later_hits = _parts(case, endpoint, told)
+    quiet, later, later_hits = _asked(case, endpoint, told)
     t_start = case.column("t_start")
-    reference, n_reference = sum(int(part.hits.sum()) for part in quiet), sum(len(part.hits) for part in quiet)
+    reference, n_reference = sum(int(part.events.sum()) for part in quiet), sum(len(part.events) for part in quiet)
     cells = np.concatenate([part.at_s + 1e6 * number for number, part in enumerate(quiet)])
-    in_reference = _blocks(cells, np.concatenate([part.hits for part in quiet]))
+    in_reference = _blocks(cells, np.concatenate([part.events for part in quiet]))
     reference_phi = dispersion(in_reference)
     x, n = int(later_hits.sum()), len(later)
     phi = _phi(case, in_reference, later, later_hits)
@@ -138,7 +138,7 @@ def compare(case: Case, endpoint: str, told: Callable[[Case, Rows], Events]) -> 
         p_value=more_failures_p(x, n, reference, n_reference, phi),
         p_by_reference=more_failures_p(x, n, reference, n_reference, reference_phi),
         seconds=len(np.unique(np.floor(case.column("t_end")[hit]))),
-        spell=_is_spell(case, t_start[hit], [part.at_s[part.hits] for part in quiet]),
+        spell=_is_spell(case, t_start[hit], [part.at_s[part.events] for part in quiet]),
     )
 
 
@@ -153,26 +153,26 @@ def tallied(
     windows = {name: one for name, one in windows_of(case).items() if among is None or name in among}
     if not windows:
         return {}
-    quiet, later, hits = _parts(case, endpoint, told)
-    found = tallies(
-        counting,
-        [in_blocks(part.at_s, part.hits, clients=part.clients if counting.by_client else None) for part in quiet],
-        in_blocks(case.column("t_start")[later], hits, case.first_step_s),
-        list(windows.values()),
-    )
-    return dict(zip(windows, found, strict=True))
+    quiet, later = _parts(case, endpoint, told)
+    return in_windows(counting, quiet, later, case.first_step_s, windows)
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """A part of the reference: when it was asked, which of that were hits, and whose requests they were."""
+def _failures_tallied(case: Case, endpoint: str) -> dict[str, Tally]:
+    """The tallies of new failures in each window, by its name."""
+    windows = windows_of(case)
+    if not windows:
+        return {}
+    quiet, later = _parts(case, endpoint, _new_failures)
+    return failures_in_windows(quiet, later, case.first_step_s, windows)
 
-    at_s: Times
-    hits: Flags
-    clients: Rows
+
+def _parts(case: Case, endpoint: str, told: Callable[[Case, Rows], Events]) -> tuple[list[Part], Part]:
+    """(the parts of the reference, what was asked later)."""
+    quiet, rows, hits = _asked(case, endpoint, told)
+    return quiet, _part(case, "t_start", rows, hits)
 
 
-def _parts(case: Case, endpoint: str, told: Callable[[Case, Rows], Events]) -> tuple[list[_Part], Rows, Flags]:
+def _asked(case: Case, endpoint: str, told: Callable[[Case, Rows], Events]) -> tuple[list[Part], Rows, Flags]:
     """(the parts of the reference, the rows asked later, their hits)."""
     rows = case.rows[endpoint]
     events = told(case, rows)
@@ -182,18 +182,20 @@ def _parts(case: Case, endpoint: str, told: Callable[[Case, Rows], Events]) -> t
     is_later = case.later[rows]
     quiet = [_of_control(case, endpoint, events)]
     quiet += [_of_control(one, endpoint, told(one, one.rows_of(endpoint))) for one in case.beside]
-    before = rows[~is_later]
-    quiet.append(_Part(case.column("t_start")[before], hits[~is_later], case.clients[before]))
+    quiet.append(_part(case, "t_start", rows[~is_later], hits[~is_later]))
     return quiet, rows[is_later], hits[is_later]
 
 
-def _of_control(case: Case, endpoint: str, events: Events) -> _Part:
+def _of_control(case: Case, endpoint: str, events: Events) -> Part:
     """What the control was asked."""
     rows = case.rows_of(endpoint)
     masked, _ = case.masked
     asked = events.control_asked & ~masked[rows]
-    rows = rows[asked]
-    return _Part(case.column("c_start")[rows], events.control_hits[asked], case.clients[rows])
+    return _part(case, "c_start", rows[asked], events.control_hits[asked])
+
+
+def _part(case: Case, start: str, rows: Rows, hits: Flags) -> Part:
+    return Part(case.column(start)[rows], hits, case.clients[rows])
 
 
 def _phi(case: Case, reference: tuple[Times, Times], later: Rows, hits: Flags) -> float:
@@ -283,7 +285,7 @@ def _failures_of(case: Case, endpoint: str) -> Effect:
     limits, rows = case.criteria.of(endpoint), case.rows[endpoint]
     t_new, fair = case.flags("t_new"), case.fair
     test = compare(case, endpoint, _new_failures)
-    windows = tallied(case, endpoint, _new_failures)
+    windows = _failures_tallied(case, endpoint)
     _, masked = case.masked
     t_start, t_end = case.column("t_start"), case.column("t_end")
     later = rows[case.later[rows] & fair[rows] & ~masked[rows]]

@@ -5,11 +5,14 @@ time. So the unit is a block of two seconds: its events count up to what is usua
 leaves a burst of any size one or two marks. How much the marks still scatter is measured over blocks of several
 lengths, since what disturbs a Stage may last longer than two seconds; the length where it is worst counts.
 
-Failures also keep to a few clients, and how many requests these have left is chance. So the scatter among clients is
-looked at too, in the reference alone: a step that breaks one kind of client is no chance.
+Failures also keep to a few clients, and how many requests these have left is chance. They are counted in two ways: all
+of them, with their scatter among the clients of the reference (not among those of the window: a step that breaks one
+kind of client is no chance); and *spread*, each client up to what is usual, so that one who fails anyway does not hide
+that all others do now.
 """
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,21 +22,26 @@ from replay.judge.statistics import more_failures_p
 
 TALLY_BLOCK_S = 2.0
 _CALM = 0.9  # the share of the blocks that say what is usual: those with the fewest events
-_ABOVE = 1.5  # a block counts up to so many standard deviations more than that, and one
+_ABOVE = 1.5  # a block, or a client, counts up to so many standard deviations more than that, and one
 
 
 @dataclass(frozen=True, slots=True)
 class Counting:
-    """How events are counted: up to ``least`` in any block, and their scatter over so many blocks at a time."""
+    """How events are counted: up to ``least`` in any block, and their scatter over so many blocks at a time.
+
+    ``by_client`` asks for the scatter among clients too, ``spread`` counts each client up to what is usual.
+    """
 
     least: float
     scales: tuple[int, ...]
     by_client: bool = False
+    spread: bool = False
 
 
 # Latency is correlated over longer times than failures, and slow answers are never quite rare. Whose answers are slow
 # anyway has them slow in both arms.
 FAILURES = Counting(least=1.0, scales=(1, 2), by_client=True)
+SPREAD = Counting(least=1.0, scales=(1, 2), spread=True)
 SLOW = Counting(least=2.0, scales=(1, 2, 5))
 
 
@@ -125,6 +133,73 @@ def clustered(events: Flags, clients: Rows) -> tuple[float, float]:
     return (several / (several - 1.0) * float((apart**2).sum()), total * (1.0 - total / n))
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Requests of one arm: when each was asked (arm seconds), which are events, and whose they are (a number)."""
+
+    at_s: Times
+    events: Flags
+    clients: Rows
+
+
+def in_windows(
+    counting: Counting, reference: Sequence[Part], later: Part, from_s: float, windows: Mapping[str, tuple[int, int]]
+) -> dict[str, Tally]:
+    """A tally of each window of ``later`` against the ``reference``, see `tallies`; blocks begin at ``from_s``."""
+    parts = [*reference, later]
+    if counting.spread:
+        kept = spread([(part.events, part.clients) for part in parts])
+        parts = [dataclasses.replace(part, events=one) for part, one in zip(parts, kept, strict=True)]
+    quiet = [
+        in_blocks(part.at_s, part.events, clients=part.clients if counting.by_client else None) for part in parts[:-1]
+    ]
+    since = in_blocks(later.at_s, parts[-1].events, from_s)
+    return dict(zip(windows, tallies(counting, quiet, since, list(windows.values())), strict=True))
+
+
+def failures_in_windows(
+    reference: Sequence[Part], later: Part, from_s: float, windows: Mapping[str, tuple[int, int]]
+) -> dict[str, Tally]:
+    """The tallies of failures, both of all of them and of those that are spread over clients."""
+    of_all = in_windows(FAILURES, reference, later, from_s, windows)
+    if not later.events.any():
+        return of_all
+    over_clients = in_windows(SPREAD, reference, later, from_s, windows)
+    return of_all | {f"{name}, over clients": one for name, one in over_clients.items()}
+
+
+def spread(parts: Sequence[tuple[Flags, Rows]]) -> list[Flags]:
+    """The events of each part (which of its requests are one, whose requests these are) without what clients have more.
+
+    A client counts up to what is usual for so many requests, as a block does; of those that have more the rest is left
+    out evenly.
+    """
+    cells = [_of_clients(events, clients) for events, clients in parts]
+    rate = _usual_rate(cells)
+    return [
+        _thinned(events, clients, _most(cell.requests, rate, 1.0))
+        for (events, clients), cell in zip(parts, cells, strict=True)
+    ]
+
+
+def _of_clients(events: Flags, clients: Rows) -> Blocks:
+    requests = np.bincount(clients).astype(np.float64)
+    return Blocks(np.bincount(clients[events], minlength=len(requests)).astype(np.float64), requests)
+
+
+def _thinned(events: Flags, clients: Rows, most: Counts) -> Flags:
+    hits = np.flatnonzero(events)
+    hits = hits[np.argsort(clients[hits], kind="stable")]
+    whose = clients[hits]
+    found = np.bincount(whose, minlength=len(most))
+    rank = np.arange(len(hits)) - (np.cumsum(found) - found)[whose]
+    allowed = np.minimum(most, found)[whose]
+    kept = np.floor((rank + 1) * allowed / found[whose]) > np.floor(rank * allowed / found[whose])
+    thinned = np.zeros(len(events), dtype=np.bool_)
+    thinned[hits[kept]] = True
+    return thinned
+
+
 def tallies(
     counting: Counting, reference: Sequence[Blocks], later: Blocks, windows: Sequence[tuple[int, int]]
 ) -> list[Tally]:
@@ -161,7 +236,7 @@ def tallies(
 
 
 def _usual_rate(parts: Sequence[Blocks]) -> float:
-    """Events a request in the blocks that have the fewest."""
+    """Events a request in the blocks, or of the clients, that have the fewest."""
     events = np.concatenate([one.events for one in parts])
     requests = np.concatenate([one.requests for one in parts])
     events, requests = events[requests > 0], requests[requests > 0]
@@ -171,9 +246,14 @@ def _usual_rate(parts: Sequence[Blocks]) -> float:
 
 
 def _capped(counting: Counting, blocks: Blocks, rate: float) -> Blocks:
-    usual = rate * blocks.requests
-    most = np.maximum(counting.least, 1.0 + np.ceil(usual + _ABOVE * np.sqrt(usual)))
-    return Blocks(np.minimum(blocks.events, most), blocks.requests)
+    return Blocks(np.minimum(blocks.events, _most(blocks.requests, rate, counting.least)), blocks.requests)
+
+
+def _most(requests: Counts, rate: float, least: float) -> Counts:
+    """So many events count of cells with so many requests."""
+    usual = rate * requests
+    most: Counts = np.maximum(least, 1.0 + np.ceil(usual + _ABOVE * np.sqrt(usual)))
+    return most
 
 
 def _scatter(counting: Counting, blocks: Blocks) -> tuple[tuple[float, float], ...]:

@@ -9,12 +9,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from replay.judge.arrays import Flags
 from replay.judge.case import Case
 from replay.judge.criteria import Criteria
 from replay.judge.effects.explain import said
 from replay.judge.effects.shares import share_finding, without_steps
 from replay.judge.effects.shown import Size, shown_by_both, suspected
-from replay.judge.effects.tallies import FAILURES, Blocks, Tally, in_blocks, tallies
+from replay.judge.effects.tallies import Part, Tally, failures_in_windows
 from replay.judge.effects.windows import windows_of
 from replay.judge.findings import SUSPECT, WHOLE_STAGE, Finding, nameless, percent
 
@@ -23,19 +24,15 @@ _SHARE = 0.005  # of a window's requests: less than that is not asked about
 
 def whole_tallies(case: Case) -> dict[str, Tally]:
     """The tally of all new failures in each window, without what met a stall of the whole Stage."""
-    windows = windows_of(case)
-    t_start, t_new, counted = case.column("t_start"), case.flags("t_new"), case.fair & ~case.masked[1]
-    before, later = counted & ~case.later, counted & case.later
-    quiet = [_of_control(one) for one in (case, *case.beside)] + [
-        in_blocks(t_start[before], t_new[before], clients=case.clients[before])
-    ]
-    since = in_blocks(t_start[later], t_new[later], case.first_step_s)
-    return dict(zip(windows, tallies(FAILURES, quiet, since, list(windows.values())), strict=True))
+    counted = case.fair & ~case.masked[1]
+    before, later = (_part(case, "t", counted & which) for which in (~case.later, case.later))
+    quiet = [_part(one, "c", one.fair & ~one.masked[0]) for one in (case, *case.beside)]
+    return failures_in_windows([*quiet, before], later, case.first_step_s, windows_of(case))
 
 
-def _of_control(case: Case) -> Blocks:
-    counted = case.fair & ~case.masked[0]
-    return in_blocks(case.column("c_start")[counted], case.flags("c_new")[counted], clients=case.clients[counted])
+def _part(case: Case, arm: str, which: Flags) -> Part:
+    """The new failures of one arm, among some of its requests."""
+    return Part(case.column(f"{arm}_start")[which], case.flags(f"{arm}_new")[which], case.clients[which])
 
 
 def _size(limits: Criteria) -> Size:
