@@ -198,7 +198,8 @@ def test_a_client_counts_up_to_what_is_usual() -> None:
     few, all_of_them = (clients == 7) & (dice.random(4000) < 0.5), dice.random(4000) < 0.05
     assert spread([(few, clients), (np.zeros(4000, dtype=bool), clients)])[0].sum() == 1
     kept = spread([(few, clients), (all_of_them, clients)])
-    assert kept[1].sum() > 0.9 * all_of_them.sum()
+    assert kept[1].sum() > 0.8 * all_of_them.sum()
     assert kept[0].sum() < 15
     moments = np.flatnonzero(kept[0])
-    assert moments.min() < 1000 < 3000 < moments.max(), "what is kept is from all of the time"
+    assert moments.min() < 1000, "what is kept is from all of the time"
+    assert moments.max() > 3000
