@@ -194,7 +194,8 @@ def _thinned(events: Flags, clients: Rows, most: Counts) -> Flags:
     found = np.bincount(whose, minlength=len(most))
     rank = np.arange(len(hits)) - (np.cumsum(found) - found)[whose]
     allowed = np.minimum(most, found)[whose]
-    kept = np.floor((rank + 1) * allowed / found[whose]) > np.floor(rank * allowed / found[whose])
+    share = allowed / found[whose]
+    kept = np.floor((rank + 1) * share + 0.5) > np.floor(rank * share + 0.5)
     thinned = np.zeros(len(events), dtype=np.bool_)
     thinned[hits[kept]] = True
     return thinned
