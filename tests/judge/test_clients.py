@@ -62,3 +62,32 @@ def test_one_client_that_fails_since_the_steps_is_seen_where_nobody_did_before()
         fail(one, "steps", {5}, 1.0, from_s=21)
     verdict = judged(both)
     assert of(verdict, endpoint=EVENTS, severity="blocking")
+
+
+@pytest.mark.parametrize("failures", [10, 20, 30])
+def test_a_burst_of_one_client_in_the_control_hides_no_other(failures: int) -> None:
+    both = pairs()
+    for one in both:
+        frame = one.control
+        rows = frame.index[(frame["endpoint"] == EVENTS) & frame["due_s"].between(8, 11)][:failures]
+        for arm in (one.control, one.steps):
+            arm.loc[rows, "client"] = "client-1"
+        frame.loc[rows, ["status", "shape", "outcome"]] = [500, "text/plain", "server error"]
+        fail(one, "steps", {5, 6, 7, 8, 9}, 1.0, from_s=21)
+    assert of(judged(both), endpoint=EVENTS, severity="blocking")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_time_after_the_steps_may_be_short(seed: int) -> None:
+    """Ten clients of a hundred fail by a third all along, and twelve of sixty seconds are after the step."""
+    mix = {**PRODUCTION, EVENTS: (4000, 0.0)}
+    first = simulate.workload(seed, mix=mix)
+    both = [first, simulate.again(first, seed, 2, mix)]
+    for one in both:
+        one.step(48, 51)
+        for number, frame in enumerate((one.control, one.steps)):
+            frame["client"] = [f"client-{request % 100}" for request in frame["request"]]
+            flaky = (frame["endpoint"] == EVENTS) & (frame["request"] % 100 // 10 == number)
+            flaky &= np.random.default_rng([seed, one.repetition, number]).random(len(frame)) < 0.3
+            frame.loc[flaky, ["status", "shape", "outcome"]] = [500, "text/plain", "server error"]
+    assert not of(judged(both), severity="blocking")

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 import simulate
-from incident import CHECK_IN, TOKEN, failed, incident, production, qa
+from incident import CHECK_IN, PRODUCTION, TOKEN, failed, incident, production, qa
 from simulate import EXPORT, STEP
 
 from replay.evidence.files import write_json
@@ -48,6 +48,23 @@ def test_a_control_that_stood_still_is_laid_to_no_endpoint_unless_it_did_so_for_
             planted.fail(None, from_s, from_s + length_s, 1.0, "server error", arm=arm)
         planted.fail(EXPORT, 0, 60, 0.03, "server error", arm=arm, seed=5)
     assert ("control_agreement" not in failed(judge(simulate.evidence(planted)))) == well
+
+
+def test_an_endpoint_that_is_asked_alone_and_refused_is_no_stall():
+    """A batch job whose credentials are wrong, at a moment at which nobody else asks."""
+    batch = "POST /v1/batch"
+    planted = simulate.workload(1, mix={**PRODUCTION, batch: (30, 0.0)})
+    planted.step(20, 25)
+    for arm in ("control", "steps"):
+        frame = getattr(planted, arm)
+        others = (frame["endpoint"] != batch) & frame["due_s"].between(39.5, 43.2)
+        mine = frame["endpoint"] == batch
+        at_s = np.where(others, frame["due_s"] - 10, np.where(mine, 40 + 3 * mine.cumsum() / 31, frame["due_s"]))
+        moved_s = at_s - frame["due_s"]
+        for name in ("due_s", "sent_s", "first_byte_s", "done_s"):
+            frame[name] += moved_s
+        planted.fail(batch, 0, 60, 1.0, "refused", arm=arm)
+    assert "control_agreement" in failed(judge(simulate.evidence(planted)))
 
 
 def test_a_burst_in_the_control_is_no_other_behaviour():

@@ -112,8 +112,17 @@ def in_blocks(at_s: Times, events: Flags, from_s: float = 0.0, clients: Rows | N
     block: Rows = np.maximum(np.floor((at_s - from_s) / TALLY_BLOCK_S), 0.0).astype(np.int64)
     requests = np.bincount(block)
     by_block = np.bincount(block[events], minlength=len(requests)).astype(np.float64)
-    told = (0.0, 0.0) if clients is None else clustered(events, clients)
+    told = (0.0, 0.0) if clients is None else clustered(_once(events, clients, block), clients)
     return Blocks(by_block, requests.astype(np.float64), told)
+
+
+def _once(events: Flags, clients: Rows, block: Rows) -> Flags:
+    """One event of each client in each block: a burst of one client is no cluster, as a block's count is capped too."""
+    hits = np.flatnonzero(events)
+    cells = clients[hits] * (int(block.max(initial=0)) + 1) + block[hits]
+    once = np.zeros(len(events), dtype=np.bool_)
+    once[hits[np.unique(cells, return_index=True)[1]]] = True
+    return once
 
 
 def clustered(events: Flags, clients: Rows) -> tuple[float, float]:
@@ -148,13 +157,27 @@ def in_windows(
     """A tally of each window of ``later`` against the ``reference``, see `tallies`; blocks begin at ``from_s``."""
     parts = [*reference, later]
     if counting.spread:
-        kept = spread([(part.events, part.clients) for part in parts])
+        length_s = float(np.ptp(later.at_s)) if len(later.at_s) else 0.0
+        kept = spread([(part.events, _in_pieces(part, length_s)) for part in parts])
         parts = [dataclasses.replace(part, events=one) for part, one in zip(parts, kept, strict=True)]
     quiet = [
         in_blocks(part.at_s, part.events, clients=part.clients if counting.by_client else None) for part in parts[:-1]
     ]
     since = in_blocks(later.at_s, parts[-1].events, from_s)
     return dict(zip(windows, tallies(counting, quiet, since, list(windows.values())), strict=True))
+
+
+def _in_pieces(part: Part, length_s: float) -> Rows:
+    """Whose each request is, as another client in each piece of so many seconds.
+
+    What a client counts up to depends little on how much it asks, so a long part must not have it once where a short
+    one has it once too.
+    """
+    if length_s <= 0.0 or not len(part.at_s):
+        return part.clients
+    piece = np.floor((part.at_s - part.at_s.min()) / length_s).astype(np.int64)
+    whose: Rows = part.clients + (int(part.clients.max()) + 1) * piece
+    return whose
 
 
 def failures_in_windows(

@@ -6,7 +6,7 @@ import pandas as pd
 from replay.evidence.run import ArmEvidence
 from replay.evidence.values import Outcome
 from replay.judge.answers.differences import OUTCOMES, expected_outcomes, paired
-from replay.judge.answers.texts import alike, texts_of
+from replay.judge.answers.texts import Texts, alike, texts_of
 from replay.judge.arrays import Flags, Times, numbers
 from replay.judge.criteria import Criteria
 from replay.judge.effects.noise import NOISE_BLOCK_S, find_stalls, near_stall
@@ -104,7 +104,9 @@ def check_control(control: ArmEvidence, criteria: Criteria) -> list[Check]:
     outcome, endpoint = texts_of(observations["outcome"]), texts_of(observations["endpoint"])
     missed = outcome.as_in(OUTCOMES) != expected_outcomes(observations)
     due_s, everywhere = numbers(observations, "due_s", 0.0), np.ones(len(missed), dtype=np.bool_)
-    calm = ~_stood_still(control, due_s, ~missed | outcome.are(str(Outcome.OK)))
+    stalled = _stood_still(control, due_s, ~missed | outcome.are(str(Outcome.OK)))
+    calm = ~stalled | (missed & outcome.are(str(Outcome.REFUSED)))  # a refusal is an answer, and no stall's
+    calm |= _mostly(stalled, endpoint)[endpoint.codes]
     asked = {"": len(observations), **endpoint.of(calm).counts()}
     misses = {"": int(missed.sum()), **endpoint.of(missed & calm).counts()}
     wrong = []
@@ -132,6 +134,14 @@ def check_control(control: ArmEvidence, criteria: Criteria) -> list[Check]:
             limit_unit="share or more",
         )
     ]
+
+
+def _mostly(stalled: Flags, endpoint: Texts) -> Flags:
+    """The endpoints that were asked mostly while the Stage stood still: little else tells of them."""
+    kinds = len(endpoint.names)
+    met = np.bincount(endpoint.codes[stalled], minlength=kinds)
+    found: Flags = 2 * met > np.bincount(endpoint.codes, minlength=kinds)
+    return found
 
 
 def _stood_still(control: ArmEvidence, due_s: Times, good: Flags) -> Flags:
