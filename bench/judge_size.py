@@ -27,6 +27,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from measure import measure, print_table
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "judge"))
+
+import simulate
+
 from replay.evidence.files import LOG_SCHEMA, OBSERVATION_SCHEMA, READING_SCHEMA, ArmFolder, write_json
 from replay.evidence.rollup import tidy
 from replay.evidence.seal import seal
@@ -72,29 +76,6 @@ def write_run(folder: Path, observations: int, arms: int, rate: float, *, segmen
 
 def _noted(folder: Path, order: list[str], seconds: int) -> dict[str, Any]:
     """What a rehearsal notes of such a run, its seals too."""
-    all_along = [[0.0, float(seconds)]]
-    database = {
-        "name": "things",
-        "place": "127.0.0.1:5432",
-        "oid": 7,
-        "system_identifier": "42",
-        "steps": [_STEP],
-        "probes": ["database"],
-        "schema": "1",
-        "schema_after": "1",
-        "changes": [],
-        "tables": [],
-        "unread": [],
-        "seen": {
-            "samples": seconds,
-            "counts": True,
-            "touched": all_along,
-            "written": all_along,
-            "sessions": all_along,
-            "looks": [[at_s, at_s + 1.0, 100.0 * (at_s >= 0), 8.0 * (at_s >= 0)] for at_s in range(-3, seconds)],
-            "commands": {},
-        },
-    }
     return {
         "format": 1,
         "name": "large",
@@ -113,7 +94,7 @@ def _noted(folder: Path, order: list[str], seconds: int) -> dict[str, Any]:
         },
         "stage": {
             "fingerprints": dict.fromkeys(order, "0" * 32),
-            "databases": {arm: [database] for arm in order},
+            "databases": {arm: [simulate.database("things", seconds, steps=[_STEP])] for arm in order},
         },
     }
 

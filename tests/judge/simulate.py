@@ -403,21 +403,22 @@ def _does(kind: str) -> dict[str, str]:
     )
 
 
-def looks(rest: float = 0, traffic: float = 100, sessions: float = 8) -> list[list[float]]:
-    """How much moved in each second: three before the traffic, sixty of it."""
-    return [[at_s, at_s + 1.0, traffic if at_s >= 0 else rest, sessions if at_s >= 0 else 0] for at_s in range(-3, 60)]
+def looks(rest: float = 0, traffic: float = 100, sessions: float = 8, seconds: int = 60) -> list[list[float]]:
+    """How much moved in each second: three before the traffic, and all of it."""
+    moved = ((traffic, sessions) if at_s >= 0 else (rest, 0) for at_s in range(-3, seconds))
+    return [[at_s, at_s + 1.0, *one] for at_s, one in enumerate(moved, -3)]
 
 
-def database(name: str = "events", **fields: Any) -> dict[str, Any]:
+def database(name: str = "events", seconds: int = 60, **fields: Any) -> dict[str, Any]:
     """A database that the application uses all the time, as a rehearsal notes it."""
-    all_along = [[0.0, 60.0]]
+    all_along = [[0.0, float(seconds)]]
     seen = {
-        "samples": 60,
+        "samples": seconds,
         "counts": True,
         "touched": all_along,
         "written": all_along,
         "sessions": all_along,
-        "looks": looks(),
+        "looks": looks(seconds=seconds),
         "commands": {},
     }
     return {

@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replay.judge.criteria import Criteria
+from replay.judge.effects.blocks import Blocks, in_blocks
+from replay.judge.effects.clients import Part, clustered, spread
 from replay.judge.effects.shown import Size, shown_by_both, suspected
-from replay.judge.effects.tallies import FAILURES, SLOW, Blocks, Tally, clustered, in_blocks, spread, tallies
+from replay.judge.effects.tallies import FAILURES, SLOW, Tally, in_windows, tallies
 
 SIZE = Size(events=5)
 COUNTS = st.lists(st.integers(0, 50), min_size=1, max_size=40)
@@ -128,10 +130,16 @@ def test_more_failures_in_the_second_pair_never_dismiss_what_was_shown(marks, ex
         assert shown_by_both(first, {"later": made(excess + more, marks + more)}, Criteria(), SIZE)
 
 
+def asked(events: list[bool] | np.ndarray, clients: list[int] | np.ndarray, each_s: float = 2.0) -> Part:
+    """Requests one after another, each in a block of its own where nothing else is said."""
+    events, clients = np.array(events, dtype=bool), np.array(clients, dtype=np.int64)
+    return Part(np.arange(len(events)) * each_s, events, clients)
+
+
 def test_failures_of_four_clients_are_four_events() -> None:
     clients = np.arange(4000) % 40
     events = (clients < 4) & (np.random.default_rng(1).random(4000) < 0.2)
-    found, usual = clustered(events, clients)
+    found, usual = clustered(asked(events, clients))
     assert events.sum() / (found / usual) == pytest.approx(4, rel=0.4)
 
 
@@ -140,66 +148,88 @@ def test_independent_failures_are_not_clustered_however_unequal_clients_are() ->
     clients = dice.geometric(0.05, 5000)
     ratios = []
     for _ in range(200):
-        found, usual = clustered(dice.random(5000) < 0.01, clients)
+        found, usual = clustered(asked(dice.random(5000) < 0.01, clients))
         ratios.append(found / usual)
     assert np.mean(ratios) == pytest.approx(1, abs=0.1)
     assert np.max(ratios) < 3
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 5)), max_size=60), st.randoms(use_true_random=False))
-def test_clusters_depend_on_no_order_and_no_names(asked: list[tuple[bool, int]], dice) -> None:
-    other = [(event, 9 - client) for event, client in asked]
+def test_clusters_depend_on_no_order_and_no_names(some: list[tuple[bool, int]], dice) -> None:
+    other = [(event, 9 - client) for event, client in some]
     dice.shuffle(other)
-    told = [
-        clustered(
-            np.array([event for event, _ in some], dtype=bool), np.array([one for _, one in some], dtype=np.int64)
-        )
-        for some in (asked, other)
-    ]
+    told = [clustered(asked([event for event, _ in one], [client for _, client in one])) for one in (some, other)]
     assert told[0] == pytest.approx(told[1])
     assert told[0][0] >= 0
+
+
+def test_a_burst_of_one_client_is_one_event_of_its() -> None:
+    clients = np.arange(400) % 40
+    burst = asked((clients == 3) & (np.arange(400) < 200), clients, each_s=0.01)
+    assert clustered(burst) == (0.0, 0.0)
 
 
 @pytest.mark.parametrize(
     ("events", "clients"), [([], []), ([True], [3]), ([True, True], [1, 2]), ([True, False, True], [5, 5, 5])]
 )
 def test_what_tells_nothing_of_clients_says_nothing(events: list[bool], clients: list[int]) -> None:
-    assert clustered(np.array(events, dtype=bool), np.array(clients, dtype=np.int64)) == (0.0, 0.0)
+    assert clustered(asked(events, clients)) == (0.0, 0.0)
 
 
 def test_clients_of_the_reference_count_and_those_of_the_window_do_not() -> None:
-    at_s, clients = np.arange(4000) / 40, np.arange(4000) % 41
+    clients = np.arange(4000) % 41
     by_few, none = (clients < 4) & (np.arange(4000) % 5 == 0), np.zeros(4000, dtype=bool)
-    few, clean = (in_blocks(at_s, events, clients=clients) for events in (by_few, none))
-    window = [(0, len(few.events))]
-    assert tallies(FAILURES, [few], clean, window)[0].phi > 5
-    assert tallies(FAILURES, [clean], few, window)[0].phi < 2
-    unasked = in_blocks(at_s, by_few)
-    assert tallies(FAILURES, [unasked], clean, window)[0].phi < 2
+    few, clean = (asked(events, clients, each_s=0.025) for events in (by_few, none))
+
+    def phi(counting, reference: Part, later: Part) -> float:
+        return in_windows(counting, [reference], later, 0.0, {"all": (0, 50)})["all"].phi
+
+    assert phi(FAILURES, few, clean) > 5
+    assert phi(FAILURES, clean, few) < 2
+    assert phi(SLOW, few, clean) < 2
 
 
 ASKED = st.lists(st.tuples(st.booleans(), st.integers(0, 5)), max_size=80)
 
 
-@given(st.lists(ASKED, min_size=1, max_size=3))
-def test_spread_leaves_events_out_and_adds_none(parts: list[list[tuple[bool, int]]]) -> None:
-    given_parts = [
-        (np.array([event for event, _ in one], dtype=bool), np.array([client for _, client in one], dtype=np.int64))
-        for one in parts
-    ]
-    for (events, clients), kept in zip(given_parts, spread(given_parts), strict=True):
-        assert not (kept & ~events).any()
-        assert {*clients[kept]} == {*clients[events]}, "each client that has events keeps some"
+@given(st.lists(ASKED, min_size=1, max_size=3), st.permutations(range(6)))
+def test_spread_leaves_events_out_and_adds_none(parts: list[list[tuple[bool, int]]], names: list[int]) -> None:
+    given_parts = [asked([event for event, _ in one], [client for _, client in one]) for one in parts]
+    found = spread(given_parts)
+    for part, kept in zip(given_parts, found, strict=True):
+        assert not (kept.events & ~part.events).any()
+        assert {*kept.clients[kept.events]} == {*part.clients[part.events]}, "each client that has events keeps some"
+    renamed = [asked(part.events, [names[client] for client in part.clients]) for part in given_parts]
+    assert [one.events.tolist() for one in spread(renamed)] == [one.events.tolist() for one in found]
+
+
+def test_what_is_usual_of_clients_does_not_depend_on_their_numbers() -> None:
+    """Nineteen clients fail once, of which one asks ten times as much; the twentieth fails five times of ten."""
+    clients = np.repeat(np.arange(20), [100, *[10] * 19])
+    first = np.concatenate(([True], np.diff(clients) > 0))
+    failing = first | ((clients == 19) & (np.arange(len(clients)) >= len(clients) - 4))
+    renamed = np.where(clients == 0, 18, np.where(clients == 18, 0, clients))
+    told = [spread([asked(failing, one)])[0].events.tolist() for one in (clients, renamed)]
+    assert told[0] == told[1]
 
 
 def test_a_client_counts_up_to_what_is_usual() -> None:
     clients = np.arange(4000) % 40
     dice = np.random.default_rng(2)
     few, all_of_them = (clients == 7) & (dice.random(4000) < 0.5), dice.random(4000) < 0.05
-    assert spread([(few, clients), (np.zeros(4000, dtype=bool), clients)])[0].sum() == 1
-    kept = spread([(few, clients), (all_of_them, clients)])
-    assert kept[1].sum() > 0.8 * all_of_them.sum()
-    assert kept[0].sum() < 15
-    moments = np.flatnonzero(kept[0])
+    alone = spread([asked(few, clients), asked(np.zeros(4000, dtype=bool), clients)])
+    assert alone[0].events.sum() == 1
+    kept = spread([asked(few, clients), asked(all_of_them, clients)])
+    assert kept[1].events.sum() > 0.8 * all_of_them.sum()
+    assert kept[0].events.sum() < 15
+    moments = np.flatnonzero(kept[0].events)
     assert moments.min() < 1000, "what is kept is from all of the time"
     assert moments.max() > 3000
+
+
+def test_a_long_part_counts_as_often_as_a_short_one() -> None:
+    """One client of ten fails by a half all along; a quarter of the time is after the step."""
+    clients = np.arange(4000) % 10
+    failing = (clients == 3) & (np.arange(4000) % 20 == 3)
+    long, short = spread([asked(failing, clients), asked(failing[:1000], clients[:1000])])
+    assert long.events.sum() == pytest.approx(4 * short.events.sum(), abs=2)

@@ -26,7 +26,7 @@ from replay.evidence.values import Outcome, expected_outcome
 from replay.judge.answers import changes
 from replay.judge.answers.cascade import refused_for_want_of_a_token
 from replay.judge.answers.contents import SHRUNKEN, STALE, answers_of, asked_of, contents, emptied
-from replay.judge.answers.texts import Texts, alike, texts_of
+from replay.judge.answers.texts import Texts, alike, codes_of, texts_of
 from replay.judge.arrays import Codes, Flags, Rows, Times, numbers
 from replay.judge.phases import Span, phase_order, phases_of
 
@@ -175,7 +175,7 @@ def pair(
     root = _roots(asked.request, np.where((causes < 0) & (follows >= 0), asked.request[follows], causes))
     columns: dict[str, Any] = {
         "request": asked.request,
-        "client": texts_of(of_steps["client"]).codes.astype(np.int32),
+        "client": codes_of(of_steps["client"]).astype(np.int32),
         "endpoint": _category(asked.endpoint.codes, asked.endpoint.names),
         "phase": _category(phase, phase_order(spans)),
         **{f"t_{name}": values for name, values in _columns(t, t_kind, c_kind).items()},

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from replay.judge.arrays import Flags, Rows, Times
-from replay.judge.effects.tallies import TALLY_BLOCK_S
+from replay.judge.effects.blocks import TALLY_BLOCK_S
 
 _FEWEST = 10  # answers of other endpoints in a block that tell how it was
 FURTHEST = 2.0  # of log latency from the block's middle: a single answer that took far longer tells no more

@@ -19,9 +19,10 @@ from replay.judge.answers.contents import SHRUNKEN, STALE
 from replay.judge.arrays import Flags, Rows, Times
 from replay.judge.case import Case
 from replay.judge.criteria import Criteria
+from replay.judge.effects.clients import Part
 from replay.judge.effects.noise import NOISE_BLOCK_S, longest_outage, near_stall, recovery, within
 from replay.judge.effects.shown import Size, clearer, shown_by_both, suspected
-from replay.judge.effects.tallies import FAILURES, Counting, Part, Tally, failures_in_windows, in_windows
+from replay.judge.effects.tallies import FAILURES, Counting, Tally, failures_in_windows, in_windows
 from replay.judge.effects.windows import LATER, windows_of
 from replay.judge.findings import BLOCKING, NOTE, SUSPECT
 from replay.judge.phases import phase_order
@@ -159,11 +160,8 @@ def tallied(
 
 def _failures_tallied(case: Case, endpoint: str) -> dict[str, Tally]:
     """The tallies of new failures in each window, by its name."""
-    windows = windows_of(case)
-    if not windows:
-        return {}
     quiet, later = _parts(case, endpoint, _new_failures)
-    return failures_in_windows(quiet, later, case.first_step_s, windows)
+    return failures_in_windows(quiet, later, case.first_step_s, windows_of(case))
 
 
 def _parts(case: Case, endpoint: str, told: Callable[[Case, Rows], Events]) -> tuple[list[Part], Part]:
@@ -246,10 +244,7 @@ def failures(case: Case) -> list[Effect]:
 
 def failing_in_both(first: Effect, second: Effect, limits: Criteria) -> bool:
     """Whether two pairs of arms together show that an endpoint fails: in the same window, or in the same way."""
-    size = Size(limits.min_failures)
-    if first.mirrored and not suspected(first.mirrored, clearer(limits), size):
-        return False
-    if second.mirrored and not suspected(second.mirrored, clearer(limits), size):
+    if not all(_is_more_than_drift(one.mirrored, limits) for one in (first, second)):
         return False
     ways = (
         (first.out, second.out),
@@ -259,7 +254,7 @@ def failing_in_both(first: Effect, second: Effect, limits: Criteria) -> bool:
     )
     if any(one and other for one, other in ways):
         return True
-    return bool(shown_by_both(first.tallies, second.tallies, limits, size))
+    return bool(shown_by_both(first.tallies, second.tallies, limits, Size(limits.min_failures)))
 
 
 def _new_failures(case: Case, rows: Rows, *, later: bool = False) -> Events:
@@ -274,6 +269,10 @@ def _mirrored(case: Case, endpoint: str, failing: Rows) -> dict[str, Tally]:
     other = rows[case.later[rows] & case.flags("c_new")[rows]]
     drifting = _hold_too_little(case.texts("t_kind")[failing]) and _hold_too_little(case.texts("c_kind")[other])
     return tallied(case, endpoint, partial(_new_failures, later=True)) if drifting else {}
+
+
+def _is_more_than_drift(mirrored: dict[str, Tally], limits: Criteria) -> bool:
+    return not mirrored or bool(suspected(mirrored, clearer(limits), Size(limits.min_failures)))
 
 
 def _hold_too_little(kinds: npt.NDArray[np.object_]) -> bool:
@@ -315,7 +314,7 @@ def _failures_of(case: Case, endpoint: str) -> Effect:
     alone = _severity_alone(test, windows, limits, own_outage_s if out else 0.0, many=many)
     mirrored = _mirrored(case, endpoint, failing)
     if mirrored and alone in {SUSPECT, BLOCKING}:  # one pair cannot prove it, since what drifts goes on doing so
-        alone = SUSPECT if suspected(mirrored, clearer(limits), Size(limits.min_failures)) else NOTE
+        alone = SUSPECT if _is_more_than_drift(mirrored, limits) else NOTE
     gone = not test.reference and test.n_reference >= _GONE and _is_gone(t_end[later], t_new[later])
     if gone and alone != BLOCKING:
         alone = SUSPECT

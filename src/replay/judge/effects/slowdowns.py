@@ -19,11 +19,12 @@ import numpy as np
 from replay.judge.arrays import Flags, Rows, Times
 from replay.judge.case import Case
 from replay.judge.criteria import Criteria
+from replay.judge.effects.blocks import TALLY_BLOCK_S
 from replay.judge.effects.drag import calm, drag
 from replay.judge.effects.failures import Comparison, Events, compare, tallied
 from replay.judge.effects.shifts import Least, Shift, shift_of, shifted_in_both
 from replay.judge.effects.shown import Size, shown_by_both, suspected
-from replay.judge.effects.tallies import SLOW, TALLY_BLOCK_S, Tally
+from replay.judge.effects.tallies import SLOW, Tally
 from replay.judge.effects.windows import windows_of
 from replay.judge.findings import BLOCKING, NOTE, SUSPECT
 from replay.judge.phases import BEFORE, phase_order

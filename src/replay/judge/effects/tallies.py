@@ -11,18 +11,14 @@ kind of client is no chance); and *spread*, each client up to what is usual, so 
 that all others do now.
 """
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from replay.judge.arrays import Counts, Flags, Rows, Times
+from replay.judge.effects.blocks import Blocks, at_most, in_blocks, usual_rate
+from replay.judge.effects.clients import Part, clustered, spread
 from replay.judge.statistics import more_failures_p
-
-TALLY_BLOCK_S = 2.0
-_CALM = 0.9  # the share of the blocks that say what is usual: those with the fewest events
-_ABOVE = 1.5  # a block, or a client, counts up to so many standard deviations more than that, and one
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,94 +86,20 @@ class Tally:
         return more_failures_p(self.marks, ratio * self.requests, self.reference, self.n_reference, self.phi)
 
 
-@dataclass(frozen=True, slots=True)
-class Blocks:
-    """Events and requests of one arm, or a part of it, by block. ``clients`` is what `clustered` says of all of it."""
-
-    events: Counts
-    requests: Counts
-    clients: tuple[float, float] = (0.0, 0.0)
-
-    def part(self, first: int, stop: int) -> "Blocks":
-        """The blocks from ``first`` to before ``stop``, without a word of clients."""
-        return Blocks(self.events[first:stop], self.requests[first:stop])
-
-
-def in_blocks(at_s: Times, events: Flags, from_s: float = 0.0, clients: Rows | None = None) -> Blocks:
-    """The events among requests by blocks of two seconds from ``from_s`` on; what is earlier is in the first.
-
-    ``at_s`` (arm seconds), ``events`` (which of the requests are one) and ``clients`` (a number each, 0 or more; where
-    these are not given, nothing is said of them) are (n,). There are as many blocks as reach to the last request.
-    """
-    block: Rows = np.maximum(np.floor((at_s - from_s) / TALLY_BLOCK_S), 0.0).astype(np.int64)
-    requests = np.bincount(block)
-    by_block = np.bincount(block[events], minlength=len(requests)).astype(np.float64)
-    told = (0.0, 0.0) if clients is None else clustered(_once(events, clients, block), clients)
-    return Blocks(by_block, requests.astype(np.float64), told)
-
-
-def _once(events: Flags, clients: Rows, block: Rows) -> Flags:
-    """One event of each client in each block: a burst of one client is no cluster, as a block's count is capped too."""
-    hits = np.flatnonzero(events)
-    cells = clients[hits] * (int(block.max(initial=0)) + 1) + block[hits]
-    once = np.zeros(len(events), dtype=np.bool_)
-    once[hits[np.unique(cells, return_index=True)[1]]] = True
-    return once
-
-
-def clustered(events: Flags, clients: Rows) -> tuple[float, float]:
-    """(variance of the number of events as clients cluster them, what it would be for independent ones).
-
-    Their ratio is the design effect that counts are divided by: Rao and Scott, *A simple method for the analysis of
-    clustered binary data* (Biometrics 1992). Both are 0 where there is nothing to tell it by. Arrays are (n,).
-    """
-    total, n = float(events.sum()), float(len(events))
-    if total < 2 or total == n:
-        return (0.0, 0.0)
-    asked = np.bincount(clients)
-    failed = np.bincount(clients[events], minlength=len(asked))
-    apart, several = failed - asked * (total / n), float((asked > 0).sum())
-    if several < 2:
-        return (0.0, 0.0)
-    return (several / (several - 1.0) * float((apart**2).sum()), total * (1.0 - total / n))
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Requests of one arm: when each was asked (arm seconds), which are events, and whose they are (a number)."""
-
-    at_s: Times
-    events: Flags
-    clients: Rows
-
-
 def in_windows(
     counting: Counting, reference: Sequence[Part], later: Part, from_s: float, windows: Mapping[str, tuple[int, int]]
 ) -> dict[str, Tally]:
     """A tally of each window of ``later`` against the ``reference``, see `tallies`; blocks begin at ``from_s``."""
-    parts = [*reference, later]
-    if counting.spread:
-        length_s = float(np.ptp(later.at_s)) if len(later.at_s) else 0.0
-        kept = spread([(part.events, _in_pieces(part, length_s)) for part in parts])
-        parts = [dataclasses.replace(part, events=one) for part, one in zip(parts, kept, strict=True)]
-    quiet = [
-        in_blocks(part.at_s, part.events, clients=part.clients if counting.by_client else None) for part in parts[:-1]
-    ]
-    since = in_blocks(later.at_s, parts[-1].events, from_s)
-    return dict(zip(windows, tallies(counting, quiet, since, list(windows.values())), strict=True))
-
-
-def _in_pieces(part: Part, length_s: float) -> Rows:
-    """Whose each request is, as another client in each piece of so many seconds.
-
-    What a client counts up to depends little on how much it asks, so a long part must not have it once where a short
-    one has it once too.
-    """
-    if length_s <= 0.0 or not len(part.at_s):
-        return part.clients
-    piece = np.floor((part.at_s - part.at_s.min()) / length_s).astype(np.int64)
-    whose: Rows = part.clients + (int(part.clients.max()) + 1) * piece
-    return whose
+    *quiet, since = spread([*reference, later]) if counting.spread else [*reference, later]
+    clients = _sum([(clustered(part),) for part in quiet]) if counting.by_client else ()
+    found = tallies(
+        counting,
+        [in_blocks(part.at_s, part.events) for part in quiet],
+        in_blocks(since.at_s, since.events, from_s),
+        list(windows.values()),
+        clients,
+    )
+    return dict(zip(windows, found, strict=True))
 
 
 def failures_in_windows(
@@ -191,51 +113,22 @@ def failures_in_windows(
     return of_all | {f"{name}, over clients": one for name, one in over_clients.items()}
 
 
-def spread(parts: Sequence[tuple[Flags, Rows]]) -> list[Flags]:
-    """The events of each part (which of its requests are one, whose requests these are) without what clients have more.
-
-    A client counts up to what is usual for so many requests, as a block does; of those that have more the rest is left
-    out evenly.
-    """
-    cells = [_of_clients(events, clients) for events, clients in parts]
-    rate = _usual_rate(cells)
-    return [
-        _thinned(events, clients, _most(cell.requests, rate, 1.0))
-        for (events, clients), cell in zip(parts, cells, strict=True)
-    ]
-
-
-def _of_clients(events: Flags, clients: Rows) -> Blocks:
-    requests = np.bincount(clients).astype(np.float64)
-    return Blocks(np.bincount(clients[events], minlength=len(requests)).astype(np.float64), requests)
-
-
-def _thinned(events: Flags, clients: Rows, most: Counts) -> Flags:
-    hits = np.flatnonzero(events)
-    hits = hits[np.argsort(clients[hits], kind="stable")]
-    whose = clients[hits]
-    found = np.bincount(whose, minlength=len(most))
-    rank = np.arange(len(hits)) - (np.cumsum(found) - found)[whose]
-    allowed = np.minimum(most, found)[whose]
-    share = allowed / found[whose]
-    kept = np.floor((rank + 1) * share + 0.5) > np.floor(rank * share + 0.5)
-    thinned = np.zeros(len(events), dtype=np.bool_)
-    thinned[hits[kept]] = True
-    return thinned
-
-
 def tallies(
-    counting: Counting, reference: Sequence[Blocks], later: Blocks, windows: Sequence[tuple[int, int]]
+    counting: Counting,
+    reference: Sequence[Blocks],
+    later: Blocks,
+    windows: Sequence[tuple[int, int]],
+    clients: tuple[tuple[float, float], ...] = (),
 ) -> list[Tally]:
     """A tally of each window (first block, stop) of ``later`` against the ``reference``.
 
-    This has a part or more, of which the last is the same arm before the steps.
+    This has a part or more, of which the last is the same arm before the steps. ``clients`` is their scatter among
+    clients, where that counts.
     """
-    rate = _usual_rate([*reference, later])
+    rate = usual_rate([*reference, later])
     quiet = [_capped(counting, blocks, rate) for blocks in reference]
     capped = _capped(counting, later, rate)
     scatter = _sum([_scatter(counting, blocks) for blocks in quiet])
-    clients = _sum([(blocks.clients,) for blocks in reference])
     events = sum(float(blocks.events.sum()) for blocks in reference)
     marks = sum(float(blocks.events.sum()) for blocks in quiet)
     asked = sum(float(blocks.requests.sum()) for blocks in quiet)
@@ -259,25 +152,8 @@ def tallies(
     return found
 
 
-def _usual_rate(parts: Sequence[Blocks]) -> float:
-    """Events a request in the blocks, or of the clients, that have the fewest."""
-    events = np.concatenate([one.events for one in parts])
-    requests = np.concatenate([one.requests for one in parts])
-    events, requests = events[requests > 0], requests[requests > 0]
-    calm = np.argsort(events, kind="stable")[: int(_CALM * len(events))]
-    asked = float(requests[calm].sum())
-    return float(events[calm].sum()) / asked if asked else 0.0
-
-
 def _capped(counting: Counting, blocks: Blocks, rate: float) -> Blocks:
-    return Blocks(np.minimum(blocks.events, _most(blocks.requests, rate, counting.least)), blocks.requests)
-
-
-def _most(requests: Counts, rate: float, least: float) -> Counts:
-    """So many events count of cells with so many requests."""
-    usual = rate * requests
-    most: Counts = np.maximum(least, 1.0 + np.ceil(usual + _ABOVE * np.sqrt(usual)))
-    return most
+    return Blocks(np.minimum(blocks.events, at_most(blocks.requests, rate, counting.least)), blocks.requests)
 
 
 def _scatter(counting: Counting, blocks: Blocks) -> tuple[tuple[float, float], ...]:

@@ -12,10 +12,11 @@ import numpy as np
 from replay.judge.arrays import Flags
 from replay.judge.case import Case
 from replay.judge.criteria import Criteria
+from replay.judge.effects.clients import Part
 from replay.judge.effects.explain import said
 from replay.judge.effects.shares import share_finding, without_steps
 from replay.judge.effects.shown import Size, shown_by_both, suspected
-from replay.judge.effects.tallies import Part, Tally, failures_in_windows
+from replay.judge.effects.tallies import Tally, failures_in_windows
 from replay.judge.effects.windows import windows_of
 from replay.judge.findings import SUSPECT, WHOLE_STAGE, Finding, nameless, percent
 

@@ -3,7 +3,7 @@
 import math
 
 from replay.judge.case import Case
-from replay.judge.effects.tallies import TALLY_BLOCK_S
+from replay.judge.effects.blocks import TALLY_BLOCK_S
 
 LATER = "from the first step on"
 _SOON_S = 20.0

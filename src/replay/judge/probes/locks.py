@@ -108,7 +108,7 @@ def lock_queues(readings: pd.DataFrame, spans: Iterable[Span] = ()) -> tuple[Que
             for one in _roots(chain):
                 queue.holders[_holder(one)] += 1000  # the step's own wait says it best
             continue
-        ahead = next((one for one in chain if one.get("step")), None)
+        ahead = wait.of_step
         if ahead is None or str(waiting.get("application") or "").startswith("replay"):
             continue
         took, runs = taking(ahead, waiting, spans), _text(ahead)
