@@ -29,7 +29,7 @@ from replay.judge.findings import BLOCKING
 from replay.judge.verdict import judge
 
 KEEP = Path("build/judging/power.jsonl")
-STEP_LASTS_S = 20.0
+STEP_LASTS_S = 5.0
 STAGE = "a 5 s lock of the whole Stage (one pair)"
 Plant = Callable[[np.random.Generator, Arm, np.ndarray], None]
 

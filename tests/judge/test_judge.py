@@ -221,6 +221,27 @@ def test_a_tail_that_became_slow_is_no_go_once_it_was_seen_twice():
     assert {finding["endpoint"] for finding in of(twice, severity="blocking")} == {EVENTS}
 
 
+def test_the_slow_answers_of_a_small_endpoint_that_got_slower_are_no_go():
+    """Seven answers of 140 are no number; how far they are from the slow ones before is told."""
+    mix = {**PRODUCTION, CHECK_IN: (240, 0.0)}
+    first = simulate.workload(3, mix=mix)
+    second = simulate.again(first, 53, 2, mix)
+    for planted in (first, second):
+        planted.marks.clear()
+        planted.step(20, 25)
+        rows = planted.steps
+        took, mine = rows["done_s"] - rows["sent_s"], rows["endpoint"] == CHECK_IN
+        slowest = mine & (took >= took[mine].quantile(0.95)) & (rows["due_s"] >= 20)
+        rows.loc[slowest, "done_s"] += took[slowest]
+    pair = {"production": {"control": "production-control-2", "steps": "production-steps-2"}}
+    twice = judge(simulate.evidence(first, second, qa(), confirming=pair))
+    assert twice.verdict == "NO_GO"
+    (found,) = of(twice, severity="blocking")
+    assert found["endpoint"] == CHECK_IN
+    assert "times as long after 'add token scopes' as the slowest 5% did without the steps" in found["explanation"]
+    assert 1.5 < found["evidence"]["times"] < 3
+
+
 def test_failures_that_fill_only_a_part_of_a_phase_are_no_burst():
     planted = production()
     planted.fail(EVENTS, 25, 40, 0.2)

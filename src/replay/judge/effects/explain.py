@@ -204,6 +204,12 @@ def _slowness(
         return told, observed / control if control > 0 else None
     if shift is not None:
         return f"{longer} the same requests did without the steps.", shift.ratio
+    if (tail := slow.tail(limits)) is not None:
+        told = (
+            f"{slowest(len(with_steps))} took {tail.ratio:.1f} times as long {said(phase)} as the slowest 5% did "
+            f"without the steps, beside what all endpoints took then."
+        )
+        return told, tail.ratio
     if far <= far_control:  # as the answers came, they took no longer
         told = (
             f"its slowest answers took longer {said(phase)}, beside what all endpoints took then; at most "

@@ -16,7 +16,7 @@ from replay.judge.arrays import Flags, Times
 from replay.judge.effects.drag import FURTHEST
 
 _BLOCKS_S = (2.0, 4.0)
-_SLACK = math.log(1.05)  # two arms are never quite alike
+SLACK = math.log(1.05)  # two arms are never quite alike
 _FEWEST, _FEWEST_BLOCKS = 20, 3
 _PART = 5 / 6  # of the ratio (as a logarithm) that both pairs must have together, each must have by itself
 
@@ -76,7 +76,7 @@ def _p_value(ratios: Times, at_s: Times, length_s: float, later: Flags, before: 
     then = _Mean(0.0, 0.0, math.inf) if before is None else _mean(ratios[before], at_s[before], length_s, 2)
     if now is None or then is None:
         return 1.0
-    more = now.value - max(0.0, then.value) - _SLACK
+    more = now.value - max(0.0, then.value) - SLACK
     variance = now.variance + then.variance
     if variance == 0.0:
         return 0.0 if more > 0 else 1.0

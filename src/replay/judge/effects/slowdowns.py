@@ -24,6 +24,7 @@ from replay.judge.effects.drag import calm, drag
 from replay.judge.effects.failures import Comparison, Events, compare, tallied
 from replay.judge.effects.shifts import Least, Shift, shift_of, shifted_in_both
 from replay.judge.effects.shown import Size, shown_by_both, suspected
+from replay.judge.effects.tails import Tail, tail_shift
 from replay.judge.effects.tallies import SLOW, Tally
 from replay.judge.effects.windows import windows_of
 from replay.judge.findings import BLOCKING, NOTE, SUSPECT
@@ -37,6 +38,9 @@ _REFERENCE_AT_LEAST = 20
 # Of the usual p, and times the reference's rate at least, where endpoints have noise in common.
 _STRICTER, _CLEARER = 0.1, 2.0
 _CAME, _OWN = "as they came", "beside the others"
+_SLOWEST = "of the slowest"  # a shift of those alone
+_TAIL = Size(events=6, share=0.02)
+_TAIL_STRICTER = 0.4  # of the p of other shifts
 _STRONG = ("far slower, as they came", 1.0)
 
 
@@ -49,7 +53,7 @@ class Slowdown:
 
     ``tallies`` are by kind of test, and then by window, ``p_value`` that of the test and the window that show it best.
     ``severity`` is empty where nothing is to be said. ``shifts`` are those of all
-    answers, by measure.
+    answers, by measure, and of the slowest ones alone.
     """
 
     endpoint: str
@@ -66,11 +70,18 @@ class Slowdown:
     shifts: dict[str, Shift]
 
     def shift(self, limits: Criteria) -> Shift | None:
-        """The shift that one pair suspects; None where it suspects none."""
-        found = [
-            one for name, one in self.shifts.items() if one.suspects(least_of(limits), _shift_p(limits, name).one_pair)
-        ]
+        """The shift of all answers that one pair suspects; None where it suspects none."""
+        found = [self.shifts[name] for name in self._suspected(limits) if name != _SLOWEST]
         return max(found, key=lambda one: one.ratio, default=None)
+
+    def tail(self, limits: Criteria) -> Shift | None:
+        """The shift of the slowest answers alone that one pair suspects; None where it suspects none."""
+        return self.shifts[_SLOWEST] if _SLOWEST in self._suspected(limits) else None
+
+    def _suspected(self, limits: Criteria) -> list[str]:
+        return [
+            name for name, one in self.shifts.items() if one.suspects(least_of(limits), _shift_p(limits, name).one_pair)
+        ]
 
 
 @dataclass(frozen=True)
@@ -136,7 +147,7 @@ class _ShiftP(NamedTuple):
 
 
 def _shift_p(limits: Criteria, measure: str) -> _ShiftP:
-    stricter = 1.0 if measure == _OWN else _STRICTER
+    stricter = {_OWN: 1.0, _CAME: _STRICTER, _SLOWEST: _TAIL_STRICTER}[measure]
     return _ShiftP(stricter * limits.p_value_shift, stricter * limits.p_value_shift_both)
 
 
@@ -184,6 +195,8 @@ def _slowdown_of(case: Case, endpoint: str, measures: dict[str, _Measure]) -> Sl
     p_value = min((tallies[kind][name].p_value(limits.failure_ratio) for kind, name in shown), default=test.p_value)
     places = {name for _, name in shown}
     shifts = _shifts_of(case, rows, measures, stayed)
+    if _are_more(tallies, limits):
+        shifts |= _tail_shift(case, endpoint, measures, p95_s[_CAME], stayed)
     for name, shift in shifts.items():
         if shift.suspects(least_of(limits), _shift_p(limits, name).one_pair):
             places |= stayed
@@ -219,6 +232,36 @@ def _shifts_of(case: Case, rows: Rows, measures: dict[str, _Measure], phases: se
         earlier = None if name == _OWN else before
         found[name] = shift_of(latency.control[rows], latency.steps[rows], at_s, told, earlier)
     return {name: shift for name, shift in found.items() if shift is not None}
+
+
+def _are_more(tallies: dict[_Kind, dict[str, Tally]], limits: Criteria) -> bool:
+    """Whether slow answers are more than before: where only the fast ones became faster, no tail is slower."""
+    return any(
+        _TAIL.fits(one, 1) and one.rises(limits.failure_ratio)
+        for measure in (_CAME, _OWN)
+        for one in tallies[measure, 1.0].values()
+    )
+
+
+def _tail_shift(
+    case: Case, endpoint: str, measures: dict[str, _Measure], p95_s: float, phases: set[str]
+) -> dict[str, Shift]:
+    """The shift of what came slower than ``p95_s`` in these phases, where there is enough of it to tell."""
+    quiet = [_tail(one, one.rows_of(endpoint), measures, p95_s, control=True) for one in (case, *case.beside)]
+    rows = case.rows[endpoint]
+    told = case.phase.of(rows).where([name in phases for name in case.phase.names])
+    quiet.append(_tail(case, rows[~case.later[rows]], measures, p95_s, control=False))
+    found = tail_shift(quiet, _tail(case, rows[case.later[rows] & told], measures, p95_s, control=False))
+    return {} if found is None else {_SLOWEST: found}
+
+
+def _tail(case: Case, rows: Rows, measures: dict[str, _Measure], p95_s: float, *, control: bool) -> Tail:
+    """The slow ones among these answers of an arm, without what met a Stage that stood still."""
+    came, own = (measures[name][case.control.info.arm] for name in (_CAME, _OWN))
+    rows = rows[~case.masked[0 if control else 1][rows]]
+    if control:
+        return Tail.beyond(p95_s, case.column("c_start")[rows], came.control[rows], own.control[rows])
+    return Tail.beyond(p95_s, case.column("t_start")[rows], came.steps[rows], own.steps[rows])
 
 
 def _limit_s(limits: Criteria, p95_s: float, far: float = 1.0) -> float:

@@ -1,0 +1,55 @@
+"""Whether an endpoint's slowest answers have become slower still, where the others are as fast as before.
+
+Few answers are beyond any limit then, and their number alone is no proof. How long those take that are slow anyway
+tells more: the slowest twentieth of the reference are known, and what is as slow in the steps arm is held beside them.
+An answer counts as slow as it came, and how slow is told beside the others: where all of Stage was slow for a time,
+more answers are slow, but none is far slower than the rest of Stage.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from replay.judge.arrays import Times
+from replay.judge.effects.blocks import TALLY_BLOCK_S
+from replay.judge.effects.shifts import SLACK, Shift
+
+_FEWEST_BLOCKS, _REFERENCE_AT_LEAST = 4, 8
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """The slow answers of one stretch: when each was asked for and how long it took, shapes (n,)."""
+
+    at_s: Times
+    latency_s: Times
+
+    @classmethod
+    def beyond(cls, limit_s: float, at_s: Times, came_s: Times, own_s: Times) -> "Tail":
+        """Those of (n,) answers that came later than ``limit_s``, with what they took beside the others."""
+        slow = np.isfinite(came_s) & (came_s > limit_s)
+        return cls(at_s[slow], own_s[slow])
+
+
+def tail_shift(reference: Sequence[Tail], later: Tail) -> Shift | None:
+    """How much longer the slow answers took; None where there are too few to tell.
+
+    The test is that of Mann and Whitney (1947), one-sided, on the middle answers of blocks of two seconds: what slow
+    answers have in common, they have within a block.
+    """
+    known, now = np.concatenate([_by_block(part) for part in reference]), _by_block(later)
+    if len(now) < _FEWEST_BLOCKS or len(known) < _REFERENCE_AT_LEAST:
+        return None
+    usual_s = float(np.median(np.concatenate([part.latency_s for part in reference])))
+    found_s = float(np.median(later.latency_s))
+    p = stats.mannwhitneyu(now, known + SLACK, alternative="greater").pvalue
+    return Shift(found_s / usual_s, found_s - usual_s, float(p), len(later.at_s))
+
+
+def _by_block(tail: Tail) -> Times:
+    """The logarithm of the middle latency of each block."""
+    block = np.floor(tail.at_s / TALLY_BLOCK_S)
+    return np.array([math.log(np.median(tail.latency_s[block == one])) for one in np.unique(block)])
