@@ -6,7 +6,6 @@ An answer counts as slow as it came, and how slow is told beside the others: whe
 more answers are slow, but none is far slower than the rest of Stage.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -51,5 +50,9 @@ def tail_shift(reference: Sequence[Tail], later: Tail) -> Shift | None:
 
 def _by_block(tail: Tail) -> Times:
     """The logarithm of the middle latency of each block."""
-    block = np.floor(tail.at_s / TALLY_BLOCK_S)
-    return np.array([math.log(np.median(tail.latency_s[block == one])) for one in np.unique(block)])
+    _, block = np.unique(np.floor(tail.at_s / TALLY_BLOCK_S), return_inverse=True)
+    counts = np.bincount(block)
+    first = np.cumsum(counts) - counts
+    latency_s = tail.latency_s[np.lexsort((tail.latency_s, block))]
+    middle_s: Times = (latency_s[first + (counts - 1) // 2] + latency_s[first + counts // 2]) / 2
+    return np.log(middle_s)
