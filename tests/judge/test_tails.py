@@ -80,10 +80,11 @@ def test_what_never_came_is_left_out() -> None:
 def test_units_and_the_parts_of_the_reference_do_not_matter(seed: int, unit: float, parted: int) -> None:
     at_s, came, own = answers(seed, 400)
     limit_s, later = float(np.quantile(came, 0.95)), answers(seed + 1, 400, factor=1.5)
-    one = tail_shift([Tail.beyond(limit_s, at_s, came, own)], Tail.beyond(limit_s, *later))
+    none = Tail(np.empty(0), np.empty(0))  # nothing was slow in the same arm before the step
+    one = tail_shift([Tail.beyond(limit_s, at_s, came, own), none], Tail.beyond(limit_s, *later))
     first = at_s < 2 * parted  # a whole block or none
     parts = [Tail.beyond(unit * limit_s, at_s[half], unit * came[half], unit * own[half]) for half in (first, ~first)]
-    other = tail_shift(parts, Tail.beyond(unit * limit_s, later[0], unit * later[1], unit * later[2]))
+    other = tail_shift([*parts, none], Tail.beyond(unit * limit_s, later[0], unit * later[1], unit * later[2]))
     assert one is not None
     assert other is not None
     assert other.ratio == pytest.approx(one.ratio)
@@ -102,3 +103,14 @@ def test_a_slower_tail_is_never_less_surprising(seed: int, factor: float) -> Non
     assert other is not None
     assert other.ratio >= one.ratio
     assert other.p_value <= one.p_value + 1e-12
+
+
+def test_a_tail_that_was_further_off_before_the_step_is_no_effect_of_it() -> None:
+    at_s, came, own = answers(11, 600)
+    limit_s = float(np.quantile(came, 0.95))
+    known, later = Tail.beyond(limit_s, at_s, came, own), answers(12, 600, factor=2.0)
+    early = later[0] < 40
+    before, after = (Tail.beyond(limit_s, *(column[part] for column in later)) for part in (early, ~early))
+    assert suspects(tail_shift([known], after))
+    assert len(before.at_s) >= 3
+    assert not suspects(tail_shift([known, before], after), 1.0)

@@ -45,14 +45,23 @@ class Least(NamedTuple):
     longer_s: float
 
 
-def shift_of(control_s: Times, steps_s: Times, at_s: Times, later: Flags, before: Flags | None = None) -> Shift | None:
+def shift_of(
+    control_s: Times,
+    steps_s: Times,
+    at_s: Times,
+    later: Flags,
+    before: Flags | None = None,
+    *,
+    without_before: bool = False,
+) -> Shift | None:
     """The shift of the answers to the same requests; None where there are too few to tell.
 
     All are (n,): latencies (nan where there was no good answer), when the request of the steps arm began, and whether
     that was after the step. The test is Student's, one-sided, on the blocks' means, weighted by their number of answers
     (effective degrees of freedom after Kish, *Survey Sampling*, 1965). With ``before``, the requests before the step,
     the ratio is that to how the arms differed then, and the test is Welch's (1947): what made one arm slower than the
-    other all through was not the step.
+    other all through was not the step. Where these are too few, nothing is told, or ``without_before`` what it is
+    alone.
     """
     known = np.isfinite(control_s) & np.isfinite(steps_s) & (control_s > 0) & (steps_s > 0)
     told = later & known
@@ -63,9 +72,12 @@ def shift_of(control_s: Times, steps_s: Times, at_s: Times, later: Flags, before
     ratio, earlier = float(np.median(ratios[told])), None
     if before is not None:
         earlier = before & known
-        if earlier.sum() < _FEWEST:
+        if earlier.sum() >= _FEWEST:
+            ratio -= max(0.0, float(np.median(ratios[earlier])))
+        elif without_before:
+            earlier = None
+        else:
             return None
-        ratio -= max(0.0, float(np.median(ratios[earlier])))
     p = max(_p_value(ratios, at_s, length_s, told, earlier) for length_s in _BLOCKS_S)
     longer_s = float(np.median(steps_s[told]) - np.median(control_s[told]))
     return Shift(float(np.exp(ratio)), longer_s, p, int(told.sum()))

@@ -221,7 +221,8 @@ def _longest(case: Case, later: Rows) -> str:
 def _shifts_of(case: Case, rows: Rows, measures: dict[str, _Measure], phases: set[str]) -> dict[str, Shift]:
     """The shift of all answers in these phases, by measure, where there are enough to call anything lasting.
 
-    As they came, answers may be slower all through one arm since its machine was: only a change at the step counts.
+    An endpoint may be slower all through one arm, and as they came all of them may: only a change at the step counts.
+    Beside the others, answers tell something where there were too few before the step, too.
     """
     clear = ~case.masked[0][rows] & ~case.masked[1][rows]
     told = case.phase.of(rows).where([name in phases for name in case.phase.names]) & clear
@@ -229,8 +230,9 @@ def _shifts_of(case: Case, rows: Rows, measures: dict[str, _Measure], phases: se
     found = {}
     for name, measure in measures.items():
         latency = measure[case.control.info.arm]
-        earlier = None if name == _OWN else before
-        found[name] = shift_of(latency.control[rows], latency.steps[rows], at_s, told, earlier)
+        found[name] = shift_of(
+            latency.control[rows], latency.steps[rows], at_s, told, before, without_before=name == _OWN
+        )
     return {name: shift for name, shift in found.items() if shift is not None}
 
 

@@ -17,6 +17,7 @@ from replay.judge.effects.blocks import TALLY_BLOCK_S
 from replay.judge.effects.shifts import SLACK, Shift
 
 _FEWEST_BLOCKS, _REFERENCE_AT_LEAST = 4, 8
+_BEFORE_AT_LEAST = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,8 @@ class Tail:
 def tail_shift(reference: Sequence[Tail], later: Tail) -> Shift | None:
     """How much longer the slow answers took; None where there are too few to tell.
 
+    The last part of the ``reference`` is the same arm before the steps: where its slow answers were further off, it is
+    these that the later ones are held to.
     The test is that of Mann and Whitney (1947), one-sided, on the middle answers of blocks of two seconds: what slow
     answers have in common, they have within a block.
     """
@@ -43,6 +46,9 @@ def tail_shift(reference: Sequence[Tail], later: Tail) -> Shift | None:
     if len(now) < _FEWEST_BLOCKS or len(known) < _REFERENCE_AT_LEAST:
         return None
     usual_s = float(np.median(np.concatenate([part.latency_s for part in reference])))
+    before = reference[-1].latency_s
+    if len(before) >= _BEFORE_AT_LEAST:
+        usual_s = max(usual_s, float(np.median(before)))
     found_s = float(np.median(later.latency_s))
     p = stats.mannwhitneyu(now, known + SLACK, alternative="greater").pvalue
     return Shift(found_s / usual_s, found_s - usual_s, float(p), len(later.at_s))
