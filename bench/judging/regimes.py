@@ -241,7 +241,7 @@ def pair(rng: np.random.Generator, plan: Plan, regime: Regime, *, first: bool = 
 
 
 _KINDS = pd.CategoricalDtype(["ok", "server error", "empty"])
-_SECOND = "[{id:number,name:null}]"
+_SECOND = "{id:number,name:null}"
 _SHAPES = pd.CategoricalDtype([simulate.SHAPE, "text/plain", _SECOND])
 
 

@@ -12,9 +12,11 @@ from replay.judge.criteria import Criteria
 from replay.judge.effects.noise import NOISE_BLOCK_S, find_stalls, near_stall
 from replay.judge.findings import REQUESTS, UNPROVEN, Check, evidence_check, percent, seconds
 from replay.judge.statistics import chance_of_so_many, dispersion
+from replay.judge.trust.unlike import unlike
 
 _APART_S = 0.5
 _CHANCE = 0.005  # many endpoints of many arms are looked at
+_OTHER = "answers of another kind, such as a redirect, a login page or an error with status 200"
 _STOOD_STILL = 0.1  # of an arm, at most, that is laid to no single endpoint
 
 
@@ -102,10 +104,11 @@ def check_control(control: ArmEvidence, criteria: Criteria) -> list[Check]:
     if not len(observations):
         return []
     outcome, endpoint = texts_of(observations["outcome"]), texts_of(observations["endpoint"])
-    missed = outcome.as_in(OUTCOMES) != expected_outcomes(observations)
+    other = unlike(observations)
+    missed = other | (outcome.as_in(OUTCOMES) != expected_outcomes(observations))
     due_s, everywhere = numbers(observations, "due_s", 0.0), np.ones(len(missed), dtype=np.bool_)
     stalled = _stood_still(control, due_s, ~missed | outcome.are(str(Outcome.OK)))
-    calm = ~stalled | (missed & outcome.are(str(Outcome.REFUSED)))  # a refusal is an answer, and no stall's
+    calm = ~stalled | other | (missed & outcome.are(str(Outcome.REFUSED)))  # these are answers, and no stall's
     calm |= _mostly(stalled, endpoint)[endpoint.codes]
     asked = {"": len(observations), **endpoint.of(calm).counts()}
     misses = {"": int(missed.sum()), **endpoint.of(missed & calm).counts()}
@@ -114,7 +117,7 @@ def check_control(control: ArmEvidence, criteria: Criteria) -> list[Check]:
         x, mine = misses.get(one, 0), endpoint.are(one) & calm if one else everywhere
         allowed = 1 - criteria.of(one).control_agreement
         if x > max(1, allowed * n + 1e-9) and _surely_above(allowed, due_s[mine], missed[mine]):
-            counts = outcome.of(missed & mine).counts()
+            counts = outcome.of(missed & ~other & mine).counts() | {_OTHER: int((other & mine).sum())}
             most = min(counts, key=lambda kind: (-counts[kind], kind))
             wrong.append(f"{one or 'in all'}: {x} of {n} did not ({_as(most)})")
     share = 1 - misses[""] / asked[""]
