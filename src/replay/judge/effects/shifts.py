@@ -52,16 +52,16 @@ def shift_of(
     later: Flags,
     before: Flags | None = None,
     *,
-    without_before: bool = False,
+    strictly: bool = True,
 ) -> Shift | None:
     """The shift of the answers to the same requests; None where there are too few to tell.
 
     All are (n,): latencies (nan where there was no good answer), when the request of the steps arm began, and whether
     that was after the step. The test is Student's, one-sided, on the blocks' means, weighted by their number of answers
     (effective degrees of freedom after Kish, *Survey Sampling*, 1965). With ``before``, the requests before the step,
-    the ratio is that to how the arms differed then, and the test is Welch's (1947): what made one arm slower than the
-    other all through was not the step. Where these are too few, nothing is told, or ``without_before`` what it is
-    alone.
+    the ratio is that to how the arms differed then: what made one arm slower than the other all through was not the
+    step. ``strictly`` the test is that of both as well (Welch 1947), and too few before the step tell nothing; else
+    only as much of that difference counts as is sure: it less its standard error.
     """
     known = np.isfinite(control_s) & np.isfinite(steps_s) & (control_s > 0) & (steps_s > 0)
     told = later & known
@@ -72,13 +72,11 @@ def shift_of(
     ratio, earlier = float(np.median(ratios[told])), None
     if before is not None:
         earlier = before & known
-        if earlier.sum() >= _FEWEST:
-            ratio -= max(0.0, float(np.median(ratios[earlier])))
-        elif without_before:
-            earlier = None
-        else:
+        if strictly and earlier.sum() < _FEWEST:
             return None
-    p = max(_p_value(ratios, at_s, length_s, told, earlier) for length_s in _BLOCKS_S)
+        then = float(np.median(ratios[earlier])) if strictly else _surely(ratios[earlier], at_s[earlier])
+        ratio -= max(0.0, then)
+    p = max(_p_value(ratios, at_s, length_s, told, earlier if strictly else None) for length_s in _BLOCKS_S)
     longer_s = float(np.median(steps_s[told]) - np.median(control_s[told]))
     return Shift(float(np.exp(ratio)), longer_s, p, int(told.sum()))
 
@@ -94,6 +92,12 @@ def _p_value(ratios: Times, at_s: Times, length_s: float, later: Flags, before: 
         return 0.0 if more > 0 else 1.0
     freedom = variance**2 / (now.variance**2 / now.freedom + then.variance**2 / then.freedom)
     return float(stats.t.sf(more / math.sqrt(variance), freedom))
+
+
+def _surely(ratios: Times, at_s: Times) -> float:
+    """How far the arms differed at least, as a logarithm; 0 where that cannot be told."""
+    then = _mean(ratios, at_s, _BLOCKS_S[0], 2)
+    return 0.0 if then is None else then.value - math.sqrt(then.variance)
 
 
 class _Mean(NamedTuple):

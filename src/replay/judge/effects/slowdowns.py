@@ -222,7 +222,7 @@ def _shifts_of(case: Case, rows: Rows, measures: dict[str, _Measure], phases: se
     """The shift of all answers in these phases, by measure, where there are enough to call anything lasting.
 
     An endpoint may be slower all through one arm, and as they came all of them may: only a change at the step counts.
-    Beside the others, answers tell something where there were too few before the step, too.
+    Beside the others there is so little noise that the ratio tells it.
     """
     clear = ~case.masked[0][rows] & ~case.masked[1][rows]
     told = case.phase.of(rows).where([name in phases for name in case.phase.names]) & clear
@@ -230,9 +230,7 @@ def _shifts_of(case: Case, rows: Rows, measures: dict[str, _Measure], phases: se
     found = {}
     for name, measure in measures.items():
         latency = measure[case.control.info.arm]
-        found[name] = shift_of(
-            latency.control[rows], latency.steps[rows], at_s, told, before, without_before=name == _OWN
-        )
+        found[name] = shift_of(latency.control[rows], latency.steps[rows], at_s, told, before, strictly=name == _CAME)
     return {name: shift for name, shift in found.items() if shift is not None}
 
 
