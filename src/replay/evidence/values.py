@@ -41,6 +41,11 @@ def expected_outcome(expected_status: int | None, expected_shape: str | None) ->
     return outcome_of(expected_status, shape)
 
 
+def class_of(status: int) -> int:
+    """The class of a status, 2 for 2xx; what was not modified (304) is a success whose body the client has."""
+    return 2 if status == 304 else status // 100
+
+
 LATELY_S = 5  # what a rate is taken over, and what tells whether an endpoint fails now
 _FAILS_SHARE = 0.2
 

@@ -65,6 +65,9 @@ GONE = Answer(None, Outcome.NO_CONNECTION)
         ([planned(0)], [UNSENT], NOT_ASKED, "", "None of its requests could be sent."),
         ([planned(0)], [], NOT_ASKED, "", "None of its requests could be sent."),
         ([planned(0), planned(1)], [answer(200), UNSENT], PASSED, "", "1 of 1"),
+        ([planned(number) for number in range(5)], [answer(302)] * 5, FAILED, PLAN, "only 0 of 5 requests as"),
+        ([planned(0), planned(1, 302)], [answer(304), answer(303)], PASSED, "", "2 of 2"),
+        ([planned(0, None)], [answer(302)], PASSED, "", "1 of 1"),
     ],
 )
 def test_answers(requests, answers, state: str, fault: str, said: str) -> None:

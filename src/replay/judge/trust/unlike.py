@@ -9,11 +9,12 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
+from replay.evidence.values import class_of
 from replay.judge.answers.texts import texts_of
 from replay.judge.arrays import Flags, numbers
 from replay.shapes import EMPTY
 
-_NOT_MODIFIED, _SUCCESS, _REDIRECT = 304, 2, 3
+_SUCCESS, _REDIRECT = 2, 3
 _WELL = (_SUCCESS, _REDIRECT)
 _UNKNOWN = frozenset({EMPTY, "unknown", "..."})
 _CUT = "~"
@@ -39,17 +40,13 @@ def unlike(observations: pd.DataFrame) -> Flags:
 
 
 def _is_unlike(status: int, expected: int, came: str | None, had: str | None) -> bool:
-    if _class_of(status) not in _WELL or _class_of(expected) not in _WELL:
+    if class_of(status) not in _WELL or class_of(expected) not in _WELL:
         return False  # one that failed has an outcome of its own
-    if _class_of(status) != _class_of(expected):
+    if class_of(status) != class_of(expected):
         return True
     if came is None or had is None or _UNKNOWN & {came, had}:
         return False
-    return _class_of(status) == _SUCCESS and (_kind_of(came) != _kind_of(had) or _share_nothing(came, had))
-
-
-def _class_of(status: int) -> int:
-    return _SUCCESS if status == _NOT_MODIFIED else status // 100
+    return class_of(status) == _SUCCESS and (_kind_of(came) != _kind_of(had) or _share_nothing(came, had))
 
 
 @cache

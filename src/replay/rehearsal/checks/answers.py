@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from replay.evidence.values import Outcome, expected_outcome
+from replay.evidence.values import Outcome, class_of, expected_outcome
 from replay.rehearsal.checks.check import PLAN, STAGE, Check, failed, not_asked, passed
 from replay.scenario.schedule import PlannedRequest
 
@@ -27,7 +27,7 @@ def judge_visit(name: str, requests: Sequence[PlannedRequest], answers: Mapping[
     """
     had = [(planned, answers[planned.request]) for planned in requests if planned.request in answers]
     sent = [(planned, answer) for planned, answer in had if answer.outcome != Outcome.UNSENT]
-    alike = sum(answer.outcome == _expected(planned) for planned, answer in sent)
+    alike = sum(_is_alike(planned, answer) for planned, answer in sent)
     figures = {"requests": len(requests), "sent": len(sent), "as in the capture": alike}
     if not sent:
         return not_asked(name, "None of its requests could be sent.")
@@ -42,7 +42,7 @@ def judge_visit(name: str, requests: Sequence[PlannedRequest], answers: Mapping[
             fault=PLAN,
             figures={"refused": len(refused), "status": answer.status, "endpoint": planned.endpoint, **figures},
         )
-    others = [(planned, answer) for planned, answer in sent if answer.outcome != _expected(planned)]
+    others = [(planned, answer) for planned, answer in sent if not _is_alike(planned, answer)]
     told = f"{_first(others)}" if others else ""
     if not any(answer.status is not None and answer.status < 500 for _, answer in sent):
         return failed(
@@ -54,16 +54,20 @@ def judge_visit(name: str, requests: Sequence[PlannedRequest], answers: Mapping[
         return failed(
             name,
             f"Accepted, but only {alike} of {requests_told} as in the capture. {note}",
-            "Does Stage have the data that these requests ask for? Pools bind its own ids, and what an answer of the "
-            "plan's hands out it does not know.",
+            "Does Stage know these credentials, and have the data that these requests ask for? Pools bind its own ids, "
+            "and what an answer of the plan's hands out it does not know.",
             fault=PLAN,
             figures=figures,
         )
     return passed(name, f"Accepted: {alike} of {requests_told} as in the capture.", note, figures=figures)
 
 
-def _expected(planned: PlannedRequest) -> Outcome:
-    return expected_outcome(planned.expected_status, planned.expected_shape)
+def _is_alike(planned: PlannedRequest, answer: Answer) -> bool:
+    """Whether an answer is of the captured outcome, and no redirect (to a login, say) in the place of a success."""
+    if answer.outcome != expected_outcome(planned.expected_status, planned.expected_shape):
+        return False
+    known = answer.status is not None and planned.expected_status is not None
+    return not known or class_of(answer.status or 0) == class_of(planned.expected_status or 0)
 
 
 def _refused(planned: PlannedRequest, answer: Answer) -> bool:
