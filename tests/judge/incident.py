@@ -1,13 +1,15 @@
 """The rehearsal of an incident, as the tests simulate it, and how they look at verdicts."""
 
 import simulate
-from simulate import EXPORT, TOKEN
+from simulate import EXPORT, STEP, TOKEN
 
+from replay.evidence.run import Evidence
 from replay.judge.findings import BLOCKING, Finding
 
 EVENTS = "GET /v1/events/{event_id}"
 CHECK_IN = "POST /v1/check-ins"
 PRODUCTION = {TOKEN: (1500, 0.003), EXPORT: (60, 0.0), EVENTS: (1500, 0.0), CHECK_IN: (600, 0.003)}
+SQL = {"name": STEP, "kind": "migrate", "sql": "up.sql", "dsn": "${STAGE_DSN}"}
 QA = {TOKEN: (300, 0.0), EVENTS: (300, 0.0), EXPORT: (60, 0.0)}
 
 
@@ -29,6 +31,13 @@ def incident():
     planted.lock()
     planted.fail(TOKEN, 20, 25, 0.4)
     return planted
+
+
+def run_with(*databases, planted=None, steps=(SQL,), control=None, **rehearsal) -> Evidence:
+    """A run whose steps arm of production noted these databases."""
+    beside = list(databases) if control is None else control
+    stage = {"databases": {"production-steps": list(databases), "production-control": beside}}
+    return simulate.evidence(planted or production(), stage=stage, plan={"steps": list(steps)}, **rehearsal)
 
 
 def of(verdict, **fields):

@@ -325,6 +325,21 @@ def test_a_limit_that_nothing_in_the_plan_measures_is_refused(setting, monkeypat
     assert not setting.out.exists()
 
 
+@pytest.mark.parametrize(
+    ("kinds", "code"),
+    [(["rollback", "wait", "deploy"], 0), (["revert", "restart"], 0), (["rollback", "migrate"], 2), (["deploy"], 2)],
+    ids=str,
+)
+def test_what_is_left_is_measured_after_an_undoing_that_nothing_migrates_after(setting, monkeypatch, kinds, code):
+    for key, value in setting.environment.items():
+        monkeypatch.setenv(key, value)
+    setting.values["criteria"] = {"rollback_rows_share": 0.01}
+    for number, kind in enumerate(kinds):
+        does = {"wait": "100ms"} if kind == "wait" else {"run": "true"}
+        setting.values["steps"].append({"name": f"step {number}", "kind": kind, "after": "0s"} | does)
+    assert run(["rehearse", str(setting.write()), "--dry-run", "--offline"]) == code
+
+
 def test_the_plan_of_init_passes_once_its_files_are_there(setting, monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("STAGE_DSN", "host=127.0.0.1")
     plan = tmp_path / "started.toml"

@@ -1,6 +1,7 @@
 """Whether a plan measures what its criteria limit: what it does not could only end INCONCLUSIVE."""
 
 from replay.errors import PlanError
+from replay.judge.phases import undoing
 from replay.judge.soak.long_arms import LONG_S
 from replay.judge.trust.limits import LONG, ROLLBACK, STEP, Measure, measures_of, tell_unmeasured
 from replay.rehearsal.outline import Outline
@@ -26,7 +27,7 @@ def _can_measure(measure: Measure, outline: Outline) -> bool:
     if measure.needs == STEP:
         return any(step.kind == "migrate" for step in steps)
     if measure.needs == ROLLBACK:
-        return steps[-1].kind == "rollback" and bool(outline.plan.dsns)
+        return undoing(step.kind for step in steps) is not None and bool(outline.plan.dsns)
     if measure.needs == LONG:
         latest_s = max((moment_s for step in steps for moment_s in step.moments_s), default=0.0)
         return all(one.duration_s - latest_s >= LONG_S for one in outline.workloads if one.plan.role == "production")

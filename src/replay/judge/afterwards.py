@@ -1,4 +1,8 @@
-"""What the steps left behind, and how long the migration took: the data after a rollback, and the window."""
+"""What the steps left behind: the data after a rollback; and how long the migration took.
+
+A rollback, or a revert, is to bring back what was before; it is held to that where no later step migrates. Deploys,
+restarts and commands that follow it do not count.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,8 +11,8 @@ from typing import Any
 from replay.evidence.run import Evidence
 from replay.evidence.values import QUIET
 from replay.judge.case import Case
-from replay.judge.findings import BLOCKING, NOTE, Check, Finding, evidence_check, percent, seconds, worst_of
-from replay.judge.phases import Span
+from replay.judge.findings import BLOCKING, NOTE, Check, Finding, evidence_check, percent, worst_of
+from replay.judge.phases import Span, undoing
 from replay.judge.trust.databases import (
     FEWEST_LOOKS,
     Database,
@@ -17,15 +21,19 @@ from replay.judge.trust.databases import (
     databases_of,
     noted_databases,
     outside,
+    steps_with,
 )
+from replay.judge.window import TIME, under, window_checks, window_findings
 
 DATA = "data_after_rollback"
 # Why a table is not counted that needs no check of its own: the schema differs, or so many others were.
 _SAID = ("it is gone", "others were counted")
-TIME = "migration_s"
 _FEWEST_ROWS = 5
+# What may put back a release and leave its data alone; what sends SQL or calls a migration's tool does not.
+_OF_CODE = ("run", "http")
 _READS = ("GET ", "HEAD ", "OPTIONS ")
 _MOST_TOLD = 3
+_UNCOMPARED = "was not compared with what was before"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +46,7 @@ class _Difference:
 
 def afterwards_findings(case: Case, evidence: Evidence) -> list[Finding]:
     """Findings about the data after a rollback, and about the migration's time where the plan limits it."""
-    return [*_rollback_findings(case, evidence), *_time_findings(case)]
+    return [*_rollback_findings(case, evidence), *window_findings(case)]
 
 
 def afterwards_checks(cases: Iterable[Case], evidence: Evidence, findings: list[Finding]) -> list[Check]:
@@ -58,27 +66,49 @@ def _checks(case: Case, evidence: Evidence, findings: list[Finding]) -> Iterator
         limit = case.criteria.rollback_rows_share
         passed, units = against is None, {"unit": "differences", "limit_unit": "share of the rows"}
         yield Check(DATA, "change", limit, observed, passed, case.workload, sentence, **units)
-    limit_s, took = case.criteria.migration_s, _migration(case)
-    if limit_s is not None and took is not None:
-        against = mine.get(TIME)
-        well = f"The migration took {seconds(took[1])} {_under(case)}; its window is {seconds(limit_s)}."
-        sentence = well if against is None else against.explanation
-        yield Check(TIME, "change", limit_s, took[1], against is None, case.workload, sentence)
+    yield from window_checks(case, mine.get(TIME))
 
 
-def _under(case: Case) -> str:
-    return "without any traffic" if case.role == QUIET else f"under the {case.workload} workload"
+def _undone(case: Case) -> Span | None:
+    """The rollback or revert that no step undid again, whatever became of it."""
+    place = undoing(span.kind for span in case.spans)
+    return None if place is None else case.spans[place]
 
 
 def _rolled_back(case: Case) -> Span | None:
-    """The rollback that came last and succeeded."""
-    last = case.spans[-1] if case.spans else None
-    done = last is not None and last.kind == "rollback" and not last.failed and last.ended_s is not None
-    return last if done else None
+    """The same, where it succeeded."""
+    last = _undone(case)
+    return None if last is None or last.failed or last.ended_s is None else last
+
+
+def _after(case: Case, span: Span) -> tuple[Span, ...]:
+    return case.spans[case.spans.index(span) + 1 :]
+
+
+def _why_not(case: Case, span: Span, evidence: Evidence) -> str:
+    """Why what a rollback left may rightly be something else than what was before, in words; empty where it may not."""
+    own, later = _its_own(databases_of(evidence, case.arm), span), _after(case, span)
+    moved = [one.step for one in later if any(_schema_of(database, one) == "changed" for database in own)]
+    if moved:
+        return f"the step {moved[0]!r} changed the schema after it"
+    before = [one.kind for one in case.spans[: case.spans.index(span)]]
+    between = "deploy" in before and any(one.kind == "deploy" for one in later)
+    if not between or span.step not in steps_with(evidence, _OF_CODE):
+        return ""
+    if any(_schema_of(database, span) == "changed" for database in own):
+        return ""
+    return "it stands between two deploys and was seen to change no schema, so it is taken for one of the code alone"
+
+
+def _schema_of(database: Database, span: Span) -> str | None:
+    """Whether the schema changed while a command ran; None for what is no command, or was not looked at."""
+    return database.commands.get(span.step, (None, None))[1]
 
 
 def _compared(case: Case, span: Span, evidence: Evidence) -> list[Database]:
     """The databases that a rollback is held against: its own, or for a command those that probes watch."""
+    if _why_not(case, span, evidence):
+        return []
     mine = _its_own(databases_of(evidence, case.arm), span)
     return [one for one in mine if None not in (one.schema, one.schema_after)]
 
@@ -89,9 +119,12 @@ def _its_own(databases: Sequence[Database], span: Span) -> list[Database]:
 
 
 def is_compared(case: Case, evidence: Evidence) -> bool:
-    """Whether there was a rollback that came last, and what it left was compared; one that failed says so itself."""
-    last = case.spans[-1] if case.spans else None
-    if last is None or last.kind != "rollback":
+    """Whether there was a rollback that nothing migrated after, and what it left was compared.
+
+    One that failed says so itself.
+    """
+    last = _undone(case)
+    if last is None:
         return False
     return last.failed or bool(_compared(case, last, evidence))
 
@@ -101,7 +134,7 @@ def check_compared(case: Case, evidence: Evidence) -> list[Check]:
     span = _rolled_back(case)
     noted, damaged = noted_databases(evidence, case.arm)
     mine = [] if span is None else _its_own(noted, span)
-    if span is None or not (mine or damaged):
+    if span is None or not (mine or damaged) or _why_not(case, span, evidence):
         return []
     wrong = ["what rehearsal.json notes of it cannot be read"] if damaged else []
     for database in mine:
@@ -120,8 +153,8 @@ def check_compared(case: Case, evidence: Evidence) -> list[Check]:
             workload=case.workload,
             limit=0.0,
             observed=float(len(wrong)),
-            well=f"What the rollback {span.step!r} left {_under(case)} was compared with what was before.",
-            wrong=f"What the rollback {span.step!r} left {_under(case)} could not be compared with what was before: "
+            well=f"What the {span.kind} {span.step!r} left {under(case)} was compared with what was before.",
+            wrong=f"What the {span.kind} {span.step!r} left {under(case)} could not be compared with what was before: "
             f"{'; '.join(wrong)}.",
             hint="See that the step's role may read the tables, and that they can be counted in time; rehearse again.",
             voids="",
@@ -130,21 +163,34 @@ def check_compared(case: Case, evidence: Evidence) -> list[Check]:
 
 
 def _told_well(case: Case, span: Span, evidence: Evidence) -> str:
+    left = f"What the {span.kind} {span.step!r} left {under(case)}"
+    if why_not := _why_not(case, span, evidence):
+        return f"{left} {_UNCOMPARED}: {why_not}."
     compared = _compared(case, span, evidence)
     if not compared and not _its_own(noted_databases(evidence, case.arm)[0], span):
-        return (
-            f"What the rollback {span.step!r} left {_under(case)} was not compared with what was before: only "
-            "PostgreSQL databases are looked at, and none of its was noted."
-        )
+        return f"{left} {_UNCOMPARED}: only PostgreSQL databases are looked at, and none of its was noted."
     if not compared:
-        return f"What the rollback {span.step!r} left {_under(case)} could not be compared with what was before."
+        return f"{left} could not be compared with what was before."
     counted = [table for one in compared for table in one.tables if table.rows_after is not None]
     unread = [table.name for one in compared for table in one.tables if table.rows_after is None]
     missing = f" Not counted: {', '.join(unread[:_MOST_TOLD])}." if unread else ""
     return (
-        f"After the rollback {span.step!r} {_under(case)} the schema is as before, and no rows are lost in "
+        f"{_told_after(case, span)} {under(case)} the schema is as before, and no rows are lost in "
         f"{len(counted)} table{'s' * (len(counted) != 1)}.{missing}"
     )
+
+
+def _told_after(case: Case, span: Span) -> str:
+    """After which steps it was looked, in words: what stands for nothing may have been their doing all the same."""
+    names = [repr(one.step) for one in _after(case, span)]
+    more = f" and {len(names) - _MOST_TOLD} more" if len(names) > _MOST_TOLD else ""
+    behind = f" (and {', '.join(names[:_MOST_TOLD])}{more})" if names else ""
+    return f"After the {span.kind} {span.step!r}{behind}"
+
+
+def not_compared(checks: Iterable[Check]) -> list[str]:
+    """What a GO has to say of a rollback that passed without having been compared with what was before."""
+    return [check.sentence for check in checks if check.name == DATA and check.passed and _UNCOMPARED in check.sentence]
 
 
 def _rollback_findings(case: Case, evidence: Evidence) -> list[Finding]:
@@ -167,8 +213,8 @@ def _rollback_findings(case: Case, evidence: Evidence) -> list[Finding]:
                 unit="count",
                 observed=float(len(differences)),
                 control=0.0,
-                explanation=f"After the rollback {span.step!r} {_under(case)} {database.name} is not what it was "
-                f"before: {told}{more}.",
+                explanation=f"{_told_after(case, span)} {under(case)} {database.name} is not what it was before: "
+                f"{told}{more}.",
                 severity=BLOCKING,
                 probe="steps",
                 metric=DATA,
@@ -271,46 +317,3 @@ def _lost(table: Table, control: int | None, unwritten: int, share: float) -> _D
 
 def _figures(table: Table, control: int | None) -> dict[str, Any]:
     return {"table": table.name, "rows": table.rows, "rows_after": table.rows_after, "rows_control": control}
-
-
-def _migration(case: Case) -> tuple[Span, float, bool] | None:
-    """The first step of kind migrate, the time from its start to its end, or that of those that follow it directly.
-
-    The flag says whether it had ended.
-    """
-    first = next((n for n, span in enumerate(case.spans) if span.kind == "migrate"), None)
-    if first is None:
-        return None
-    last = first
-    while last + 1 < len(case.spans) and case.spans[last + 1].kind == "migrate":
-        last += 1
-    begin, end = case.spans[first], case.spans[last]
-    return begin, end.end_s(case.end_s) - begin.started_s, end.ended_s is not None
-
-
-def _time_findings(case: Case) -> list[Finding]:
-    limit_s, took = case.criteria.migration_s, _migration(case)
-    if limit_s is None or took is None or took[1] <= limit_s:
-        return []
-    span, took_s, ended = took
-    what = f"took {seconds(took_s)}" if ended else f"had not ended after {seconds(took_s)}"
-    return [
-        Finding(
-            workload=case.workload,
-            arm=case.arm,
-            phase=span.during,
-            role=case.role,
-            unit="s",
-            observed=took_s,
-            control=0.0,
-            explanation=f"The migration {what} {_under(case)}; the window is {seconds(limit_s)}.",
-            severity=BLOCKING,
-            probe="steps",
-            metric=TIME,
-            effect=took_s,
-            root=f"step {span.step!r}",
-            proven=True,
-            first_bad_s=span.started_s + limit_s,
-            evidence={"step": span.step, "limit_s": limit_s},
-        )
-    ]

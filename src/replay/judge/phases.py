@@ -10,6 +10,8 @@ from replay.evidence.values import Mark
 from replay.judge.arrays import Times
 
 BEFORE = "before"
+CHANGE_DATA = ("migrate", "rollback", "revert")  # kinds of steps; the others leave data and schema alone
+UNDO = frozenset({"rollback", "revert"})  # those that are to bring back what was before
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,15 @@ def step_spans(marks: Iterable[Mark]) -> tuple[Span, ...]:
         else:
             spans[at] = _ended(spans[at], mark)
     return tuple(spans)
+
+
+def undoing(kinds: Iterable[str]) -> int | None:
+    """The place of the step, among steps of these kinds in their order, that undoes the others and is not undone again.
+
+    That is the last one that changes data, where it is a rollback or a revert; None where it is not, or none does.
+    """
+    changing = [(place, kind) for place, kind in enumerate(kinds) if kind in CHANGE_DATA]
+    return changing[-1][0] if changing and changing[-1][1] in UNDO else None
 
 
 def _ended(span: Span, mark: Mark) -> Span:

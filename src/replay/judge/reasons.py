@@ -1,6 +1,7 @@
 """The reasons of a verdict in sentences, the weightiest first."""
 
 from replay.evidence.values import Outcome
+from replay.judge.afterwards import not_compared
 from replay.judge.case import Case
 from replay.judge.findings import (
     BLOCKING,
@@ -37,7 +38,7 @@ def reasons(verdict: str, findings: list[Finding], checks: list[Check], cases: l
         seen = "Not confirmed" if elsewhere else "Seen once, not confirmed"
         told += [f"{sentence} {seen}: rehearse again." for sentence in _told(_weightiest(suspects))]
     if verdict == "GO":
-        told += [*_why_go(cases, findings), *_seen_once(findings), *unseen_accepted(checks)]
+        told += [*_why_go(cases, findings), *_seen_once(findings), *unseen_accepted(checks), *not_compared(checks)[:1]]
     return told or ["There is no evidence to judge. Rehearse first."]
 
 

@@ -14,11 +14,10 @@ from replay.judge.case import Case
 from replay.judge.effects.explain import said
 from replay.judge.effects.noise import near_stall
 from replay.judge.findings import BLOCKING, NOTE, Finding, seconds, short
-from replay.judge.phases import Span, phase_at
+from replay.judge.phases import UNDO, Span, phase_at
 from replay.judge.probes.locks import Queue
 from replay.judge.probes.waits import detail_of
 
-_ROLLBACKS = frozenset({"rollback"})
 _CAUGHT_UP_S = 1.0
 _GROWS_FOR_S = 5.0
 _MOST_TOLD = 5
@@ -32,8 +31,8 @@ def step_findings(case: Case) -> list[Finding]:
 def _step_failed(case: Case, span: Span) -> Finding:
     statement = next((one for one in reversed(span.statements) if one.failed), None)
     error = span.error or (statement.error if statement else "") or "no reason given"
-    rollback = span.kind in _ROLLBACKS
-    what = "The rollback" if rollback else "The step"
+    undoes = span.kind in UNDO
+    what = f"The {span.kind if undoes else 'step'}"
     at = f" at {short(statement.statement, 90)!r}" if statement and statement.statement else ""
     under = "without any traffic" if case.role == QUIET else f"under the {case.workload} workload"
     return Finding(
@@ -46,7 +45,7 @@ def _step_failed(case: Case, span: Span) -> Finding:
         explanation=f"{what} {span.step!r} failed {under}{at}: {short(error, 300)}",
         severity=BLOCKING,
         probe="steps",
-        metric="rollback_failed" if rollback else "step_failed",
+        metric="rollback_failed" if undoes else "step_failed",
         effect=1.0,
         root=short(error, 300),
         proven=True,

@@ -13,11 +13,10 @@ from replay.evidence.values import QUIET, WAIT
 from replay.judge.criteria import Criteria
 from replay.judge.effects.noise import merge
 from replay.judge.findings import UNPROVEN, Check, evidence_check
-from replay.judge.phases import Span, step_spans
+from replay.judge.phases import CHANGE_DATA, Span, step_spans
 from replay.judge.trust.bystanders import Look, follows_traffic
 
 _COMMANDS = ("run", "alembic", "django")
-_CHANGE_DATA = ("migrate", "rollback", "revert")
 FEWEST_LOOKS = 2
 _MOMENT_S = 0.5  # a shorter time outside the steps may only be a look that came late
 _EARLY_S, _LATE_S = 0.3, 2.0  # around a step; a session's counts reach the server's somewhat late
@@ -218,12 +217,12 @@ class _Asked:
         self._evidence = evidence
         self._arm = arm.info.arm
         self._end_s = _end_s(arm)
-        self._sql, self._commands = _steps_with(evidence, ("sql",)), _steps_with(evidence, _COMMANDS)
+        self._sql, self._commands = steps_with(evidence, ("sql",)), steps_with(evidence, _COMMANDS)
         self.why = "" if self.databases else _NO_DATABASE
 
     def tell(self, span: Span) -> str | None:
         """What is wrong with a step; empty where nothing is or it changes no data, None where it was not seen."""
-        changes = span.kind in _CHANGE_DATA
+        changes = span.kind in CHANGE_DATA
         if span.step in self._sql:
             mine = [one for one in self.databases if span.step in one.steps]
             told = self._tell_used(span, mine)
@@ -297,7 +296,7 @@ class _Asked:
         return False if not database.counts and outside([(0.0, self._end_s)], commands) else None
 
 
-def _steps_with(evidence: Evidence, keys: Iterable[str]) -> set[str]:
+def steps_with(evidence: Evidence, keys: Iterable[str]) -> set[str]:
     """The plan's steps that do one of these things."""
     plan = evidence.rehearsal.get("plan")
     listed = plan.get("steps") if isinstance(plan, dict) else None

@@ -21,8 +21,8 @@ STEP, ROLLBACK, LONG = "a migration", "a rollback", "a long arm"
 class Measure:
     """What ``limits`` are held against: readings of any of the ``metrics``, or else something of the arm itself.
 
-    ``needs`` says what of the arm: a step that migrates, a rollback that comes last, its length. ``add`` says what a
-    plan lacks where there is nothing of the kind.
+    ``needs`` says what of the arm: a step that migrates, a rollback that nothing migrates after, its length. ``add``
+    says what a plan lacks where there is nothing of the kind.
     """
 
     limits: tuple[str, ...]
@@ -56,7 +56,7 @@ _MEASURES = (
     Measure(
         ("rollback_rows_share",),
         frozenset(),
-        'Let the last step be one of kind = "rollback", with the dsn of a PostgreSQL database',
+        'Let the last step that changes data be one of kind = "rollback", with the dsn of a PostgreSQL database',
         ROLLBACK,
     ),
     Measure(
