@@ -1,30 +1,44 @@
 """The criteria about the change: each applied to what was found, those that passed too."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 
 from replay.evidence.values import QUIET
 from replay.judge.answers.differences import FAILURES
 from replay.judge.case import Case
 from replay.judge.criteria import Criteria
+from replay.judge.effects.failures import Effect
 from replay.judge.findings import NOTE, Check, Finding, seconds, way_of, worst_of
 from replay.judge.probes.direct import log_lines, log_probes, new_lines, replica_lag
 from replay.judge.soak.long_arms import is_long, limits_drift
 
+STEPS_SUCCEED = "steps_succeed"
+_Rule = Callable[[Case, list[Finding]], list[Check]]
 
-def change_checks(cases: list[Case], findings: list[Finding]) -> list[Check]:
+
+def change_checks(cases: list[Case], findings: list[Finding], effects: Mapping[str, Sequence[Effect]]) -> list[Check]:
     """The criteria about the change, workload by workload and without traffic, those that passed too.
 
-    Of the repetitions of a workload the worst one speaks.
+    ``effects`` are those on each endpoint's failures, by the arm of the case. Of the repetitions of a workload the
+    worst one speaks.
     """
     weighty = [finding for finding in findings if finding.severity != NOTE]
     mine = {case.arm: [one for one in weighty if one.workload == case.workload] for case in cases}
     return worst_of(
         check
         for case in cases
-        for rule in (_QUIET_RULES if case.role == QUIET else _RULES)
+        for rule in (_QUIET_RULES if case.role == QUIET else _rules(effects.get(case.arm, ())))
         for check in rule(case, mine[case.arm])
     )
+
+
+def as_far_as_trusted(checks: Iterable[Check], untrusted: Collection[str]) -> list[Check]:
+    """The criteria about the change that are judged: of an ``untrusted`` workload only whether its steps failed.
+
+    Where nothing is concluded from requests and probes, none of the others has passed, whatever its figure is.
+    """
+    return [check for check in checks if check.name == STEPS_SUCCEED or check.workload not in untrusted]
 
 
 def with_all_findings(checks: list[Check], findings: list[Finding]) -> list[Check]:
@@ -83,13 +97,13 @@ def _failing(name: str, mine: list[Finding]) -> list[Finding]:
 
 
 def _steps_succeed(case: Case, mine: list[Finding]) -> list[Check]:
-    failed = _failing("steps_succeed", mine)
+    failed = _failing(STEPS_SUCCEED, mine)
     under = "without any traffic" if case.role == QUIET else f"under {case.workload}"
     put_up_with = [span.step for span in case.spans if span.failed]
     well = f"All {len(case.spans)} steps did what they should {under}."
     if put_up_with:
         well = f"{len(put_up_with)} of {len(case.spans)} steps failed {under}, which the plan puts up with."
-    return _check(case, "steps_succeed", (0.0, float(len(failed))), failed, well) if case.spans else []
+    return _check(case, STEPS_SUCCEED, (0.0, float(len(failed))), failed, well) if case.spans else []
 
 
 def _new_failures(case: Case, mine: list[Finding]) -> list[Check]:
@@ -119,17 +133,33 @@ def _figure(finding: Finding) -> float:
     return finding.observed or 0.0
 
 
-def _unavailable(case: Case, mine: list[Finding]) -> list[Check]:
+def _unavailable(case: Case, mine: list[Finding], effects: Sequence[Effect]) -> list[Check]:
+    """The longest outage that is held against the change, or else the longest of any endpoint."""
     if not case.later.any():
         return []
     out = _worst_of_each((finding for finding in mine if finding.unit == "share" and finding.outage_s), _out_s)
     beyond = [one for one in out if _out_s(one) >= case.criteria.of(one.endpoint or "").unavailable_s]
-    longest = max(map(_out_s, beyond or out), default=0.0)
-    limit = case.criteria.of(beyond[0].endpoint or "").unavailable_s if beyond else case.criteria.unavailable_s
+    criteria, outages_s = case.criteria, {one.endpoint: one.outage_s for one in effects}
+    own = {name: criteria.of(name).unavailable_s for name in outages_s}
+    endpoint, limit, longest = _worst(outages_s, own) or ("", criteria.unavailable_s, 0.0)
+    if beyond:
+        limit, longest = criteria.of(beyond[0].endpoint or "").unavailable_s, _out_s(beyond[0])
     well = f"{case.workload}: no endpoint was unavailable for long (at most {seconds(longest)} in a row)."
+    if longest and longest >= limit:
+        well = f"{case.workload}: {endpoint} answered nothing well for {seconds(longest)} in a row; {_NOT_HELD}."
     how = "answered nothing well" if beyond and beyond[0].outcome in FAILURES else "answered in another way"
     wrong = f"{beyond[0].endpoint} {how} for {seconds(longest)} in a row." if beyond else ""
     return _check(case, "unavailable_s", (limit, longest), beyond, well, wrong=wrong)
+
+
+def _worst(taken_s: Mapping[str, float], limits_s: Mapping[str, float]) -> tuple[str, float, float] | None:
+    """(endpoint, its limit, what it took) of the one that is furthest beyond its limit, or else took longest."""
+    name = max(limits_s, key=lambda name: (max(0.0, taken_s[name] - limits_s[name]), taken_s[name]), default=None)
+    return None if name is None else (name, limits_s[name], taken_s[name])
+
+
+# Why an outage beyond the limit is not held against the change.
+_NOT_HELD = "beside what it does anyway, and what the plan puts up with, it does not count"
 
 
 def _out_s(finding: Finding) -> float:
@@ -158,27 +188,35 @@ def _stall(case: Case, mine: list[Finding]) -> list[Check]:
     return _check(case, "stall_s", (case.criteria.stall_s, observed), stalled, well) if case.later.any() else []
 
 
-def _recovery(case: Case, mine: list[Finding]) -> list[Check]:
+def _recovery(case: Case, mine: list[Finding], effects: Sequence[Effect]) -> list[Check]:
     """Whether all endpoints came back, and, where the plan limits that, how long it took them."""
     if not case.later.any():
         return []
     lost = _failing("recovery", mine)
     well = f"{case.workload}: nothing was still failing at the end."
     limits = (0.0, float(len(lost)))
-    return [*_check(case, "recovery", limits, lost, well, unit="endpoints"), *_recovery_time(case, mine)]
+    return [*_check(case, "recovery", limits, lost, well, unit="endpoints"), *_recovery_time(case, mine, effects)]
 
 
-def _recovery_time(case: Case, mine: list[Finding]) -> list[Check]:
+def _recovery_time(case: Case, mine: list[Finding], effects: Sequence[Effect]) -> list[Check]:
+    """The longest that an endpoint took: to come back, where it is said to have broken, else its longest outage."""
     criteria = case.criteria
     set_s = [own.recovery_s for own in (criteria, *dict(criteria.endpoints).values())]
     limits = [limit for limit in set_s if limit is not None]
     if not limits:
         return []
-    late = _worst_of_each((one for one in mine if _is_late(one, criteria)), _figure)
-    limit = criteria.of(late[0].endpoint or "").recovery_s if late else min(limits)
-    longest = _figure(late[0]) if late else max(map(_took_s, mine), default=0.0)
+    if late := _worst_of_each((one for one in mine if _is_late(one, criteria)), _figure):
+        limits_s = (criteria.of(late[0].endpoint or "").recovery_s, _figure(late[0]))
+        return _check(case, "recovery_s", limits_s, late, "")
+    took_s = {one.endpoint: one.outage_s for one in effects}
+    for one in mine:
+        took_s[one.endpoint or ""] = max(_took_s(one), took_s.get(one.endpoint or "", 0.0))
+    own = {name: limit for name in took_s if (limit := criteria.of(name).recovery_s) is not None}
+    endpoint, limit, longest = _worst(took_s, own) or ("", min(limits), 0.0)
     well = f"{case.workload}: every endpoint that broke was back in time (within {seconds(longest)} at most)."
-    return _check(case, "recovery_s", (limit, longest), late, well)
+    if longest > limit:
+        well = f"{case.workload}: {endpoint} was back after {seconds(longest)}; {_NOT_HELD}."
+    return _check(case, "recovery_s", (limit, longest), [], well)
 
 
 def _is_late(finding: Finding, criteria: Criteria) -> bool:
@@ -244,17 +282,20 @@ def _drift(case: Case, mine: list[Finding]) -> list[Check]:
     return _check(case, "drift", (0.0, float(len(drifting))), drifting, well)
 
 
-_RULES: tuple[Callable[[Case, list[Finding]], list[Check]], ...] = (
-    _steps_succeed,
-    _new_failures,
-    _unavailable,
-    _recovery,
-    _stall,
-    _latency,
-    _lock_wait,
-    _replica,
-    _log,
-    _new_error_lines,
-    _drift,
-)
-_QUIET_RULES = (_steps_succeed,)
+def _rules(effects: Sequence[Effect]) -> tuple[_Rule, ...]:
+    return (
+        _steps_succeed,
+        _new_failures,
+        partial(_unavailable, effects=effects),
+        partial(_recovery, effects=effects),
+        _stall,
+        _latency,
+        _lock_wait,
+        _replica,
+        _log,
+        _new_error_lines,
+        _drift,
+    )
+
+
+_QUIET_RULES: tuple[_Rule, ...] = (_steps_succeed,)

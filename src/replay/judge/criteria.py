@@ -38,8 +38,9 @@ class Criteria:
       phase's requests that are put up with, proven or not; ``failed_steps``, ``failed_rollbacks``: so many of them
     - ``patience_s``: how long clients wait; what comes later, and took twice as long as without the steps, has failed
     - ``recovery_s`` (none by default): how long an endpoint may take to come back, once it broke
-    - ``outage_s``: nothing but failures of an endpoint (3 or more) for so long counts as an outage;
-      ``unavailable_s``: an outage that is NO_GO without a proven cause too
+    - ``outage_s``: nothing but failures of an endpoint (3 or more) for so long counts as an outage, or for as long as
+      ``unavailable_s`` or ``recovery_s`` where one is smaller; ``unavailable_s``: an outage that is NO_GO without a proven
+      cause too
     - ``stall_s``: the whole Stage gives no success for so long, and 1 s longer than in any reference
     - ``latency_ratio``, ``latency_floor_s``: what counts as slow, above this multiple of the reference's p95 and by at
       least so many seconds; ``latency_shift_s``: by how much at least, where all answers take longer and not only the
@@ -111,6 +112,12 @@ class Criteria:
         return dict(self.endpoints).get(endpoint, self)
 
     @property
+    def shortest_outage_s(self) -> float:
+        """From what length on an outage is looked for: ``outage_s``, or sooner where one may not be so long."""
+        set_s = min(self.outage_s, self.unavailable_s, self.outage_s if self.recovery_s is None else self.recovery_s)
+        return max(set_s, _MOMENT_S)
+
+    @property
     def own(self) -> dict[str, float]:
         """The limits that differ from their defaults, by name; those of single endpoints are left out."""
         found = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
@@ -120,6 +127,7 @@ class Criteria:
 _LIMITS = tuple(field.name for field in dataclasses.fields(Criteria) if field.name != "endpoints")
 _DEFAULTS = Criteria()
 _MOST = 1e15
+_MOMENT_S = 0.001  # an outage of no length is none
 _FLAGS = frozenset({"unseen_steps"})
 _SHARES = frozenset(
     "control_agreement visible_share visible_of p_value p_value_with_cause p_value_one_pair p_value_again p_value_both "

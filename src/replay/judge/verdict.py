@@ -34,7 +34,8 @@ it depends on when or where it was made)::
           [{template, count, new}]}; of a step: {step, kind, statement, error}
 
     criteria [{name, about (change | evidence), limit, observed, passed, workload | null, sentence, hint, unit (of what
-          was observed), limit_unit}]: each blocking finding belongs to a failed one about the change
+          was observed), limit_unit}]: each blocking finding belongs to a failed one about the change; where nothing is
+          concluded from a workload's requests and probes, its only one about the change is steps_succeed
     limits {name: number}: the criteria as they were set
     arms [{arm, workload, role, steps, state, duration_s, planned, observed, outcomes {outcome: n}, latency_s {p50, p95,
           p99} | null, lateness_p99_s, max_replica_lag_s, max_replica_lag_bytes, max_lock_wait_s, log_lines}]
@@ -65,7 +66,7 @@ from replay.evidence.values import QUIET
 from replay.judge.afterwards import afterwards_checks, afterwards_findings, check_compared
 from replay.judge.answers.differences import COLUMNS
 from replay.judge.case import Case, as_far_as_played, empty_like
-from replay.judge.checks import change_checks, with_all_findings
+from replay.judge.checks import as_far_as_trusted, change_checks, with_all_findings
 from replay.judge.criteria import Criteria, parse_criteria
 from replay.judge.effects.changes import change_findings
 from replay.judge.effects.explain import failure_findings, slowdown_findings
@@ -237,9 +238,9 @@ def judge(evidence: Evidence) -> Verdict:
     drifting = [_weighed(one, voided.get(one.workload, set())) for one in long_arm_findings(evidence, criteria)]
     quiet = _quiet_cases(evidence, criteria)
     findings = _in_order(tolerate([*findings, *_quiet_findings(quiet, evidence), *drifting], criteria))
-    about_change = change_checks([*cases, *quiet], findings)
+    about_change = change_checks([*cases, *quiet], findings, effects)
     about_change += afterwards_checks([*cases, *quiet], evidence, findings)
-    checks += with_all_findings(about_change, findings)
+    checks += with_all_findings(as_far_as_trusted(about_change, untrusted), findings)
     alone = {
         workload: _decide(
             [finding for finding in findings if finding.workload == workload],

@@ -306,7 +306,7 @@ def _failures_of(case: Case, endpoint: str) -> Effect:
     caused = x_met >= _WITH_CAUSE and caused_p <= limits.p_value_with_cause
     by_phase = Counter(case.texts("phase")[failing].tolist())
     in_phase = Counter(case.texts("phase")[later].tolist())
-    out = own_outage_s >= max(limits.outage_s, 1.5 * reference_outage_s) and test.p_by_reference <= _OUTAGE_P
+    out = own_outage_s >= max(limits.shortest_outage_s, 1.5 * reference_outage_s) and test.p_by_reference <= _OUTAGE_P
     many = any(
         count >= limits.strong_failures and count >= limits.failure_share * in_phase[phase]
         for phase, count in by_phase.items()

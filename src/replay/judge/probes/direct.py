@@ -18,7 +18,7 @@ from replay.judge.phases import UNDO, Span, phase_at
 from replay.judge.probes.locks import Queue
 from replay.judge.probes.waits import detail_of
 
-_CAUGHT_UP_S = 1.0
+_BEHIND = 1.0  # seconds (or bytes) that a replica must fall behind by, where the limit is not smaller
 _GROWS_FOR_S = 5.0
 _MOST_TOLD = 5
 
@@ -132,23 +132,25 @@ def replica_findings(case: Case) -> list[Finding]:
             later = at_s >= case.first_step_s
             nothing = (np.array([]), np.array([]))
             seen = [replica_lag(control.readings, metric).get(replica, nothing)[1] for control in case.controls]
-            usual = [_once_caught_up(one, metric) for one in (*seen, value[~later])]
+            level = min(_BEHIND, limit)
+            usual = [_once_caught_up(one, metric, level) for one in (*seen, value[~later])]
             known = float(max([0.0, *np.concatenate(usual).tolist()]))
-            if not later.any() or value[later].max() - known < 1.0:
+            rise = value[later].max(initial=0.0) - known
+            if rise <= 0 or rise < level:
                 continue
-            course = _course(at_s[later], value[later], known, metric)
+            course = _course(at_s[later], value[later], known, metric, level)
             grows = metric == "replica_lag_s" and course.grows(case.criteria.replica_lag_growth)
             if value[later].max() >= limit or grows:
                 found.append(_replica_lag(case, metric, replica, course))
     return found
 
 
-def _once_caught_up(value: Values, metric: str) -> Values:
+def _once_caught_up(value: Values, metric: str, level: float) -> Values:
     """The readings from the first on at which the replica was not behind; all, where it always was.
 
     What it still has to catch up with when an arm begins is of Stage's reset, and says nothing of what is usual.
     """
-    level = _CAUGHT_UP_S if metric == "replica_lag_s" else 0.05 * float(value.max(initial=0.0))
+    level = level if metric == "replica_lag_s" else 0.05 * float(value.max(initial=0.0))
     return value[int(np.argmax(value <= level)) :] if len(value) else value
 
 
@@ -182,13 +184,13 @@ class _Course:
         return "and had not caught up when the rehearsal ended"
 
 
-def _course(at_s: Times, value: Values, known: float, metric: str) -> _Course:
+def _course(at_s: Times, value: Values, known: float, metric: str, level: float) -> _Course:
     """The course of readings, (n,) in the order of time and n >= 1, in seconds or bytes as ``metric`` says.
 
-    ``known`` is how far behind it was anyway, in the same unit.
+    ``known`` is how far behind it was anyway, in the same unit; a lag in seconds begins at ``level`` above it.
     """
     worst, observed = int(np.argmax(value)), float(value.max())
-    behind = value > known + (_CAUGHT_UP_S if metric == "replica_lag_s" else 0.05 * observed)
+    behind = value > known + (level if metric == "replica_lag_s" else 0.05 * observed)
     onset = int(np.argmax(behind))
     caught_up = [float(moment) for moment in at_s[worst:][~behind[worst:]]]
     rising = slice(onset, worst + 1)
