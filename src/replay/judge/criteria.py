@@ -39,12 +39,12 @@ class Criteria:
     - ``patience_s``: how long clients wait; what comes later, and took twice as long as without the steps, has failed
     - ``recovery_s`` (none by default): how long an endpoint may take to come back, once it broke
     - ``outage_s``: nothing but failures of an endpoint (3 or more) for so long counts as an outage, or for as long as
-      ``unavailable_s`` or ``recovery_s`` where one is smaller; ``unavailable_s``: an outage that is NO_GO without a proven
-      cause too
+      ``unavailable_s`` or ``recovery_s`` where one is smaller; ``unavailable_s``: an outage that is NO_GO without a
+      proven cause too
     - ``stall_s``: the whole Stage gives no success for so long, and 1 s longer than in any reference
     - ``latency_ratio``, ``latency_floor_s``: what counts as slow, above this multiple of the reference's p95 and by at
       least so many seconds; ``latency_shift_s``: by how much at least, where all answers take longer and not only the
-      slowest; ``latency_lasting_s``: how long that must last to be more than noted;
+      slowest; ``latency_lasting_s``: how long a phase must be that is asked about it, else it is only noted;
       ``latency_strong_s``: by how much, to be NO_GO by one pair alone
     - ``lock_wait_s``: the longest wait of an application's session behind a step
     - ``replica_lag_s``, ``replica_lag_bytes`` (none by default): the furthest a replica falls behind
