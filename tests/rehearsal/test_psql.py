@@ -84,6 +84,12 @@ INSERT INTO said VALUES (1, :'inner');
 INSERT INTO said VALUES (1, '');
 \echo done :v 'a  b'
 """,
+    "rows handed out": r"""
+COPY said TO stdout;
+INSERT INTO said VALUES (1, 'x');
+copy (SELECT n FROM said) to STDOUT (format csv); INSERT INTO said VALUES (2, 'y');
+COPY said TO stdin;
+""",
     "a transaction": r"""
 BEGIN;
 INSERT INTO said VALUES (1, 'x');
@@ -156,6 +162,30 @@ def test_marks_have_rows_and_name_the_file(stage) -> None:
     assert ended[1].statement == "UPDATE token SET scope = 'b' WHERE id < 3 /* more.sql, line 2 */"
     assert stage.said()[0] == "first"
     assert stage.said()[-1] == "last"
+
+
+def test_rows_that_a_copy_hands_out_go_to_the_log(stage) -> None:
+    stage.step(
+        "UPDATE token SET scope = 'hush-hush-42' WHERE id = 2;\n"
+        "COPY (SELECT id, scope FROM token WHERE id < 4 ORDER BY id) TO STDOUT (FORMAT csv);\nSELECT 1"
+    )
+    marks = stage.play()
+    assert [(mark.index, mark.rows) for mark in marks if mark.event == "ended"] == [(1, 1), (2, 3), (3, 1), (0, None)]
+    assert stage.said()[2:5] == ["1,read", "2,***", "3,read"]
+
+
+def test_a_copy_that_hands_out_much_is_kept_within_bounds_and_cancelled_at_the_limit(stage) -> None:
+    stage.step("COPY (SELECT repeat('x', 1000) FROM generate_series(1, 20000)) TO STDOUT")
+    stage.step("COPY (SELECT pg_sleep(60)) TO STDOUT; SELECT 1", timeout_s=0.5)
+    marks = stage.play()
+    assert [mark.rows for mark in marks if mark.index and mark.event == "ended"] == [20_000]
+    assert (stage.folder / "steps" / "01.log").stat().st_size < 8_000_000
+    assert marks[-1].error.endswith("cancelled at the step's limit of 0.5 s")
+
+
+def test_a_copy_that_cannot_hand_out_fails_in_the_servers_words(stage) -> None:
+    stage.step("COPY nowhere TO STDOUT")
+    assert stage.play()[-1].error == 'statement 1 (line 1) failed: relation "nowhere" does not exist'
 
 
 def test_a_failure_names_the_file_that_was_read_in(stage) -> None:

@@ -29,6 +29,7 @@ _TOKEN = re.compile(
 _BLOCK_EDGE = re.compile(r"/\*|\*/")
 _SPACE = " \t\n\r\f\v"  # what PostgreSQL takes for space; any other character can be part of a name
 _ROUTINE = ("function", "procedure")
+_STREAMS = ("stdin", "stdout")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +37,14 @@ class Statement:
     """One statement without its semicolon and the comments before it, and the line it begins on (from 1).
 
     ``file`` is named where it is not the one that was asked for. ``data`` is what a COPY reads: rows, or their file.
+    ``hands_out`` says that it is a COPY whose rows come back (``TO STDOUT``).
     """
 
     text: str
     line: int
     file: str = ""
     data: str | Path | None = None
+    hands_out: bool = False
 
     @property
     def place(self) -> str:
@@ -79,6 +82,7 @@ class Cutter:
         self._parts: list[str] = []
         self._words: list[str] = []  # the first four of the statement, and its last
         self._depth = self._body = 0
+        self._hands_out = False
         self._line = 0  # of the statement's first real token; 0 where there is none yet
 
     @property
@@ -133,14 +137,18 @@ class Cutter:
             word = token.lower()
             if self._words[:1] == ["create"] and any(name in self._words[:4] for name in _ROUTINE) and not self._depth:
                 self._body = _body_depth(word, self._body)
-            if word == "stdin" and self._words[:1] == ["copy"] and self._words[-1] == "from":
-                self._reads_data(source, at)
+            # Either word serves for either direction: PostgreSQL looks only at the one before it.
+            if word in _STREAMS and self._words[:1] == ["copy"] and not self._depth:
+                if self._words[-1] == "from":
+                    self._reads_data(source, at)
+                elif self._words[-1] == "to":
+                    self._hands_out = True
             self._words = [*self._words[:4], word]
 
     def _close(self, data: str | Path | None = None) -> None:
         if self.begun:
             text = "".join(self._parts).strip(_SPACE)
-            self.statements.append(Statement(text, self._line, self._file, data))
+            self.statements.append(Statement(text, self._line, self._file, data, self._hands_out))
         self._forget()
 
     def _end(self, source: Source, at: int) -> int:  # noqa: ARG002 - for who reads data after a statement

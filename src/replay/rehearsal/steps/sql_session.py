@@ -100,9 +100,9 @@ class _Session:
         self._connection = psycopg.connect(
             dsn, autocommit=True, application_name=name, connect_timeout=10, client_encoding="utf8"
         )
-        self._notices = Output(write)
+        self._said = Output(write)
         self._connection.add_notice_handler(
-            lambda notice: self._notices.add(f"{notice.severity}: {notice.message_primary}\n".encode())
+            lambda notice: self._said.add(f"{notice.severity}: {notice.message_primary}\n".encode())
         )
         # Should this process be killed, the server notices within seconds instead of at the statement's end.
         with contextlib.suppress(psycopg.Error):
@@ -113,11 +113,18 @@ class _Session:
         self._limit.start()
 
     def execute(self, statement: Statement) -> int | None:
-        """Send one statement by the simple protocol; how many rows it touched, where it says so."""
+        """Send one statement by the simple protocol; how many rows it touched, where it says so.
+
+        The rows that a COPY hands out go where notices go.
+        """
         if self.ended:
             raise psycopg.errors.QueryCanceled(self.ended)
         cursor = self._connection.cursor()
-        if statement.data is None:
+        if statement.hands_out:
+            with cursor.copy(statement.text.encode()) as copy:
+                for rows in copy:
+                    self._said.add(bytes(rows))
+        elif statement.data is None:
             cursor.execute(statement.text.encode())
         else:
             with cursor.copy(statement.text.encode()) as copy:
@@ -154,7 +161,7 @@ class _Session:
                 self._connection.execute("ROLLBACK")
         with contextlib.suppress(psycopg.Error):
             self._connection.close()
-        self._notices.end()
+        self._said.end()
 
 
 def _chunks(data: str | Path) -> Iterator[bytes]:
