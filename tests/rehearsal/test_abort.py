@@ -105,3 +105,25 @@ def test_an_arm_that_only_fails_is_ended_and_judged_on_what_it_has(playable) -> 
     assert arm.marks[-1].at_s < 20
     assert (arm.observations["outcome"] == "server error").sum() >= 20
     assert [check.passed for check in judge_run(playable.out).checks if check.name == "arm_complete"] == [False]
+
+
+@pytest.mark.slow
+def test_a_failed_step_ends_its_arm_and_the_arm_is_judged_on_what_it_has(playable) -> None:
+    (playable.folder / "up.sql").write_text("ALTER TABLE token ADD COLUMN added int;\nSELECT 1/0;\n")
+    playable.values["steps"][0]["on_failure"] = "abort"
+    later = {"name": "undo", "kind": "rollback", "after": "1s", "sql": "up.sql", "dsn": "${STAGE_DSN}"}
+    playable.values["steps"].append(later)
+    playable.values["workloads.production"]["duration"] = "8s"
+    del playable.values["workloads.qa"]
+    outline = check_plan(read_plan(playable.write(), playable.environment), playable.out)
+    conduct(outline, playable.out)
+    arm = read_run(playable.out).arms["production-steps"]
+    assert (arm.info.state, arm.info.reason) == ("aborted", "the step 'migrate' failed")
+    failed = next(mark for mark in arm.marks if (mark.step, mark.index, mark.event) == ("migrate", 0, "failed"))
+    assert failed.at_s < arm.marks[-1].at_s < failed.at_s + 3
+    assert [mark.event for mark in arm.marks if mark.step == "undo"] == ["not done"]
+    assert 10 < (arm.observations["outcome"] != "unsent").sum() < arm.info.planned
+    verdict = judge_run(playable.out)
+    assert verdict.verdict == "NO_GO"
+    assert any("'migrate' failed" in reason for reason in verdict.reasons)
+    assert any("it is aborted (the step 'migrate' failed)" in check.sentence for check in verdict.checks)

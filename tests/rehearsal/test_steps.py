@@ -80,6 +80,19 @@ def test_a_step_that_must_not_fail_ends_the_others(stage) -> None:
     assert stage.marks[-1].error == "'step 1' failed before it"
 
 
+def test_a_step_whose_failure_ends_the_arm_says_so(stage) -> None:
+    stage.step("SELECT 1", on_failure="abort")
+    stage.step("SELECT 1/0", on_failure="abort")
+    stage.step("SELECT 1", kind="rollback")
+    runner = stage.runner()
+    assert runner.aborts == ""
+    runner.start()
+    assert runner.join(20)
+    assert runner.aborts == "the step 'step 2' failed"
+    assert events(stage.marks)[-1] == ("step 3", 0, "not done")
+    assert stage.marks[-1].error == "'step 2' failed before it, which ends the arm"
+
+
 def test_a_statement_is_cancelled_at_the_limit(stage) -> None:
     stage.step("SELECT 1; SELECT pg_sleep(60); SELECT 2", timeout_s=0.5)
     began = time.monotonic()

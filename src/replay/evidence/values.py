@@ -176,7 +176,8 @@ class ArmInfo:
 
     ``role`` is the workload's (production, pre-production, or quiet where there is no traffic); ``steps`` whether the
     steps ran. ``planned`` counts the schedule's requests. ``started_at`` is the common start, UTC in ISO 8601.
-    ``state`` is running, complete, aborted (by a rule of the plan), failed or interrupted, with its ``reason``.
+    ``state`` is running, complete, aborted (by a rule of the plan or a failed step), failed or interrupted, with its
+    ``reason``.
     """
 
     arm: str

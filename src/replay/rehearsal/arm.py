@@ -37,7 +37,7 @@ _QUIET_AFTER_S = 3.0  # without traffic: for replicas to catch up, as far as tha
 
 
 class _Aborted(Exception):
-    """A rule of the plan ended the arm. Its evidence counts as far as it goes."""
+    """A rule of the plan, or a failed step, ended the arm. Its evidence counts as far as it goes."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -227,7 +227,7 @@ class ArmPlayer:
 
     def _await_end(self, load: Load | None, steps: StepRunner, clock: ArmClock) -> None:
         if load is not None:
-            load.play(clock, lambda: self._progress(clock))
+            load.play(clock, lambda: self._progress(clock, steps.aborts))
             self._see(clock, anew=True)  # its last observations came with its end
             # A step that runs is let end, within its own limit: how long it takes is evidence too.
             steps.begin_no_more()
@@ -266,7 +266,10 @@ class ArmPlayer:
         self._databases.mark(mark)
         self._tell(lambda: self._observer.mark(self._arm, mark))
 
-    def _progress(self, clock: ArmClock) -> None:
+    def _progress(self, clock: ArmClock, aborts: str = "") -> None:
+        """Look, and end the arm where something wants so: ``aborts`` is what does beside the plan's rules."""
+        if aborts:
+            raise _Aborted(aborts)
         before, self._sight = self._sight, self._see(clock)
         if self._sight is before:
             return  # nothing new to be judged

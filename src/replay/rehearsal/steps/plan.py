@@ -12,7 +12,7 @@ from replay.rehearsal.table import Command, Dsn, Surroundings, Table, Texts
 
 STEP_KINDS = ("migrate", "rollback", "revert", "deploy", "restart", "command", WAIT)
 CHANGE_DATA = ("migrate", "rollback", "revert")
-CONTINUE, END, ROLLBACK = "continue", "end", "rollback"
+CONTINUE, END, ABORT, ROLLBACK = "continue", "end", "abort", "rollback"
 _SESSION_NAME_BYTES = 63  # PostgreSQL cuts application_name there
 _SECRET_NAME = re.compile(r"(?i)passw|pwd|secret|token|key|auth|cookie|credential")
 
@@ -22,8 +22,8 @@ class StepPlan:
     """Something done to Stage: at ``at_s`` of the arm, or ``after_s`` past the end of the step before.
 
     ``moments_s`` are its moments in one repetition after the other; ``at_s`` is the first of them.
-    ``on_failure``: the later steps are done all the same (``continue``), are not done (``end``), or the next step of
-    the kind rollback is done at once (``rollback``). ``environment`` is the step's own, for commands.
+    ``on_failure``: the later steps are done all the same (``continue``), are not done (``end``), the arm ends (``abort``), or
+    the next step of the kind rollback is done at once (``rollback``). ``environment`` is the step's own, for commands.
     """
 
     name: str
@@ -91,7 +91,7 @@ def read_step(table: Table) -> StepPlan:
         after_s=table.duration_s("after", zero=True),
         action=action,
         timeout_s=table.duration_s("timeout", "10m") or 0.0,
-        on_failure=table.text("on_failure", CONTINUE, (CONTINUE, END, ROLLBACK)) or CONTINUE,
+        on_failure=table.text("on_failure", CONTINUE, (CONTINUE, END, ABORT, ROLLBACK)) or CONTINUE,
         environment=read_environment(table),
         moments_s=moments_s,
     )

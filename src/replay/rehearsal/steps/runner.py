@@ -9,7 +9,7 @@ from replay.evidence.values import Mark
 from replay.rehearsal.clock import ArmClock
 from replay.rehearsal.commands import OutputLog
 from replay.rehearsal.steps.job import Bench, Job, Work
-from replay.rehearsal.steps.plan import CONTINUE, ROLLBACK, StepPlan
+from replay.rehearsal.steps.plan import ABORT, CONTINUE, ROLLBACK, StepPlan
 from replay.rehearsal.steps.sql import Statement
 from replay.rehearsal.steps.sql_session import SqlWork
 
@@ -30,6 +30,7 @@ class Step:
 class StepRunner:
     """Does the steps of one arm in a thread, one after the other; ``begun`` are those that have begun.
 
+    ``aborts`` is why the arm shall end before its end, where a step has failed that wants so; empty as long as none has.
     ``mark`` gets every mark and ``scrub`` takes secrets out of what servers and programs say. ``first`` is the number
     of the first step, by which its log is named. A step whose moment comes while the one before still runs begins when
     that has ended.
@@ -59,6 +60,7 @@ class StepRunner:
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._play, name="steps", daemon=True)
         self.begun: list[Step] = []
+        self.aborts = ""
         self.broke: BaseException | None = None
 
     def start(self) -> None:
@@ -112,6 +114,7 @@ class StepRunner:
                 continue
             if not self._do(step, number) and step.plan.on_failure != CONTINUE:
                 failed = step.plan
+                self.aborts = f"the step {failed.name!r} failed" if failed.on_failure == ABORT else ""
             ended_s = self._clock.now_s()
 
     def _wait_for(self, plan: StepPlan, ended_s: float, *, at_once: bool) -> str:
@@ -173,4 +176,4 @@ class StepRunner:
 def _kept_back(failed: StepPlan) -> str:
     if failed.on_failure == ROLLBACK:
         return f"{failed.name!r} failed before it, and is rolled back at once"
-    return f"{failed.name!r} failed before it"
+    return f"{failed.name!r} failed before it" + (", which ends the arm" if failed.on_failure == ABORT else "")
