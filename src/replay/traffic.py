@@ -1,10 +1,12 @@
 """What passes between clients and an API. Imports nothing of ours."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
 Headers = tuple[tuple[str, str], ...]
+_NAME = re.compile(r"[A-Z]+ /\S*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,11 @@ class Endpoint:
         method, _, rest = text.partition(" ")
         template, _, operation = rest.partition("#")
         return cls(method, template, operation)
+
+    @staticmethod
+    def is_named_by(text: str) -> bool:
+        """Whether a text reads as an endpoint's name: a method in capitals and a path, and nothing else."""
+        return _NAME.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from simulate import ALTER, EXPORT, STEP, TOKEN
 
 from replay.evidence.values import Mark, Reading
 from replay.judge.probes.locks import Queue, is_same, lock_queues
+from replay.judge.probes.waits import StepWaits
 from replay.judge.verdict import judge
 
 LOCK, SLEEP, OTHER = "LOCK TABLE oauth_token", "SELECT pg_sleep(3)", "ALTER TABLE venue ADD COLUMN open bool"
@@ -69,6 +70,71 @@ def queue(made, spans=()) -> Queue:
     planted = production()
     planted.readings["steps"] += made
     return lock_queues(planted.arms()["production-steps"].readings, spans)[0]
+
+
+def test_a_session_named_after_its_endpoint_is_tied_to_it_where_no_comment_is():
+    """Evidence from before a probe looked at names has none either."""
+    named = ASKING | {"endpoint": None, "application": TOKEN}
+    exporting = holder(endpoint=None, application=EXPORT)
+    chain = [session(awaits="AccessExclusiveLock", holds=None), exporting]
+    made = [
+        Reading(20.0 + n / 4, "database", "lock_wait_s", n / 4, {"waiting": named, "blocked_by": chain})
+        for n in range(1, 10)
+    ]
+    found = queue(made)
+    assert set(found.endpoints) == {TOKEN}
+    assert found.held_up_by[0] == EXPORT
+    (other,) = lock_queues(frame([*made, waits_of_a_stranger(chain)]))
+    assert set(other.endpoints) == {TOKEN}
+
+
+def waits_of_a_stranger(chain):
+    detail = {"waiting": ASKING | {"endpoint": None, "application": "the api"}, "blocked_by": chain}
+    return Reading(22.5, "database", "lock_wait_s", 0.5, detail)
+
+
+def frame(made):
+    planted = production()
+    planted.readings["steps"] += made
+    return planted.arms()["production-steps"].readings
+
+
+def own(at_s, lasted_s, step=STEP):
+    detail = {"waiting": session() | {"step": step}, "blocked_by": [holder(level=1)]}
+    return Reading(at_s, "database", "lock_wait_s", lasted_s, detail)
+
+
+def looked(*moments):
+    return [Reading(at_s, "database", "waiting_backends", 0.0, {}) for at_s in moments]
+
+
+def test_how_long_a_statement_waited_is_known_where_a_probe_looked():
+    waits = StepWaits(frame([*looked(20.0, 20.5, 21.0, 21.5), own(20.5, 0.25), own(21.0, 0.75), own(21.0, 9.0, "x")]))
+    assert waits.longest_s(STEP, 20.1, 21.2) == 0.75
+    assert waits.longest_s(STEP, 20.1, 20.9) == 0.25
+    assert waits.longest_s(STEP, 20.5, None) == 0.75
+    assert waits.longest_s(STEP, 21.3, 21.9) == 0.0, "it was seen not to wait"
+    assert waits.longest_s(STEP, 21.1, 21.2) is None, "nobody looked meanwhile"
+    assert waits.longest_s(STEP, 30.0, None) is None
+    assert StepWaits(frame([])).longest_s(STEP, 20.0, None) is None
+
+
+def test_a_verdict_says_of_each_statement_how_long_it_waited():
+    planted = production()
+    planted.marks = [mark for mark in planted.marks if not mark.index]
+    (end,) = [mark.at_s for mark in planted.marks if mark.step == STEP and mark.event == "ended"]
+    planted.marks += [
+        Mark(20.1, STEP, "migrate", "started", 1, ALTER),
+        Mark(end - 0.2, STEP, "migrate", "ended", 1, ALTER),
+        Mark(end - 0.2, STEP, "migrate", "started", 2, SLEEP),
+        Mark(end - 0.1, STEP, "migrate", "ended", 2, SLEEP),
+        Mark(end - 0.1, STEP, "migrate", "started", 3, OTHER),
+        Mark(end, STEP, "migrate", "ended", 3, OTHER),
+    ]
+    planted.readings["steps"] += [own(20.3, 0.2), *looked(end - 0.15)]
+    rows = judge(simulate.evidence(planted)).to_json()["steps"]
+    statements = next(row["statements"] for row in rows if row["step"] == STEP)
+    assert [one["own_wait_s"] for one in statements] == [0.2, 0.0, None]
 
 
 def test_what_took_the_lock_is_named_and_what_ran_meanwhile():

@@ -177,6 +177,53 @@ def test_the_endpoint_of_a_query(query: str, endpoint: str | None) -> None:
     assert endpoint_of(query) == endpoint
 
 
+@pytest.mark.parametrize(
+    ("query", "application", "endpoint"),
+    [
+        ("SELECT 1", "GET /v1/events/{event_id}", "GET /v1/events/{event_id}"),
+        ("SELECT 1", "POST /graphql#GetUser", "POST /graphql#GetUser"),
+        ("SELECT 1 /*route='POST /a'*/", "GET /b", "POST /a"),
+        ("SELECT 1", "the api", None),
+        ("SELECT 1", "GET", None),
+        ("SELECT 1", "worker GET /v1/events", None),
+        ("SELECT 1", "GET /v1/events and more", None),
+        ("SELECT 1", "replay step: POST /migrate", None),
+    ],
+)
+def test_the_endpoint_of_a_session_whose_query_has_no_comment(
+    query: str, application: str, endpoint: str | None
+) -> None:
+    assert endpoint_of(query, application) == endpoint
+
+
+@pytest.mark.usefixtures("table")
+def test_sessions_named_after_their_endpoint_are_tied_to_it(tmp_path, server) -> None:
+    probed = Probed(tmp_path, server, replicas=[])
+
+    def send(application: str, sql: str) -> threading.Thread:
+        def run() -> None:
+            with server.connect(application) as connection:
+                connection.execute(sql)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        return thread
+
+    with probed.running(), server.connect("GET /exports/{id}") as reader:
+        with reader.transaction():
+            reader.execute("SELECT count(*) FROM token")
+            alter = send(STEP_SESSION, "ALTER TABLE token ADD COLUMN b int")
+            wait_for(lambda: waiting(server) == 1)
+            queued = send("POST /oauth/token", "SELECT scope FROM token WHERE id = 1")
+            wait_for(lambda: waiting(server) == 2)
+            time.sleep(1.0)
+        alter.join(20)
+        queued.join(20)
+    (queue,) = [one for one in probed.queues() if one.queued]
+    assert set(queue.endpoints) == {"POST /oauth/token"}
+    assert queue.held_up_by[0] == "GET /exports/{id}"
+
+
 def test_a_ring_of_waits_ends() -> None:
     ring = [Session(1, "a", "active", "", 1.0, (2,)), Session(2, "b", "active", "", 1.0, (1, 0))]
     chains = [[(link["application"], link["level"]) for link in detail["blocked_by"]] for _, detail in waits(ring, {})]

@@ -17,6 +17,7 @@ from replay.judge.effects.outages import Outage
 from replay.judge.findings import WHOLE_STAGE, Finding, between, seconds, short
 from replay.judge.phases import phase_order, step_spans
 from replay.judge.probes.locks import lock_queues
+from replay.judge.probes.waits import StepWaits
 from replay.judge.trust.faithful import lateness_p99_s
 
 
@@ -58,8 +59,9 @@ def _most(readings: pd.DataFrame, metric: str) -> float | None:
 
 
 def step_rows(arm: ArmEvidence) -> list[dict[str, Any]]:
-    """The steps of one arm, with how long the application waited behind each."""
+    """The steps of one arm, with how long the application waited behind each, and how long their statements did."""
     spans = step_spans(arm.marks)
+    waits = StepWaits(arm.readings)
     queues = lock_queues(arm.readings, spans)
     rows = []
     for span in spans:
@@ -88,6 +90,7 @@ def step_rows(arm: ArmEvidence) -> list[dict[str, Any]]:
                         "failed": one.failed,
                         "error": one.error,
                         "rows": one.rows,
+                        "own_wait_s": waits.longest_s(span.step, one.started_s, one.ended_s),
                     }
                     for one in span.statements
                 ],

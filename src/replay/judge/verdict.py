@@ -41,7 +41,7 @@ it depends on when or where it was made)::
           p99} | null, lateness_p99_s, max_replica_lag_s, max_replica_lag_bytes, max_lock_wait_s, log_lines}]
     steps [{arm, workload, step, kind, started_s, ended_s, duration_s, failed, error, lock_wait_s (the application's
           longest behind it), own_wait_s, queued, statements [{index, statement, started_s, ended_s, duration_s, failed,
-          error, rows}]}]
+          error, rows, own_wait_s (the longest it was seen to wait for a lock; null: nobody looked)}]}]
     endpoints [{workload, arm, endpoint, control {requests, failed, empty, p50_s, p95_s}, steps {the same}, phases
           {phase: {requests, failed, empty, control_failed, p95_s}}, first_bad_s, recovered_s, never_recovered,
           outage_s, outages [{last_good_s | null, first_bad_s, last_bad_s, first_good_s | null (not seen to come back),

@@ -138,15 +138,6 @@ def requests_waiting(arm: ArmEvidence) -> int:
     return sum(wait.of_step is None for wait in waits_of(arm.readings))
 
 
-def statement_wait(arm: ArmEvidence, step: str, from_s: float, to_s: float | None) -> float | None:
-    """The longest that a probe saw the step wait for a lock between two moments, or None where nothing was probed."""
-    if not arm.readings["metric"].isin(["waiting_backends", "lock_wait_s"]).any():
-        return None
-    end = float("inf") if to_s is None else to_s
-    seen = (wait for wait in waits_of(arm.readings) if from_s <= wait.at_s <= end)
-    return max((wait.lasted_s for wait in seen if wait.waiting.get("step") == step), default=0.0)
-
-
 def _taker(of_step: Session, waiting: Session, spans: tuple[Span, ...]) -> tuple[str, str]:
     """(statement that took the lock, how that is known). What runs, where nothing tells it."""
     running, taken = str(of_step.get("query") or ""), of_step.get("taken")

@@ -5,7 +5,8 @@ from typing import Any
 
 from replay.evidence.run import ArmEvidence
 from replay.evidence.values import Sample
-from replay.report import formats, frames, locks
+from replay.judge.probes.waits import StepWaits
+from replay.report import formats, frames
 from replay.report.frames import StepSpan
 from replay.report.story import Story, rows
 
@@ -26,7 +27,7 @@ class StatementRow:
 
 @dataclass(frozen=True, slots=True)
 class StatementRun:
-    """One statement in one arm. ``waited_s`` is the longest lock wait that a probe saw, None where none looked."""
+    """One statement in one arm. ``waited_s`` is its longest lock wait that a probe saw, None where none looked."""
 
     span: StepSpan
     waited_s: float | None
@@ -105,12 +106,13 @@ def statements(story: Story) -> list[StatementRow]:
     arms = [story.arm(name) for name in (story.main, story.before, story.quiet) if name is not None]
     made: dict[tuple[str, str, int], StatementRow] = {}
     for column, arm in enumerate(arms):
+        waits = None if arm is None else StepWaits(arm.readings)
         for place, span in _numbered(arm):
             row = made.setdefault(
                 (span.name, span.kind, place),
                 StatementRow(span.name, span.kind, span.statement, [None] * len(arms)),
             )
-            waited = locks.statement_wait(arm, span.name, span.started_s, span.ended_s) if arm else None
+            waited = waits.longest_s(span.name, span.started_s, span.ended_s) if waits else None
             row.runs[column] = StatementRun(span, waited)
     return list(made.values())
 

@@ -16,7 +16,7 @@ from replay.evidence.run import ArmEvidence
 from replay.judge.case import Case
 from replay.judge.findings import BLOCKING, NOTE, Finding, nameless, seconds
 from replay.judge.phases import BEFORE, phase_at
-from replay.judge.probes.waits import Wait, beyond, waits_of
+from replay.judge.probes.waits import Wait, beyond, endpoint_of, waits_of
 
 METRIC = "lock_contention"
 _MANY = 1.0  # sessions that wait at any moment, on average
@@ -87,8 +87,8 @@ def _waits(arm: ArmEvidence, from_s: float, to_s: float) -> dict[str, Contention
         one = found.setdefault(place, Contention(place, str(waiting.get("lock") or place), wait.probe))
         counts[place] += 1
         one.longest_s, one.first_s = max(one.longest_s, wait.lasted_s), min(one.first_s, wait.at_s)
-        one.endpoints[str(waiting.get("endpoint") or "")] += 1
-        one.holders.update(str(other.get("endpoint") or "") for other in beyond(wait.chain)[:1])
+        one.endpoints[endpoint_of(waiting)] += 1
+        one.holders.update(endpoint_of(other) for other in beyond(wait.chain)[:1])
     for place, one in found.items():
         one.sessions = counts[place] / max(1, samples.get(one.probe, 0))
         one.endpoints.pop("", None)

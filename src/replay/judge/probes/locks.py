@@ -12,7 +12,7 @@ from replay.judge.effects.noise import merge
 from replay.judge.findings import short
 from replay.judge.phases import Span
 from replay.judge.probes.taken import taking
-from replay.judge.probes.waits import beyond, level_of, waits_itself, waits_of
+from replay.judge.probes.waits import beyond, endpoint_of, level_of, waits_itself, waits_of
 
 # Waits too short to make a request fail; and how long a backlog takes to drain at most, once the lock is gone.
 _SHORTEST_S = 0.25
@@ -122,8 +122,7 @@ def lock_queues(readings: pd.DataFrame, spans: Iterable[Span] = ()) -> tuple[Que
             queue.windows.append((at_s - value, at_s + min(_DRAIN_S, value)))
         queue.queued_at[round(at_s, 2)] += 1
         queue.queries[short(str(waiting.get("query") or ""))] += 1
-        if waiting.get("endpoint"):
-            name = str(waiting["endpoint"])
+        if name := endpoint_of(waiting):
             queue.endpoints[name] = max(queue.endpoints.get(name, 0.0), value)
         ring = wait.ring and waits_itself(ahead)
         queue.deadlock = queue.deadlock or ring
@@ -165,8 +164,8 @@ def _roots(chain: list[dict[str, Any]], step: dict[str, Any] | None = None) -> l
 
 def _holder(session: dict[str, Any]) -> tuple[str, str]:
     query = short(str(session.get("query") or ""))
-    if session.get("endpoint"):
-        return (str(session["endpoint"]), query)
+    if endpoint := endpoint_of(session):
+        return (endpoint, query)
     if query:
         return ("", query)
     return (str(session.get("application") or f"session {session.get('pid', '?')}"), "")

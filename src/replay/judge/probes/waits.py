@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from replay.traffic import Endpoint
+
 Session = dict[str, Any]
+_LOOKS = ("waiting_backends", "lock_wait_s")  # a probe that sees who waits reads the first at each look
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,35 @@ def waits_of(readings: pd.DataFrame) -> Iterator[Wait]:
             ring=bool(detail.get("ring")),
             guess=str(detail.get("guess") or ""),
         )
+
+
+class StepWaits:
+    """How long the sessions of an arm's steps waited for locks, as its probes saw it. ``readings`` as of Reading."""
+
+    def __init__(self, readings: pd.DataFrame) -> None:
+        self._looks = np.sort(readings["at_s"][readings["metric"].isin(_LOOKS)].to_numpy(dtype=np.float64))
+        self._waits = [
+            (str(wait.waiting["step"]), wait.at_s, wait.lasted_s)
+            for wait in waits_of(readings)
+            if wait.waiting.get("step")
+        ]
+
+    def longest_s(self, step: str, from_s: float, to_s: float | None) -> float | None:
+        """The longest that a step was seen to wait between two moments (``to_s`` None: until the arm's end).
+
+        0 where a probe looked and it did not wait; None where none looked, as at what begins and ends between two looks.
+        """
+        end_s = np.inf if to_s is None else to_s
+        if np.searchsorted(self._looks, from_s) == np.searchsorted(self._looks, end_s, side="right"):
+            return None
+        own = (lasted_s for name, at_s, lasted_s in self._waits if name == step and from_s <= at_s <= end_s)
+        return max(own, default=0.0)
+
+
+def endpoint_of(session: Session) -> str:
+    """The endpoint that a session serves: as the probe knew it, or by its application_name; empty where none tells."""
+    application = str(session.get("application") or "")
+    return str(session.get("endpoint") or (application if Endpoint.is_named_by(application) else ""))
 
 
 def waits_itself(session: Session) -> bool:

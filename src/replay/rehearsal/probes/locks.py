@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from replay.rehearsal.probes.taken import Holdings, Taken, keep_out
+from replay.traffic import Endpoint
 
 _ROUTE = re.compile(r"""/\*(?:[^*]|\*(?!/))*?\broute='((?:[^'\\]|\\.)*)'""")
 _LONGEST_QUERY = 500
@@ -36,10 +37,14 @@ class Session:
     holds: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
-def endpoint_of(query: str) -> str | None:
-    """The endpoint that a query was sent for, from a sqlcommenter comment: ``/*route='GET%20%2Fevents'*/``."""
-    found = _ROUTE.search(query)
-    return unquote(found[1]) if found else None
+def endpoint_of(query: str, application: str = "") -> str | None:
+    """The endpoint that a query was sent for, from a sqlcommenter comment: ``/*route='GET%20%2Fevents'*/``.
+
+    Where no comment tells, the session's application_name does, if it is an endpoint: ``GET /events``.
+    """
+    if found := _ROUTE.search(query):
+        return unquote(found[1])
+    return application if Endpoint.is_named_by(application) else None
 
 
 def waits(
@@ -137,7 +142,7 @@ def _named(session: Session, steps: Mapping[str, str]) -> dict[str, Any]:
         "pid": session.pid,
         "application": session.application,
         "query": _shortened(session.query),
-        "endpoint": endpoint_of(session.query),
+        "endpoint": endpoint_of(session.query, session.application),
         "step": steps.get(session.application),
     }
 
