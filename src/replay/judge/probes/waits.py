@@ -69,7 +69,7 @@ class StepWaits:
     def longest_s(self, step: str, from_s: float, to_s: float | None) -> float | None:
         """The longest that a step was seen to wait between two moments (``to_s`` None: until the arm's end).
 
-        0 where a probe looked and it did not wait; None where none looked, as at what begins and ends between two looks.
+        0 where a probe looked and it did not wait; None where none looked, as where all of it lay between two looks.
         """
         end_s = np.inf if to_s is None else to_s
         if np.searchsorted(self._looks, from_s) == np.searchsorted(self._looks, end_s, side="right"):

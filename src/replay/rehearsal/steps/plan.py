@@ -22,8 +22,9 @@ class StepPlan:
     """Something done to Stage: at ``at_s`` of the arm, or ``after_s`` past the end of the step before.
 
     ``moments_s`` are its moments in one repetition after the other; ``at_s`` is the first of them.
-    ``on_failure``: the later steps are done all the same (``continue``), are not done (``end``), the arm ends (``abort``), or
-    the next step of the kind rollback is done at once (``rollback``). ``environment`` is the step's own, for commands.
+    ``on_failure``: the later steps are done all the same (``continue``), are not done (``end``), the arm ends
+    (``abort``), or the next step of the kind rollback is done at once (``rollback``). ``environment`` is the step's
+    own, for commands.
     """
 
     name: str

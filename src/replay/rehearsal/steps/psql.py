@@ -1,8 +1,8 @@
 r"""SQL files as psql reads them: other files read in, variables, and the rows of a COPY. Runs nothing.
 
 Done are ``\i``, ``\ir``, ``\set``, ``\unset``, ``\echo`` and its kin, ``\copy ... FROM``, ``COPY ... FROM stdin`` with
-its rows, ``COPY ... TO stdout``, and variables (``:name``, ``:'name'``, ``:"name"``). What changes only how psql shows results is passed over.
-Anything else is refused: only psql itself can do it.
+its rows, ``COPY ... TO stdout``, and variables (``:name``, ``:'name'``, ``:"name"``). What changes only how psql shows
+results is passed over. Anything else is refused: only psql itself can do it.
 """
 
 import re

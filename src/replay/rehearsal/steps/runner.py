@@ -30,7 +30,7 @@ class Step:
 class StepRunner:
     """Does the steps of one arm in a thread, one after the other; ``begun`` are those that have begun.
 
-    ``aborts`` is why the arm shall end before its end, where a step has failed that wants so; empty as long as none has.
+    ``aborts`` is why the arm shall end now, where a step has failed that wants so; empty as long as none has.
     ``mark`` gets every mark and ``scrub`` takes secrets out of what servers and programs say. ``first`` is the number
     of the first step, by which its log is named. A step whose moment comes while the one before still runs begins when
     that has ended.
