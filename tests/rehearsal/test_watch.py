@@ -9,6 +9,7 @@ from rich.console import Console
 from replay.cli.display import Display
 from replay.rehearsal.outline import check_plan
 from replay.rehearsal.plan import read_plan
+from replay.rehearsal.watch import Sight
 
 from .watching import Watched
 
@@ -79,6 +80,38 @@ def test_a_segment_that_cannot_be_read_is_passed_over(watched) -> None:
     (watched.arm.path / "observations" / "w-000009.parquet").write_bytes(b"half of a segm")
     watched.observe(1.0, "...")
     assert watched.watch.look(2.0).observed == 3
+
+
+def test_the_terminal_shows_what_came_back_the_latest_first(setting) -> None:
+    outline = check_plan(read_plan(setting.write(), setting.environment), setting.out)
+    console = Console(file=io.StringIO(), force_terminal=True, width=100, color_system=None)
+    display = Display(console)
+    arm = outline.arms[1]
+    display.begins(outline)
+    display.doing(arm, "waiting")
+    display.started(arm, 2)
+
+    def shown(at_s: float, **failing: float) -> list[str]:
+        names = {f"GET /{letter}": failing.get(letter) for letter in "abcdefg"}
+        display.progress(arm, at_s, Sight(at_s, endpoints=tuple(names.items())))
+        with console.capture() as captured:
+            console.print(display._render())
+        return [line for line in captured.get().splitlines() if line.startswith(("  GET", "  and"))]
+
+    assert shown(1.0) == [], "what never failed is only counted"
+    shown(2.0, **dict.fromkeys("abcdef", 1.5))
+    assert shown(4.0, a=1.5, b=1.5) == [
+        *("  GET /a fails for 2 s", "  GET /b fails for 2 s"),
+        *(f"  GET /{letter} is well again for 0 s" for letter in "cdef"),
+    ]
+    assert shown(9.0, b=1.5, c=8.0) == [
+        *("  GET /b fails for 8 s", "  GET /c fails for 1 s"),
+        *("  GET /a is well again for 0 s", *(f"  GET /{letter} is well again for 5 s" for letter in "def")),
+    ]
+    assert shown(10.0) == [
+        *(f"  GET /{letter} is well again for {for_s} s" for letter, for_s in (("b", 0), ("c", 0), ("a", 1), ("d", 6))),
+        "  and 2 endpoints more that had failed",
+    ]
 
 
 def test_the_terminal_shows_what_is_wrong(setting, watched) -> None:

@@ -24,6 +24,7 @@ from replay.scenario.process import Web
 
 _LINE_EVERY_S = 10.0
 _MOST_FAILING = 8
+_MOST_BACK = 4
 _LAG_WORTH_A_LINE_S = 0.5
 
 
@@ -163,6 +164,7 @@ class Display(Follower):
                 )
             )
         lines += [Text(f"  {line}", "red", overflow="ellipsis", no_wrap=True) for line in _trouble(at_s, sight)]
+        lines += [Text(f"  {line}", "green", overflow="ellipsis", no_wrap=True) for line in _recovery(at_s, live.back)]
         return Group(*lines)
 
 
@@ -178,6 +180,15 @@ def _trouble(at_s: float, sight: Sight) -> list[str]:
         lines.append(f"{sessions} for a lock{behind}, up to {sight.lock.waited_s:.1f} s")
     if sight.lag_s is not None and sight.lag_s >= _LAG_WORTH_A_LINE_S:
         lines.append(f"a replica is {sight.lag_s:.1f} s behind")
+    return lines
+
+
+def _recovery(at_s: float, back: Sequence[tuple[str, float]]) -> list[str]:
+    """Which endpoints that failed are well again, the latest first; those that never failed are only counted."""
+    latest = sorted(back, key=lambda one: (-one[1], one[0]))
+    lines = [f"{name} is well again for {max(0.0, at_s - since_s):.0f} s" for name, since_s in latest[:_MOST_BACK]]
+    if len(latest) > _MOST_BACK:
+        lines.append(f"and {len(latest) - _MOST_BACK} endpoints more that had failed")
     return lines
 
 
