@@ -16,6 +16,8 @@ import pytest
 
 from replay.capture.store import CaptureWriter
 from replay.cli.main import run
+from replay.cli.outlining import _folded
+from replay.rehearsal.checks.check import failed, passed
 from replay.traffic import Exchange, Request, Response
 
 
@@ -177,3 +179,18 @@ def test_nobody_is_there(plan: Path, stage: Stage, capsys) -> None:
     assert "not asked  target: Nobody answers at http://127.0.0.1:" in said
     assert "could not be asked; what the answers would be is not known." in said
     assert not resets(plan)
+
+
+def test_many_identities_that_are_well_are_not_all_shown() -> None:
+    checks = [passed(f"identity {number} of of {name}", "Accepted.") for name in "ab" for number in range(12)]
+    checks.insert(15, failed("identity x of b", "Refused.", fault="plan"))
+    checks.append(passed("disk", "Enough."))
+    names = [check.name for check in _folded(checks)]
+    assert names == [
+        *(f"identity {number} of of a" for number in range(10)),
+        "2 identities more of a",
+        *(f"identity {number} of of b" for number in range(3)),
+        "identity x of b",
+        *(f"identity {number} of of b" for number in range(3, 12)),
+        "disk",
+    ]

@@ -1,5 +1,6 @@
 """Shows what a plan comes to, and what Stage said when it was asked."""
 
+import itertools
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -15,9 +16,11 @@ from replay.cli.display import minutes
 from replay.cli.text import plain, print_json
 from replay.errors import ExitCode
 from replay.rehearsal.checks.asking import ask_stage
-from replay.rehearsal.checks.check import FAILED, NOT_ASKED, PASSED, Check, exit_code_of
+from replay.rehearsal.checks.check import FAILED, NOT_ASKED, PASSED, Check, exit_code_of, passed
+from replay.rehearsal.checks.identities import IDENTITY
 from replay.rehearsal.outline import Outline
 
+_MOST_ALIKE = 10
 _COLOURS = {PASSED: "green", FAILED: "red", NOT_ASKED: "yellow"}
 
 
@@ -99,7 +102,7 @@ def _show_pools(outline: Outline) -> None:
 
 def _show_checks(checks: Sequence[Check]) -> None:
     click.echo("\nStage:")
-    for check in checks:
+    for check in _folded(checks):
         state = click.style(f"{check.state:10}", fg=_COLOURS[check.state])
         click.echo(f"  {state} {plain(check.name)}: {plain(check.sentence)}")
         if check.hint:
@@ -107,6 +110,21 @@ def _show_checks(checks: Sequence[Check]) -> None:
     if left := sum(check.state == NOT_ASKED for check in checks):
         questions = "1 question" if left == 1 else f"{left} questions"
         click.secho(f"Note: {questions} could not be asked; what the answers would be is not known.", fg="yellow")
+
+
+def _folded(checks: Sequence[Check]) -> Iterator[Check]:
+    """The checks as they are shown: of a workload's many identities that are well, the first ten and a count."""
+    for workload, group in itertools.groupby(checks, key=_workload_of):
+        shown = list(group)
+        yield from shown[: _MOST_ALIKE if workload else None]
+        if workload and len(shown) > _MOST_ALIKE:
+            yield passed(f"{len(shown) - _MOST_ALIKE} identities more of {workload}", "Accepted alike.")
+
+
+def _workload_of(check: Check) -> str:
+    """Whose identity is well, by a check that says so and nothing else; empty where it is another."""
+    well = check.name.startswith(f"{IDENTITY} ") and check.state == PASSED and not check.hint
+    return check.name.rpartition(" of ")[2] if well else ""
 
 
 def _conclusion(outline: Outline, checks: Sequence[Check] | None) -> str:

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,6 +18,7 @@ import psycopg
 import pytest
 
 from replay.capture.store import CaptureWriter
+from replay.rehearsal.checks import identities, visits
 from replay.rehearsal.checks.asking import Asked, ask_stage
 from replay.rehearsal.checks.check import FAILED, NOT_ASKED, PASSED, PLAN, STAGE, Check, exit_code_of
 from replay.rehearsal.outline import check_plan
@@ -41,6 +42,7 @@ class Shop(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), ShopHandler)
         self.dsn = dsn
         self.ready = True
+        self.pause_s = 0.0
         self.asked: Counter[str] = Counter()
 
     @property
@@ -65,6 +67,7 @@ class ShopHandler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.server.asked[f"POST {self.path}"] += 1
+        time.sleep(self.server.pause_s)
         said = self.rfile.read(int(self.headers.get("content-length") or 0)).decode()
         client = said.partition("client_id=")[2].partition("&")[0]
         if f"client_secret=stage-secret-of-{client}" not in said:
@@ -86,12 +89,12 @@ class ShopHandler(BaseHTTPRequestHandler):
         pass
 
 
-def write_logins(folder: Path) -> None:
-    """Three clients that log in and read with the token they get."""
+def write_logins(folder: Path, clients: Sequence[str] = CLIENTS) -> None:
+    """Clients, three unless others are named, that log in and read with the token they get."""
     start = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
     host = "api.example.test:443"
     with CaptureWriter(folder, environment="production", hosts=[host], scrubber=None) as writer:
-        for number, client in enumerate(CLIENTS):
+        for number, client in enumerate(clients):
             token = f"captured-token-of-{client}-abcdefghij"
             secret = f"captured-secret-of-{client}-abcdefghij"
             login = f"grant_type=client_credentials&client_id={client}&client_secret={secret}".encode()
@@ -153,9 +156,9 @@ def let_reset(setting, server, statement: str) -> None:
     )
 
 
-def ask(setting) -> Asked:
+def ask(setting, say: Callable[[str], None] = lambda _: None) -> Asked:
     outline = check_plan(read_plan(setting.write(), setting.environment), setting.out)
-    asked = ask_stage(outline, setting.out)
+    asked = ask_stage(outline, setting.out, say)
     said = repr(asked.checks)
     assert "hush-hush" not in said
     assert "secret-of" not in said
@@ -190,6 +193,36 @@ def test_all_is_well(stage, shop: Shop) -> None:
     assert asked.outline.reset_s == pytest.approx(took_s, abs=0.01)
     assert checks["duration"].figures["estimate_s"] == pytest.approx(asked.outline.estimate_s, abs=0.1)
     assert not stage.out.exists()
+
+
+def test_every_identity_is_tried_once_one_after_the_other(stage, shop: Shop) -> None:
+    clients = [f"client-{number}" for number in range(40)]
+    write_logins(stage.folder / "many", clients)
+    stage.values["workloads.production"]["capture"] = "many"
+    give(stage, dict.fromkeys(clients, "stage-secret-of-") | {"client-33": "old-secret-of-"})
+    asked = ask(stage)
+    assert states(asked, FAILED) == ["identity client-33 of production"]
+    assert len([name for name in states(asked, PASSED) if name.startswith("identity")]) == 39
+    assert "clients of production" not in by_name(asked)
+    assert shop.asked["POST /token"] == 40
+
+
+def test_identities_for_which_there_is_no_time_are_counted(stage, shop: Shop, monkeypatch) -> None:
+    monkeypatch.setattr(visits, "SPAN_S", 1.0)
+    monkeypatch.setattr(identities, "_TELL_EVERY_S", 0.0)
+    shop.pause_s = 0.9
+    clients = [f"client-{number}" for number in range(12)]
+    write_logins(stage.folder / "many", clients)
+    stage.values["workloads.production"] |= {"capture": "many", "timeout": "2s"}
+    give(stage, dict.fromkeys(clients, "stage-secret-of-"))
+    said: list[str] = []
+    asked = ask(stage, said.append)
+    tried = [name for name in by_name(asked) if name.startswith("identity")]
+    left = by_name(asked)["clients of production"]
+    assert 1 <= len(tried) < 8
+    assert left.figures == {"clients": 12, "not_played": 12 - len(tried), "too_late": 12 - len(tried)}
+    assert left.sentence.endswith(f"{12 - len(tried)} were not, {12 - len(tried)} of them for want of time.")
+    assert any(line.endswith(" of 48 requests") and "first visits of 12 clients of production" in line for line in said)
 
 
 def test_an_identity_with_a_wrong_password(stage) -> None:
@@ -233,7 +266,7 @@ def test_who_has_no_credentials_is_left_out_and_a_hook_is_called(stage, shop: Sh
     names = [name for name in by_name(asked) if name.startswith("identity")]
     assert names == ["identity gamma of production"]
     left = by_name(asked)["clients of production"]
-    assert (left.state, left.figures) == (PASSED, {"clients": 3, "not_played": 2})
+    assert (left.state, left.figures) == (PASSED, {"clients": 3, "not_played": 2, "too_late": 0})
     assert left.sentence == "The first visits of 1 of 3 clients were played, 2 were not."
     assert shop.asked["GET /open"] == 1
     assert shop.asked["GET /things/3"] == 0

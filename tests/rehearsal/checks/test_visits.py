@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replay.rehearsal.checks.visits import first_visits, share_out
+from replay.rehearsal.checks.visits import first_visits, most_of_each, share_out
 from replay.scenario.runtime.pacing import VISITS, check
 from replay.scenario.schedule import Extract, Inject, PlannedRequest, Schedule
 
@@ -74,6 +74,10 @@ def test_where_only_reading_is_allowed() -> None:
     visits, idle = first_visits(whole, ["a", "b"], reads_only=True)
     assert paths(visits.of("a")) == ["/2"]
     assert idle == ("b",)
+
+
+def test_many_visits_are_cut_shorter_so_that_all_have_their_turn() -> None:
+    assert [most_of_each(clients) for clients in (0, 1, 80, 200)] == [50, 50, 50, 20]
 
 
 @st.composite

@@ -8,6 +8,7 @@ from replay.rehearsal.checks.check import PLAN, STAGE, Check, failed, not_asked,
 from replay.scenario.schedule import PlannedRequest
 
 _MANY, _ALIKE = 5, 0.8
+_TOO_MANY = 429
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ def judge_visit(name: str, requests: Sequence[PlannedRequest], answers: Mapping[
 
     Refused is one that got 401 or 403, or, where it carries a credential itself, any status of 4xx, where the capture
     had a success. One that is taken is failed all the same where fewer than four fifths of five answers or more are as
-    in the capture: in an arm its control would not agree.
+    in the capture: in an arm its control would not agree. One that Stage has no time for (429) is neither.
     """
     had = [(planned, answers[planned.request]) for planned in requests if planned.request in answers]
     sent = [(planned, answer) for planned, answer in had if answer.outcome != Outcome.UNSENT]
@@ -31,6 +32,16 @@ def judge_visit(name: str, requests: Sequence[PlannedRequest], answers: Mapping[
     figures = {"requests": len(requests), "sent": len(sent), "as in the capture": alike}
     if not sent:
         return not_asked(name, "None of its requests could be sent.")
+    limited = [planned for planned, answer in sent if answer.status == _TOO_MANY != planned.expected_status]
+    if limited:
+        return failed(
+            name,
+            f"Stage limits how often it is asked: {_TOO_MANY} at {limited[0].endpoint}"
+            + (f", and at {len(limited) - 1} more of its requests." if len(limited) > 1 else "."),
+            "Lift that limit on Stage for this machine: all load comes from it, and an arm sends more in less time.",
+            fault=STAGE,
+            figures={"limited": len(limited), **figures},
+        )
     refused = [(planned, answer) for planned, answer in sent if _refused(planned, answer)]
     if refused:
         planned, answer = refused[0]

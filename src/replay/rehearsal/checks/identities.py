@@ -1,5 +1,6 @@
 """Asks Stage for its own values, and whether it takes each identity for who it is."""
 
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
@@ -8,12 +9,15 @@ from replay.errors import ReplayError
 from replay.rehearsal.checks.answers import judge_visit
 from replay.rehearsal.checks.check import PLAN, Check, broken, failed, not_asked, passed
 from replay.rehearsal.checks.playing import Played, play, scenario_of
-from replay.rehearsal.checks.visits import first_visits, share_out
+from replay.rehearsal.checks.visits import first_visits, most_of_each, share_out
 from replay.rehearsal.outline import Outline
 from replay.rehearsal.supplies import Supplies, asks_stage, gather
 from replay.rehearsal.workloads import WorkloadOutline
 from replay.scenario.identities import needed_credentials, rank_clients, read_identities
 from replay.scenario.words import many
+
+IDENTITY = "identity"  # what the names of checks of identities begin with
+_TELL_EVERY_S = 5.0
 
 
 class IdentityAsker:
@@ -84,7 +88,8 @@ class IdentityAsker:
 
     def _play(self, one: Played, clients: tuple[str, ...], *, reads_only: bool) -> Iterator[Check]:
         workload = one.outline.plan.name
-        visits, idle = first_visits(one.scenario.schedule, clients, reads_only=reads_only)
+        most = most_of_each(len(clients))
+        visits, idle = first_visits(one.scenario.schedule, clients, reads_only=reads_only, most=most)
         for client in idle:
             why = "Its first visit begins with a request that may change something, and no reset would put that back."
             yield not_asked(_name(client, workload), why)
@@ -92,26 +97,46 @@ class IdentityAsker:
             if not clients:
                 yield not_asked(f"visits of {workload}", "No client of it has all credentials that it needs.")
             return
-        count = "1 client" if len(visits.clients) == 1 else f"{len(visits.clients)} clients"
-        self._say(f"playing the first visits of {count} of {workload}")
+        doing = f"playing the first visits of {many(len(visits.clients), 'client')} of {workload}"
+        self._say(doing)
+        tell = _Telling(self._say, doing, len(visits.schedule))
         scrub = self._outline.plan.scrubber(one.supplies.secrets)
         try:
-            answers = play(self._outline.plan, one, visits, self._folder / f"{workload}-visits", scrub)
+            answers = play(self._outline.plan, one, visits, self._folder / f"{workload}-visits", scrub=scrub, tell=tell)
         except ReplayError as error:
             yield broken(f"visits of {workload}", error).scrubbed(scrub)
             return
-        for client in visits.clients:
-            yield judge_visit(_name(client, workload), visits.of(client), answers).scrubbed(scrub)
-        yield from _not_played(one, len(visits.clients))
+        own = {client: visits.of(client) for client in visits.clients}
+        played = [client for client, requests in own.items() if any(planned.request in answers for planned in requests)]
+        for client in played:
+            yield judge_visit(_name(client, workload), own[client], answers).scrubbed(scrub)
+        yield from _not_played(one, len(played), len(own) - len(played))
 
 
-def _not_played(one: Played, played: int) -> Iterator[Check]:
-    """How many clients' visits were not played, where there are such."""
+class _Telling:
+    """Says every few seconds how many of the requests are done."""
+
+    def __init__(self, say: Callable[[str], None], doing: str, requests: int) -> None:
+        self._say = say
+        self._doing = doing
+        self._requests = requests
+        self._said_at = time.monotonic()
+
+    def __call__(self, done: int) -> None:
+        """So many are done by now."""
+        if time.monotonic() - self._said_at >= _TELL_EVERY_S:
+            self._said_at = time.monotonic()
+            self._say(f"{self._doing}: {done:,} of {many(self._requests, 'request')}")
+
+
+def _not_played(one: Played, played: int, too_late: int) -> Iterator[Check]:
+    """How many clients' visits were not played, where there are such; there was no time for ``too_late`` of them."""
     every = {planned.client for planned in one.scenario.schedule}
     if left := len(every) - played:
-        told = f"The first visits of {played:,} of {many(len(every), 'client')} were played, {left:,} were not."
+        told = f"The first visits of {played:,} of {many(len(every), 'client')} were played, {left:,} were not"
+        told += f", {too_late:,} of them for want of time." if too_late else "."
         why = "What Stage says to those is not known." if needed_credentials(one.scenario.schedule) else ""
-        figures = {"clients": len(every), "not_played": left}
+        figures = {"clients": len(every), "not_played": left, "too_late": too_late}
         yield passed(f"clients of {one.outline.plan.name}", told, why, figures=figures)
 
 
@@ -142,4 +167,4 @@ def _counted(name: str, supplies: Supplies, workload: WorkloadOutline) -> Check:
 
 
 def _name(client: str, workload: str) -> str:
-    return f"identity {client} of {workload}"
+    return f"{IDENTITY} {client} of {workload}"

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +13,15 @@ import pyarrow as pa
 from replay.errors import ToolError
 from replay.evidence.files import OBSERVATION_SCHEMA, ArmFolder
 from replay.evidence.rollup import read_segments
+from replay.evidence.values import Outcome
 from replay.rehearsal.checks.answers import Answer
-from replay.rehearsal.checks.visits import SPAN_S, Visits
+from replay.rehearsal.checks.visits import Visits
 from replay.rehearsal.clock import ArmClock
 from replay.rehearsal.load import Load
 from replay.rehearsal.plan import Plan
 from replay.rehearsal.secrets import Scrubber
 from replay.rehearsal.supplies import Supplies, Unnamed
+from replay.rehearsal.watch import Watch
 from replay.rehearsal.workloads import WorkloadOutline
 from replay.scenario.answers import ANSWERS
 from replay.scenario.data import META, SCHEDULE, digest_of
@@ -80,10 +82,12 @@ def scenario_of(workload: WorkloadOutline, folder: Path) -> Scenario:
     return build_scenario(own.capture, folder / "scenario.py", payloads=own.payloads, policy=own.policy)
 
 
-def play(plan: Plan, played: Played, visits: Visits, folder: Path, scrub: Scrubber) -> dict[int, Answer]:
-    """Send the requests of ``visits``; what became of each, by its number.
+def play(
+    plan: Plan, played: Played, visits: Visits, folder: Path, *, scrub: Scrubber, tell: Callable[[int], None]
+) -> dict[int, Answer]:
+    """Send the requests of ``visits``; what became of each, by its number. Those that time ran out for have none.
 
-    Raises InputError or ToolError where the load could not be played.
+    ``tell`` hears now and then how many are done. Raises InputError or ToolError where the load could not be played.
     """
     locustfile = _write(played.scenario, visits, folder)
     arm = ArmFolder(folder / "visits")
@@ -95,7 +99,7 @@ def play(plan: Plan, played: Played, visits: Visits, folder: Path, scrub: Scrubb
     with dataclasses.replace(played.supplies, file=None, held=held) as supplies:
         load = Load(
             dataclasses.replace(plan, drain_s=_DRAIN_S),
-            dataclasses.replace(played.outline, plan=slow, duration_s=SPAN_S),
+            dataclasses.replace(played.outline, plan=slow, duration_s=visits.schedule.duration_s),
             folder=arm.path,
             locustfile=locustfile,
             supplies=supplies,
@@ -105,9 +109,17 @@ def play(plan: Plan, played: Played, visits: Visits, folder: Path, scrub: Scrubb
             load.await_boot()
             supplies.close()  # it has read them
             clock = ArmClock(time.time())
+            watch = Watch(arm)
             load.start(clock)
-            load.play(clock, lambda: None)
-    return _answers(arm)
+            load.play(clock, lambda: tell(watch.look(clock.now_s()).observed))
+    answers = _answers(arm)
+    return answers if clock.now_s() < visits.schedule.duration_s else _before_the_end(answers)
+
+
+def _before_the_end(answers: Mapping[int, Answer]) -> dict[int, Answer]:
+    """Without those after the last that was sent: one follows the other, and there was no time for them."""
+    last = max((number for number, answer in answers.items() if answer.outcome != Outcome.UNSENT), default=-1)
+    return {number: answer for number, answer in answers.items() if number <= last}
 
 
 def _write(scenario: Scenario, visits: Visits, folder: Path) -> Path:

@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 
 from replay.scenario.schedule import PlannedRequest, Schedule
 
-MOST_CLIENTS = 20
-MOST_REQUESTS = 50
-SPAN_S = 300.0  # what has not been sent by then stays unsent
+MOST_CLIENTS = 200  # of all workloads
+SPAN_S = 300.0  # of a workload; what has not been sent by then stays unsent
+_MOST_REQUESTS = 50  # of one visit
+_MOST_IN_ALL = 4_000
 _APART_S = 0.02
 _READS = frozenset({"GET", "HEAD"})
 
@@ -38,8 +39,13 @@ def share_out(ranked: Mapping[str, Sequence[str]], most: int = MOST_CLIENTS) -> 
     return {workload: tuple(clients) for workload, clients in chosen.items()}
 
 
+def most_of_each(clients: int) -> int:
+    """How many requests of each visit are played where so many are: fewer of many, so that all have their turn."""
+    return max(1, min(_MOST_REQUESTS, _MOST_IN_ALL // max(1, clients)))
+
+
 def first_visits(
-    schedule: Schedule, clients: Iterable[str], *, reads_only: bool, most: int = MOST_REQUESTS
+    schedule: Schedule, clients: Iterable[str], *, reads_only: bool, most: int = _MOST_REQUESTS
 ) -> tuple[Visits, tuple[str, ...]]:
     """The first visit of each client, and the clients whose visit has nothing that may be sent.
 
