@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -111,6 +112,8 @@ def test_stage_is_asked(plan: Path, stage: Stage, capsys) -> None:
     assert "identity c of qa: Accepted: 6 of 6 requests as in the capture." in said.out
     assert "not asked  rights of the step 'migrate': It is a command" in said.out
     assert "Note: 2 questions could not be asked" in said.out, "the database is the other one"
+    assert "Note: Nothing warms Stage after it was put back" in said.out
+    assert re.search(r"\nAbout \d+ s and \d MB, and up to 2 arms, \d+ s and \d MB more if something must be", said.out)
     assert resets(plan) == 2
     assert [asked for asked in stage.asked if "things" in asked][:2] == ["GET /things/0", "POST /things/1"]
     assert not (plan.parent / "runs").exists()

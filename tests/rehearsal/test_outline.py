@@ -1,13 +1,19 @@
 """What is checked before anything runs: nothing of Stage is touched, the reset least of all."""
 
 import json
+import re
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 
 from replay.capture.store import CaptureWriter
+from replay.cli.display import cost
 from replay.cli.main import run
 from replay.errors import InputError, PlanError, Refused
+from replay.rehearsal import outline as outlines
+from replay.rehearsal.checks import room
+from replay.rehearsal.checks.room import check_disk, check_duration
 from replay.rehearsal.outline import check_plan
 from replay.rehearsal.plan import read_plan
 from replay.traffic import Exchange, Request, Response
@@ -32,6 +38,58 @@ def test_the_arms_in_their_order(setting) -> None:
     assert outline.warnings == ()
     assert not setting.was_reset
     assert not setting.out.exists()
+
+
+def test_what_a_second_pair_of_arms_may_add_is_counted_apart(setting) -> None:
+    outline = check(setting)
+    more = outline.may_follow
+    names = ["production-control-2", "production-steps-2", "qa-control-2", "qa-steps-2"]
+    assert sorted(arm.name for arm in more.arms) == names
+    assert (more.planned, more.estimate_s) == (outline.planned, outline.estimate_s)
+    disk, duration = check_disk(outline, setting.out), check_duration(outline, None)
+    assert disk.figures["more_bytes"] == more.estimate_bytes > 0
+    assert re.search(r"about \d+ MB, and up to \d+ MB more if something must be confirmed, in ", disk.sentence)
+    assert duration.sentence.endswith(" Up to 4 arms and 0.7 min more if something must be confirmed.")
+    assert re.fullmatch(
+        r"about 44 s and \d MB, and up to 4 arms, 44 s and \d MB more if something must be confirmed", cost(outline)
+    )
+    setting.values["rehearsal"]["confirm"] = False
+    outline = check(setting)
+    assert outline.may_follow.arms == ()
+    assert "more" not in cost(outline) + check_disk(outline, setting.out).sentence
+    del setting.values["rehearsal"]["confirm"]
+    del setting.values["target"]["reset"]
+    assert check(setting).may_follow.arms == ()
+
+
+def test_the_disk_may_have_no_room_for_a_second_pair(setting, monkeypatch) -> None:
+    outline = check(setting)
+    free = outline.estimate_bytes + 1
+    monkeypatch.setattr(room.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    told = check_disk(outline, setting.out)
+    assert (told.state, told.hint) == ("passed", "There is no room for a second pair of arms.")
+
+
+def test_more_requests_than_a_judge_can_hold_are_told(setting, monkeypatch) -> None:
+    planned = check(setting).planned
+    monkeypatch.setattr(outlines, "_MOST_JUDGED", 2 * planned)
+    assert check(setting).warnings == ()
+    monkeypatch.setattr(outlines, "_MOST_JUDGED", 2 * planned - 1)
+    (warning,) = check(setting).warnings
+    assert warning.startswith(f"The arms have {2 * planned:,} requests in all, with second pairs, and the judge holds")
+    assert "a shorter duration or a lower scale" in warning
+    setting.values["rehearsal"]["confirm"] = False
+    assert check(setting).warnings == ()
+
+
+def test_where_nothing_warms_stage_a_dry_run_says_so(setting) -> None:
+    (hint,) = check(setting).hints
+    assert "no warm in [target]" in hint
+    setting.values["target"]["warm"] = "true"
+    assert check(setting).hints == ()
+    del setting.values["target"]["warm"]
+    del setting.values["target"]["reset"]
+    assert check(setting).hints == ()
 
 
 def test_steps_that_nobody_will_see_are_told(setting) -> None:

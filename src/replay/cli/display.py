@@ -55,7 +55,7 @@ class Display(Follower):
         super().begins(outline)
         self._say(
             f"Rehearsal {outline.plan.name}: {len(outline.arms)} arms on {outline.plan.target.target.url}, "
-            f"about {minutes(outline.estimate_s)}"
+            f"{cost(outline)}"
         )
         for warning in outline.warnings:
             self._say(f"Note: {warning}")
@@ -190,6 +190,19 @@ def _recovery(at_s: float, back: Sequence[tuple[str, float]]) -> list[str]:
     if len(latest) > _MOST_BACK:
         lines.append(f"and {len(latest) - _MOST_BACK} endpoints more that had failed")
     return lines
+
+
+def cost(outline: Outline) -> str:
+    """How long a rehearsal takes and how much it writes, and what a second pair of arms may add."""
+    more = outline.may_follow
+    told = f"about {minutes(outline.estimate_s)} and {outline.estimate_bytes / 1e6:,.0f} MB"
+    if not more.arms:
+        return told
+    size = f"{more.estimate_bytes / 1e6:,.0f} MB"
+    return (
+        f"{told}, and up to {len(more.arms)} arms, {minutes(more.estimate_s)} and {size} more "
+        "if something must be confirmed"
+    )
 
 
 def minutes(seconds: float) -> str:

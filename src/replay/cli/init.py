@@ -30,6 +30,7 @@ allow = [{hosts}]              # load, steps and probes go nowhere else
 ready = "GET /health"            # asked before each arm until it answers
 {reset}
 reset_timeout = "10m"
+# warm = "scripts/warm-stage"    # run after that, once Stage answers: fills its caches, so that all arms begin alike
 
 [workloads.production]
 capture = {production}     # from `replay capture`

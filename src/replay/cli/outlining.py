@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from replay.cli.display import minutes
+from replay.cli.display import cost, minutes
 from replay.cli.text import plain, print_json
 from replay.errors import ExitCode
 from replay.rehearsal.checks.asking import ask_stage
@@ -84,12 +84,12 @@ def _show(outline: Outline, checks: Sequence[Check] | None, *, as_json: bool) ->
         click.echo(f"  {when:18} {step.plan.kind} “{step.plan.name}”: {what}, at most {minutes(step.plan.timeout_s)}")
     probes = ", ".join(probe.name for probe in plan.probes) or "none"
     click.echo(f"\nProbes: {probes}")
-    for warning in outline.warnings:
+    for warning in (*outline.warnings, *outline.hints):
         click.secho(f"Note: {warning}", fg="yellow")
     if checks is not None:
         _show_checks(checks)
-    size = f"{outline.estimate_bytes / 1e6:.0f} MB"
-    click.echo(f"\nAbout {minutes(outline.estimate_s)} and {size}. {_conclusion(outline, checks)}")
+    told = cost(outline)
+    click.echo(f"\n{told[0].upper()}{told[1:]}. {_conclusion(outline, checks)}")
 
 
 def _show_pools(outline: Outline) -> None:
@@ -189,7 +189,13 @@ def _outline_json(outline: Outline, checks: Sequence[Check]) -> dict[str, Any]:
         "reset": scrub(outline.plan.target.reset.written) if outline.plan.target.reset else None,
         "estimate_s": outline.estimate_s,
         "estimate_bytes": outline.estimate_bytes,
+        "may_follow": {
+            "arms": len(outline.may_follow.arms),
+            "estimate_s": outline.may_follow.estimate_s,
+            "estimate_bytes": outline.may_follow.estimate_bytes,
+        },
         "warnings": list(outline.warnings),
+        "hints": list(outline.hints),
         "checks": [check.to_json() for check in checks],
         "plan": outline.plan.resolved,
     }

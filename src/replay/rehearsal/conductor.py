@@ -17,7 +17,7 @@ from replay.evidence.files import write_json
 from replay.rehearsal.arm import ArmPlayer
 from replay.rehearsal.arms import balanced, second_pairs
 from replay.rehearsal.observer import Observer
-from replay.rehearsal.outline import Outline
+from replay.rehearsal.outline import Outline, confirms
 from replay.rehearsal.production import check_marker
 from replay.rehearsal.record import Record
 from replay.rehearsal.resume import alone_in, clear, read_earlier
@@ -122,9 +122,9 @@ def _conduct(
             if strangers := record.strangers:
                 record.forget(strangers)
                 stand.play(outline, strangers)
-            confirms = suspects is not None and outline.plan.confirm and outline.plan.target.reset is not None
-            record.end("complete", settled=not confirms)
-            if suspects is not None and confirms:
+            asks = suspects is not None and confirms(outline.plan)
+            record.end("complete", settled=not asks)
+            if suspects is not None and asks:
                 _confirm(outline, stand, suspects(out))
     except KeyboardInterrupt:
         record.end("interrupted", "interrupted before its end")

@@ -1,5 +1,6 @@
 """What a plan comes to: its arms in order, what they will send, how long it takes. Checked before anything runs."""
 
+import dataclasses
 import difflib
 import os
 import shutil
@@ -12,7 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Conninfo
 
 from replay.errors import InputError, PlanError, Refused
-from replay.rehearsal.arms import ArmOutline, arms_of
+from replay.rehearsal.arms import ArmOutline, arms_of, second_pairs
 from replay.rehearsal.plan import Plan
 from replay.rehearsal.probes.plan import check_interval
 from replay.rehearsal.probes.postgres import PostgresProbePlan
@@ -32,6 +33,8 @@ _BOOT_S = 2.0
 _BYTES_OF_A_REQUEST = 120  # 25 to 35 once it was rolled up, 55 to 90 before, and then some
 _BYTES_OF_A_SECOND = 40_000
 _SPARE_BYTES = 50_000_000
+_MOST_JUDGED = 20_000_000  # requests; the judge holds them all
+_JUDGED_BYTES = 275  # of memory, for each
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +64,33 @@ class Outline:
     @property
     def estimate_bytes(self) -> int:
         """About how much it writes."""
-        requests = sum(arm.planned for arm in self.arms)
-        return int(requests * _BYTES_OF_A_REQUEST + sum(arm.duration_s for arm in self.arms) * _BYTES_OF_A_SECOND)
+        return int(self.planned * _BYTES_OF_A_REQUEST + sum(arm.duration_s for arm in self.arms) * _BYTES_OF_A_SECOND)
+
+    @property
+    def planned(self) -> int:
+        """How many requests its arms have."""
+        return sum(arm.planned for arm in self.arms)
+
+    @property
+    def may_follow(self) -> "Outline":
+        """The same with the arms alone that may be played besides: a second pair of each workload, if all want one."""
+        if not confirms(self.plan):
+            return dataclasses.replace(self, arms=())
+        wanted = {arm.workload_name: arm.name for arm in reversed(self.arms) if arm.steps}
+        return dataclasses.replace(self, arms=tuple(arm for pair in second_pairs(self.arms, wanted) for arm in pair))
+
+    @property
+    def hints(self) -> tuple[str, ...]:
+        """What makes a rehearsal better and is no fault: for who tries a plan."""
+        if self.plan.target.reset is None or self.plan.target.warm is not None:
+            return ()
+        why = "where its caches are cold then, the first seconds of each arm are slow, and not alike"
+        return (f"Nothing warms Stage after it was put back (no warm in [target]): {why}.",)
+
+
+def confirms(plan: Plan) -> bool:
+    """Whether what is suspected is played once more: not where nothing puts Stage back."""
+    return plan.confirm and plan.target.reset is not None
 
 
 def check_plan(plan: Plan, out: Path, *, resume: bool = False) -> Outline:
@@ -107,6 +135,7 @@ def check_plan(plan: Plan, out: Path, *, resume: bool = False) -> Outline:
         )
     arms = arms_of(plan, workloads, steps)
     outline = Outline(plan, workloads, arms, steps, tuple(_warnings(plan, workloads)))
+    outline = dataclasses.replace(outline, warnings=(*outline.warnings, *_too_many(outline)))
     _check_out(out, outline.estimate_bytes, resume=resume)
     return outline
 
@@ -250,6 +279,18 @@ def _warnings(plan: Plan, workloads: Iterable[WorkloadOutline]) -> Iterable[str]
     for number, pool in enumerate(plan.pools):
         if not any(workload.pools[number].captured for workload in workloads):
             yield f"The pool {pool.name!r} is bound to nothing: no request sends {', '.join(pool.parameters)}."
+
+
+def _too_many(outline: Outline) -> Iterable[str]:
+    """More requests than the judge can well hold in memory."""
+    planned = outline.planned + outline.may_follow.planned
+    if planned > _MOST_JUDGED:
+        second = ", with second pairs," if outline.may_follow.planned else ""
+        yield (
+            f"The arms have {planned:,} requests in all{second} and the judge holds what became of each: about "
+            f"{planned * _JUDGED_BYTES / 2**30:.0f} GiB of memory. Give the workloads a shorter duration or a lower "
+            "scale, or play fewer controls and repetitions."
+        )
 
 
 def _unseen(plan: Plan) -> Iterable[str]:

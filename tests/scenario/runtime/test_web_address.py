@@ -62,7 +62,12 @@ def test_a_rehearsal_says_from_when_on_it_answers() -> None:
     said = io.StringIO()
     target = SimpleNamespace(target=SimpleNamespace(url="http://127.0.0.1:1"))
     outline: Any = SimpleNamespace(
-        plan=SimpleNamespace(name="plan", target=target, probes=()), arms=(), estimate_s=0.0, warnings=()
+        plan=SimpleNamespace(name="plan", target=target, probes=()),
+        arms=(),
+        estimate_s=0.0,
+        estimate_bytes=0,
+        may_follow=SimpleNamespace(arms=()),
+        warnings=(),
     )
     Display(Console(file=said, width=200), Web("127.0.0.1", 8089)).begins(outline)
     assert "To be watched at http://127.0.0.1:8089/?tab=replay, from the first arm on\n" in said.getvalue()
