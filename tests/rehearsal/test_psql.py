@@ -194,6 +194,21 @@ def test_a_failure_names_the_file_that_was_read_in(stage) -> None:
     assert stage.play()[-1].error == "statement 2 (more.sql, line 2) failed: division by zero"
 
 
+def test_psql_itself_is_a_command_like_any_other(stage, server) -> None:
+    (stage.folder / "up.sql").write_text(
+        "SHOW application_name;\nUPDATE token SET scope = 'x';\n\\gexec\nSELECT 1/0;\n"
+    )
+    psql = f"{find_programs() / 'psql'} -X -v ON_ERROR_STOP=1 -d '{server.primary}' -f up.sql"
+    stage.step(run=psql)
+    stage.step(run=f"{psql} --single-transaction", at_s=None, after_s=0.0)
+    marks = stage.play()
+    assert events(marks) == [(f"step {n}", 0, event) for n in (1, 2) for event in ("started", "failed")]
+    assert "exit code 3: " in marks[1].error
+    assert "division by zero" in marks[1].error
+    assert "replay step: step 1" in stage.log()
+    assert "UPDATE 1000" in stage.said()
+
+
 def test_rows_that_do_not_fit_fail_the_step(stage, server) -> None:
     stage.step("COPY token FROM stdin;\nnone\tx\n\\.\nSELECT 1")
     marks = stage.play()

@@ -14,6 +14,7 @@ from replay.rehearsal.probes.readings import Readings, Sampler
 from replay.rehearsal.table import Table
 
 _SHORTEST_S = 0.1
+_LOOK_EVERY_S = 0.9  # below the usual interval, so that each sample of a probe that has it sees who is new
 _NAMES = 20
 _PIDS = 20
 Identity = tuple[int, float]  # a process id and when that process was created: ids are given again
@@ -83,11 +84,14 @@ def read_process(name: str, table: Table) -> ProcessProbePlan:
 
 
 class _Processes:
-    """Processes counted together."""
+    """Processes counted together. Which they are is looked up once a second, as all of the machine's must be seen."""
 
     def __init__(self, plan: ProcessProbePlan, readings: Readings) -> None:
         self._plan = plan
         self._readings = readings
+        self._table: _ProcessTable | None = None
+        self._named: tuple[int, ...] = ()
+        self._pids: set[int] = set()
         self._roots: frozenset[Identity] | None = None  # None: never seen
         self._cpu_s: dict[Identity, float] | None = None
         self._at_s = readings.now_s
@@ -96,26 +100,37 @@ class _Processes:
 
     def sample(self) -> None:
         """Read them once."""
-        table = _ProcessTable()
-        roots = self._found(table)
-        if self._roots is None and not roots:
-            if not self._missed:
-                self._missed = True
-                self._readings.failed(f"there is no process {self._plan.what}")
-            return
-        self._say_restart(frozenset(map(table.identity, roots)))
-        self._read(table, table.with_children(roots))
+        named = self._pids_of_the_plan()
+        table, before = self._table, self._table
+        if table is None or named != self._named or table.is_old or not self._all_there(table):
+            table = self._table = _ProcessTable()
+            self._named = named
+            roots = self._found(table, named)
+            if self._roots is None and not roots:
+                if not self._missed:
+                    self._missed = True
+                    self._readings.failed(f"there is no process {self._plan.what}")
+                return
+            self._say_restart(frozenset(map(table.identity, roots)))
+            self._pids = table.with_children(roots)
+        if self._roots is not None:
+            self._read(table, before)
 
-    def _found(self, table: "_ProcessTable") -> set[int]:
+    def _pids_of_the_plan(self) -> tuple[int, ...]:
+        if self._plan.pid_file is None:
+            return self._plan.pids
+        try:
+            return (int(self._plan.pid_file.read_text(encoding="utf-8").split()[0]),)
+        except (OSError, ValueError, IndexError):
+            return ()
+
+    def _all_there(self, table: "_ProcessTable") -> bool:
+        return all(table.is_there(pid) for pid, _ in self._roots or ())
+
+    def _found(self, table: "_ProcessTable", named: Iterable[int]) -> set[int]:
         if self._plan.match is not None:
             return table.matching(self._plan.match)
-        pids: Iterable[int] = self._plan.pids
-        if self._plan.pid_file is not None:
-            try:
-                pids = [int(self._plan.pid_file.read_text(encoding="utf-8").split()[0])]
-            except (OSError, ValueError, IndexError):
-                pids = []
-        found = {pid for pid in pids if pid in table.parents}
+        found = {pid for pid in named if pid in table.parents}
         if self._plan.pids and self._roots is not None:  # an id that was given again is another process
             found = {pid for pid in found if table.identity(pid) in self._roots}
         return found
@@ -129,9 +144,10 @@ class _Processes:
             detail = {"gone": sorted(pid for pid, _ in gone)[:_PIDS], "come": sorted(pid for pid, _ in come)[:_PIDS]}
             self._readings.add("process_restarted", 1.0, detail)
 
-    def _read(self, table: "_ProcessTable", pids: set[int]) -> None:
+    def _read(self, table: "_ProcessTable", earlier: "_ProcessTable | None") -> None:
+        """Read the processes; those that ``earlier`` did not have may have begun since then."""
         at_s, used = self._readings.now_s, _Used()
-        for pid in pids:
+        for pid in self._pids:
             used.add(table.processes[pid], table.identity(pid))
         detail = {"names": sorted(used.names)[:_NAMES]}
         values: dict[str, float] = {
@@ -144,12 +160,16 @@ class _Processes:
         elif not self._hidden:
             self._hidden = True
             self._readings.failed("the open files of another user's processes are not to be seen")
-        before, since_s = self._cpu_s, self._at_s
-        if before is not None and at_s > since_s:
-            # What is new since the last sample has taken all its time since then.
-            began = time.time() - (at_s - since_s)
-            taken = sum(cpu_s - before.get(one, 0.0 if one[1] >= began else cpu_s) for one, cpu_s in used.cpu_s.items())
-            values["process_cpu_cores"] = max(0.0, taken) / (at_s - since_s)
+        before, since_s = self._cpu_s, at_s - self._at_s
+        if before is not None and since_s > 0:
+            taken_s = 0.0
+            for one, cpu_s in used.cpu_s.items():
+                if one in before:
+                    taken_s += cpu_s - before[one]
+                elif earlier is not None and one[1] >= earlier.began:
+                    # It has been there for longer than since the last sample, perhaps, and was only found now.
+                    taken_s += cpu_s * min(1.0, since_s / max(since_s, time.time() - one[1]))
+            values["process_cpu_cores"] = max(0.0, taken_s) / since_s
         self._cpu_s, self._at_s = used.cpu_s, at_s
         for metric, value in values.items():
             self._readings.add(metric, float(value), detail, at_s)
@@ -171,6 +191,8 @@ class _Used:
         """Add one, unless it is gone meanwhile."""
         try:
             with process.oneshot():
+                if process.status() == psutil.STATUS_ZOMBIE:
+                    return
                 memory, times, name = process.memory_info(), process.cpu_times(), process.name()
                 threads = process.num_threads()
         except psutil.Error:
@@ -191,15 +213,30 @@ class _Used:
 
 
 class _ProcessTable:
-    """All processes of this machine at one moment."""
+    """All processes of this machine at one moment, ``began`` in seconds since the epoch."""
 
     def __init__(self) -> None:
+        self.began = time.time()
+        self._read_at = time.monotonic()
         self.processes: dict[int, psutil.Process] = {}
         self.parents: dict[int, int] = {}
         for process in psutil.process_iter(["ppid", "create_time", "status"]):
             if process.info["status"] != psutil.STATUS_ZOMBIE and process.info["ppid"] is not None:
                 self.processes[process.pid] = process
                 self.parents[process.pid] = process.info["ppid"]
+
+    @property
+    def is_old(self) -> bool:
+        """Whether others may have come since: it is some time ago."""
+        return time.monotonic() - self._read_at >= _LOOK_EVERY_S
+
+    def is_there(self, pid: int) -> bool:
+        """Whether one of its processes still is."""
+        try:
+            process = self.processes[pid]
+            return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.Error:
+            return False
 
     def identity(self, pid: int) -> Identity:
         """What a process is known by."""
