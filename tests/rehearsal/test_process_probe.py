@@ -1,6 +1,7 @@
 """The process probe beside real processes that work, fork, end and come again, and on this machine."""
 
 import contextlib
+import itertools
 import signal
 import subprocess
 import sys
@@ -41,8 +42,15 @@ if number == 1:
         sum(range(1000))
 time.sleep(600)
 """
-
-
+# After a while, a child that works.
+BEGETS = """
+import os, time
+time.sleep(1)
+if not os.fork():
+    while True:
+        sum(range(1000))
+time.sleep(600)
+"""
 MATCHES_ITSELF = """
 import sys
 from pathlib import Path
@@ -138,6 +146,34 @@ def test_a_process_and_its_children_are_counted_together(watched: Watched) -> No
     assert "python" in watched.readings("processes")["detail"].iloc[-1]
     assert watched.readings("process_restarted").empty
     assert watched.readings("probe_failed").empty
+
+
+def test_all_processes_are_walked_once_a_second_only(watched: Watched, monkeypatch) -> None:
+    walked: list[float] = []
+    every = psutil.process_iter
+
+    def counted(attributes):
+        walked.append(time.monotonic())
+        return every(attributes)
+
+    monkeypatch.setattr(psutil, "process_iter", counted)
+    watched.start(SLEEPS)
+    watched.watch(pids=["${API_PID}"])
+    watched.until(lambda: len(watched.readings("processes")) > 25)
+    watched.probe.stop()
+    assert len(walked) < len(watched.readings("processes")) / 4
+    assert min(after - before for before, after in itertools.pairwise(walked)) >= 0.9
+
+
+def test_a_child_that_begins_later_is_found_and_its_work_is_no_leap(watched: Watched) -> None:
+    watched.start(BEGETS)
+    watched.watch(pids=["${API_PID}"])
+    watched.until(lambda: 2 in watched.readings("processes")["value"].tolist())
+    watched.until(lambda: (watched.readings("process_cpu_cores")["value"] > 0.2).sum() > 5)
+    watched.probe.stop()
+    cores = watched.readings("process_cpu_cores")["value"]
+    assert cores.max() < 1.7, "one child works, on one processor"
+    assert watched.readings("process_restarted").empty
 
 
 def test_a_restart_is_said(watched: Watched) -> None:
