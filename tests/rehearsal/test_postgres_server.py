@@ -63,6 +63,25 @@ def test_a_lock_queue_is_named(tmp_path, cluster: Cluster) -> None:
     assert probed.readings("lock_wait_s")["value"].min() >= 0
 
 
+def test_what_a_step_locks_is_read_though_nobody_waits(tmp_path, cluster: Cluster) -> None:
+    probed = Probed(tmp_path, cluster, replicas=[])
+    with probed.running(), cluster.connect(STEP_SESSION) as step:
+        with step.transaction():
+            step.execute("LOCK TABLE token")
+            step.execute("CREATE TABLE unborn (n int)")  # which nobody else can wait for yet
+            step.execute("SELECT pg_sleep(0.6)")
+            wait_for(lambda: len(seen(probed, "lock_held_s")) > 3)
+        with step.transaction():
+            step.execute("LOCK TABLE token IN ROW EXCLUSIVE MODE")  # as any writer
+            step.execute("SELECT pg_sleep(0.3)")
+    held = probed.readings("lock_held_s")
+    known = {"step": STEP, "relation": "token", "lock_mode": "AccessExclusiveLock"}
+    assert all(detail == known for detail in held["detail"])
+    assert held["value"].is_monotonic_increasing
+    assert 0.3 < held["value"].max() < 10
+    assert probed.readings("probe_failed").empty
+
+
 def test_counters_count_what_happens(tmp_path, cluster: Cluster) -> None:
     with cluster.connect() as connection:
         connection.execute("SELECT pg_create_physical_replication_slot('left_behind', true)")
@@ -76,7 +95,7 @@ def test_counters_count_what_happens(tmp_path, cluster: Cluster) -> None:
                 connection.execute("SELECT n FROM generate_series(1, 100000) n ORDER BY -n")
                 connection.execute("UPDATE token SET scope = repeat('x', 500)")
                 connection.execute("CHECKPOINT")
-            for metric in ("deadlocks", "temp_bytes", "wal_bytes", "checkpoints", "slot_retained_bytes"):
+            for metric in ("deadlocks", "temp_files", "temp_bytes", "wal_bytes", "checkpoints", "slot_retained_bytes"):
                 wait_for(lambda metric=metric: seen(probed, metric)["value"].agg(lambda all_: all_.max() > all_.min()))
     finally:
         with cluster.connect() as connection:

@@ -17,7 +17,8 @@ it depends on when or where it was made)::
       outcome (refused, server error, empty, timeout, no connection, unsent, wrong shape, shrunken, stale, let in, too
           late) and difference (emptied, newly failing, or the same last five); or metric (latency_p95_s, stall_s,
           never_recovered, recovery_s, lock_wait_s, lock_contention, replica_lag_s, replica_lag_bytes, log_lines,
-          new_error_lines, step_failed, rollback_failed, data_after_rollback, migration_s); both where only the other
+          new_error_lines, step_failed, rollback_failed, data_after_rollback, migration_s, invalid_indexes (always a
+          note)); both where only the other
           arm's answers tell it (changed_answers, of wrong shape or shrunken)
       unit (share, s, bytes, lines/s, count), control, observed, effect (observed - control), interval [low, high]|null,
           p_value | null, requests and failures (the counts behind a share)
@@ -94,6 +95,7 @@ from replay.judge.pairs.confirmation import confirm, unconfirmed
 from replay.judge.pairs.repetitions import gather, trials_of
 from replay.judge.probes.contention import with_contentions
 from replay.judge.probes.direct import lock_findings, log_findings, replica_findings, step_findings
+from replay.judge.probes.indexes import index_findings
 from replay.judge.reasons import reasons
 from replay.judge.soak.criteria import SOAK
 from replay.judge.soak.evidence import read_soak
@@ -237,7 +239,8 @@ def judge(evidence: Evidence) -> Verdict:
     findings = with_only_in_production(findings, cases, untrusted)
     drifting = [_weighed(one, voided.get(one.workload, set())) for one in long_arm_findings(evidence, criteria)]
     quiet = _quiet_cases(evidence, criteria)
-    findings = _in_order(tolerate([*findings, *_quiet_findings(quiet, evidence), *drifting], criteria))
+    left = index_findings([*cases, *quiet])
+    findings = _in_order(tolerate([*findings, *_quiet_findings(quiet, evidence), *drifting, *left], criteria))
     about_change = change_checks([*cases, *quiet], findings, effects)
     about_change += afterwards_checks([*cases, *quiet], evidence, findings)
     checks += with_all_findings(as_far_as_trusted(about_change, untrusted), findings)

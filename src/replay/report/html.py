@@ -1,6 +1,12 @@
 """``report.html``: one file that opens offline, for the person who decides about a release. See ``page``."""
 
 from replay.report import locks
+from replay.report.besides.changed import changed
+from replay.report.besides.queries import queries
+from replay.report.besides.sizes import indexes_sentence, sizes
+from replay.report.besides.unread import unread
+from replay.report.besides.vacuums import vacuums
+from replay.report.besides.window import held_sentence, window_sentences
 from replay.report.charts import COLOURS
 from replay.report.differences import compare
 from replay.report.page import render_page
@@ -10,7 +16,6 @@ from replay.report.sections import (
     outages,
     provenance,
     quality,
-    quiet_sentence,
     responses,
     smallest_effects,
     smallest_sentence,
@@ -37,8 +42,15 @@ def render(story: Story) -> str:
         other_wait=locks.told(_episodes(story, story.before)),
         plain_waits=locks.requests_waiting(main) if main else 0,
         statements=statements(story),
-        quiet_sentence=quiet_sentence(story),
         log=log_lines(story),
+        window=window_sentences(story),
+        changed=changed(story),
+        queries=queries(story),
+        indexes=indexes_sentence(story),
+        held=held_sentence(main) if main else "",
+        sizes=sizes(story),
+        vacuums=vacuums(story),
+        unread=unread(story),
         responses=responses(story),
         quality=quality(story),
         cannot_say=what_cannot_be_said(story),

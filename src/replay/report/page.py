@@ -68,6 +68,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters |= {
         "seconds": formats.seconds,
+        "milliseconds": formats.milliseconds,
         "moment": formats.moment,
         "share": formats.share,
         "number": formats.number,

@@ -136,19 +136,6 @@ def outages(story: Story) -> list[OutageRow]:
     return [shown for _, shown in sorted(made, key=lambda pair: (pair[0], pair[1].endpoint))]
 
 
-def quiet_sentence(story: Story) -> str | None:
-    """How long the steps take in a maintenance window, and whether they succeed there; None where it was not tried."""
-    spans = story.step_spans(story.quiet)
-    if not spans:
-        return None
-    took_s = sum(span.duration_s or 0.0 for span in spans)
-    failed = [f"“{span.name}”" for span in spans if span.failed]
-    outcome = f"{' and '.join(failed)} failed there too" if failed else "all of them succeeded"
-    if any(span.ended_s is None for span in spans):
-        outcome += ", as far as they came to their end"
-    return f"In a maintenance window, without any traffic, the steps took {formats.seconds(took_s)}; {outcome}."
-
-
 def _numbered(arm: ArmEvidence | None) -> list[tuple[int, StepSpan]]:
     """The statements of an arm, numbered within their step; a step without any stands for itself."""
     if arm is None:

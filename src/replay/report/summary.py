@@ -3,6 +3,7 @@
 import re
 
 from replay.report import formats
+from replay.report.besides.brief import brief
 from replay.report.differences import compare
 from replay.report.sections import outages, smallest_sentence
 from replay.report.story import ADVICE, WORDS, Story
@@ -78,6 +79,9 @@ def summary(story: Story) -> str:
             failed = f"{outage.failures:,} of {outage.requests:,} ({formats.share(outage.share)})"
             lines.append(f"| {plain(outage.endpoint)} | {broken} | {back} | {failed} |")
         lines.append("")
+    besides = brief(story)
+    if besides:
+        lines += ["What else was read (it decides nothing):", "", *(f"- {plain(line)}" for line in besides), ""]
     lines.append(f"The report: `{code(story.folder)}/report.html`; the verdict: `{code(story.folder)}/verdict.json`.")
     return "\n".join(lines) + "\n"
 

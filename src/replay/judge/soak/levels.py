@@ -18,6 +18,7 @@ NO_SERIES = frozenset(
     {
         "probe_failed",
         "lock_wait_s",
+        "lock_held_s",
         "long_transaction_s",
         "statement_s",
         RESTARTED,
@@ -25,6 +26,7 @@ NO_SERIES = frozenset(
         "invalid_indexes",
         "wal_bytes",
         "deadlocks",
+        "temp_files",
         "temp_bytes",
         "checkpoints",
         "sqlite_write_locked_s",

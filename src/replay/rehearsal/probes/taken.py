@@ -28,6 +28,7 @@ _BESIDE = {  # the ranks of the modes that each conflicts with
     "ExclusiveLock": range(1, 8),
     "AccessExclusiveLock": range(8),
 }
+KEEPING_OUT = _MODES[4:]  # modes that let nobody write, or read
 _OF_ROWS = ("RowShareLock", "RowExclusiveLock")
 
 

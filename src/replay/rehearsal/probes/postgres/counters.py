@@ -11,7 +11,9 @@ _POSITION = "CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() ELSE p
 def _database(_: int) -> str:
     return """
 SELECT metric, value::float8, NULL::json AS detail
-FROM pg_stat_database, LATERAL (VALUES ('deadlocks', deadlocks), ('temp_bytes', temp_bytes)) AS one (metric, value)
+FROM pg_stat_database, LATERAL (
+    VALUES ('deadlocks', deadlocks), ('temp_files', temp_files), ('temp_bytes', temp_bytes)
+) AS one (metric, value)
 WHERE datname = current_database()
 """
 

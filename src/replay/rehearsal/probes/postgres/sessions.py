@@ -10,7 +10,7 @@ from replay.errors import first_line
 from replay.rehearsal.probes.locks import Session, waits
 from replay.rehearsal.probes.postgres.source import Source
 from replay.rehearsal.probes.readings import Readings
-from replay.rehearsal.probes.taken import Holdings, Look
+from replay.rehearsal.probes.taken import KEEPING_OUT, Holdings, Look
 from replay.rehearsal.secrets import Scrubber
 
 _ABILITY = """
@@ -33,11 +33,15 @@ _TARGET = (
 # their process ids from them.
 _HELD = f"""
 WITH held AS MATERIALIZED (
-    SELECT pid, array_agg({_TARGET}) AS targets, array_agg(mode) AS modes
-    FROM pg_locks WHERE granted AND pid = ANY (%s) AND mode <> 'AccessShareLock'
+    SELECT pid, array_agg({_TARGET}) AS targets, array_agg(mode) AS modes,
+           -- what keeps others out, and of which table: none of those that nobody but the step can see yet
+           array_agg(CASE WHEN locktype = 'relation' AND mode = ANY ('{{{",".join(KEEPING_OUT)}}}') THEN
+               (SELECT c.oid::regclass::text FROM pg_class c JOIN pg_database d ON d.datname = current_database()
+                WHERE c.oid = l.relation AND d.oid = l.database AND c.relkind IN ('r', 'p', 'm')) END) AS tables
+    FROM pg_locks l WHERE granted AND pid = ANY (%s) AND mode <> 'AccessShareLock'
     GROUP BY pid HAVING count(*) <= 1000 -- half of them would say that the others were taken later
 )
-SELECT h.pid, h.targets, h.modes, left(a.query, 4000) AS query,
+SELECT h.pid, h.targets, h.modes, h.tables, left(a.query, 4000) AS query,
        extract(epoch FROM statement_timestamp())::float8 AS server_s,
        extract(epoch FROM a.query_start)::float8 AS query_start_s,
        extract(epoch FROM a.xact_start)::float8 AS transaction_start_s
@@ -81,6 +85,7 @@ LEFT JOIN waiting w ON w.pid = a.pid
 LEFT JOIN holding h ON h.pid = a.pid
 WHERE a.pid <> pg_backend_pid()
 """  # noqa: S608 - of constants alone
+_MOST_HELD = 10  # of one session and look
 _WORDS = {"tuple": "row", "transactionid": "row", "virtualxid": "end of a transaction"}
 
 
@@ -172,6 +177,19 @@ class Sessions:
                 for row in held
             },
         )
+        steps = {row["pid"]: self._steps.get(row["application"]) for row in rows}
+        for row in held if to_s >= 0 else ():
+            self._say_held(row, steps[row["pid"]], to_s)
+
+    def _say_held(self, row: dict[str, Any], step: str | None, at_s: float) -> None:
+        """Since when a step holds what keeps others out of a table, as far as it was seen to."""
+        said = 0
+        for target, mode, table in zip(row["targets"], row["modes"], row["tables"], strict=True):
+            taken = self._holdings.taken(row["pid"], target, [mode]) if table and said < _MOST_HELD else None
+            if taken is not None:
+                said += 1
+                detail = {"step": step, "relation": table, "lock_mode": mode}
+                self._readings.add("lock_held_s", max(0.0, at_s - taken.by_s), detail, at_s)
 
     def _sessions(self) -> list[Session]:
         # pg_locks tells since when somebody waits from PostgreSQL 14 on.
