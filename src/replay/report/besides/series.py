@@ -82,13 +82,9 @@ def _series(arm: ArmEvidence, labelled: Collection[str]) -> Iterator[tuple[Name,
     mine = rows["probe"].isin(list(labelled))
     label[mine] = _told_once(rows.loc[mine, "detail"], _labels)
     keys = pd.DataFrame({"probe": rows["probe"].astype(str), "metric": rows["metric"].astype(str), "label": label})
+    at_s, value = rows["at_s"].to_numpy(np.float64), rows["value"].to_numpy(np.float64)
     for key, places in keys.groupby(["probe", "metric", "label"], sort=True).indices.items():
-        part = rows.iloc[places]
-        yield (
-            Name(*map(str, cast("tuple[str, str, str]", key))),
-            part["at_s"].to_numpy(np.float64),
-            part["value"].to_numpy(np.float64),
-        )
+        yield Name(*map(str, cast("tuple[str, str, str]", key))), at_s[places], value[places]
 
 
 def _told_once(details: "pd.Series[str]", told: Callable[[str], str]) -> "pd.Series[str]":
