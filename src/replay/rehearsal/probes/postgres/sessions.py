@@ -15,6 +15,7 @@ from replay.rehearsal.secrets import Scrubber
 
 _ABILITY = """
 SELECT current_user AS role, current_setting('max_connections')::int AS connections_limit,
+       (SELECT oid FROM pg_database WHERE datname = current_database())::text AS database,
        pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') AS sees_all
 """
 # One short row for each backend, without its query: this runs several times a second.
@@ -33,21 +34,22 @@ _TARGET = (
 # their process ids from them.
 _HELD = f"""
 WITH held AS MATERIALIZED (
-    SELECT pid, array_agg({_TARGET}) AS targets, array_agg(mode) AS modes,
-           -- what keeps others out, and of which table: none of those that nobody but the step can see yet
-           array_agg(CASE WHEN locktype = 'relation' AND mode = ANY ('{{{",".join(KEEPING_OUT)}}}') THEN
-               (SELECT c.oid::regclass::text FROM pg_class c JOIN pg_database d ON d.datname = current_database()
-                WHERE c.oid = l.relation AND d.oid = l.database AND c.relkind IN ('r', 'p', 'm')) END) AS tables
-    FROM pg_locks l WHERE granted AND pid = ANY (%s) AND mode <> 'AccessShareLock'
+    SELECT pid, array_agg({_TARGET}) AS targets, array_agg(mode) AS modes
+    FROM pg_locks WHERE granted AND pid = ANY (%s) AND mode <> 'AccessShareLock'
     GROUP BY pid HAVING count(*) <= 1000 -- half of them would say that the others were taken later
 )
-SELECT h.pid, h.targets, h.modes, h.tables, left(a.query, 4000) AS query,
+SELECT h.pid, h.targets, h.modes, left(a.query, 4000) AS query,
        extract(epoch FROM statement_timestamp())::float8 AS server_s,
        extract(epoch FROM a.query_start)::float8 AS query_start_s,
        extract(epoch FROM a.xact_start)::float8 AS transaction_start_s
 FROM held h CROSS JOIN LATERAL pg_stat_get_activity(h.pid) a
 WHERE a.xact_start IS NOT NULL AND a.query_start IS NOT NULL
 """  # noqa: S608 - of constants alone
+# Of what a step locks, once for each relation: those that nobody but the step can see yet have no row.
+_TABLES = """
+SELECT oid::text AS oid, CASE WHEN relkind IN ('r', 'p', 'm') THEN oid::regclass::text END AS name
+FROM pg_class WHERE oid = ANY (%s::oid[])
+"""
 # Only while something waits.
 _SESSIONS = f"""
 WITH lock AS MATERIALIZED (
@@ -85,7 +87,7 @@ LEFT JOIN waiting w ON w.pid = a.pid
 LEFT JOIN holding h ON h.pid = a.pid
 WHERE a.pid <> pg_backend_pid()
 """  # noqa: S608 - of constants alone
-_MOST_HELD = 10  # of one session and look
+_MOST_HELD = 20  # locks of one look
 _WORDS = {"tuple": "row", "transactionid": "row", "virtualxid": "end of a transaction"}
 
 
@@ -98,6 +100,8 @@ class Sessions:
         self._steps = steps
         self._scrub = scrub
         self._limit: int | None = None
+        self._database = ""
+        self._tables: dict[str, str | None] = {}  # by oid; None is what is no table
         self._holdings = Holdings()
 
     def sample(self) -> None:
@@ -121,6 +125,7 @@ class Sessions:
     def _begin(self) -> None:
         row = self._source.rows(_ABILITY)[0]
         self._limit = row["connections_limit"]
+        self._database = row["database"]
         if not row["sees_all"]:
             self._readings.failed(
                 f"{row['role']} may not see the sessions and statements of others: GRANT pg_monitor TO {row['role']}"
@@ -177,18 +182,25 @@ class Sessions:
                 for row in held
             },
         )
-        steps = {row["pid"]: self._steps.get(row["application"]) for row in rows}
-        for row in held if to_s >= 0 else ():
-            self._say_held(row, steps[row["pid"]], to_s)
+        if held and to_s >= 0:
+            steps = {row["pid"]: self._steps.get(row["application"]) for row in rows}
+            self._say_held(held, steps, to_s)
 
-    def _say_held(self, row: dict[str, Any], step: str | None, at_s: float) -> None:
-        """Since when a step holds what keeps others out of a table, as far as it was seen to."""
-        said = 0
-        for target, mode, table in zip(row["targets"], row["modes"], row["tables"], strict=True):
-            taken = self._holdings.taken(row["pid"], target, [mode]) if table and said < _MOST_HELD else None
-            if taken is not None:
-                said += 1
-                detail = {"step": step, "relation": table, "lock_mode": mode}
+    def _say_held(self, held: list[dict[str, Any]], steps: Mapping[int, str | None], at_s: float) -> None:
+        """Since when the steps hold what keeps others out of a table, as far as they were seen to."""
+        locks = [
+            (row["pid"], target, mode)
+            for row in held
+            for target, mode in zip(row["targets"], row["modes"], strict=True)
+            if mode in KEEPING_OUT and target.startswith(f"relation:{self._database}:")
+        ][:_MOST_HELD]
+        unknown = {_relation_of(target) for _, target, _ in locks} - self._tables.keys()
+        if unknown:
+            self._tables |= {row["oid"]: row["name"] for row in self._source.rows(_TABLES, sorted(unknown))}
+        for pid, target, mode in locks:
+            table, taken = self._tables.get(_relation_of(target)), self._holdings.taken(pid, target, [mode])
+            if table and taken is not None:
+                detail = {"step": steps.get(pid), "relation": table, "lock_mode": mode}
                 self._readings.add("lock_held_s", max(0.0, at_s - taken.by_s), detail, at_s)
 
     def _sessions(self) -> list[Session]:
@@ -215,6 +227,11 @@ class Sessions:
             for row in rows
             if row["pid"] in involved
         ]
+
+
+def _relation_of(target: str) -> str:
+    """The oid of a relation, of what `_TARGET` makes of its lock."""
+    return target.split(":")[2]
 
 
 def _by_target(targets: Sequence[str], modes: Sequence[str]) -> dict[str, frozenset[str]]:
