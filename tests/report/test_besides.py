@@ -132,6 +132,19 @@ def test_of_what_runs_out_the_least_tells(run: Path) -> None:
     assert [part.clear for part in row.parts] == [False, True, False]
 
 
+def test_processes_that_restart_are_counted(run: Path) -> None:
+    plant(run, MAIN, [*level("processes", 4, 4, 4), Reading(20.0, "app", "process_restarted", 1.0, {"gone": [7]})])
+    plant(run, CONTROL, level("processes", 4, 4, 4))
+    row = row_of(read_story(run), "process_restarted")
+    assert texts(row) == [("0", "", ""), ("1", "", ""), ("0", "", "")]
+    assert [part.clear for part in row.parts] == [False, True, False]
+
+
+def test_connections_are_told_with_their_limit(run: Path) -> None:
+    plant(run, MAIN, [Reading(0.0, "database", "connections_limit", 80.0, {})])
+    assert row_of(read_story(run), "connections").words == "connections, of 80 at most"
+
+
 def test_small_differences_do_not_stand_out(run: Path) -> None:
     plant(run, MAIN, [*level("history_list_length", 10, 300, 300), *level("replica_replay_lag_s", 0, 0.09, 0)])
     plant(run, CONTROL, [*level("history_list_length", 10, 12, 11), *level("replica_replay_lag_s", 0, 0, 0)])
@@ -334,6 +347,18 @@ def test_what_was_not_read_of_a_maintenance_window_is_said(run: Path) -> None:
         "In a maintenance window, without any traffic, the steps took 9.2 s, and “add token scopes” failed there too.",
         "Not read there: a replica, an error log, who waited for a lock, which locks the steps held.",
     ]
+
+
+def test_what_the_judge_holds_against_the_steps_there_is_said(run: Path, verdicts: Any) -> None:
+    quiet(run)
+    info = json.loads((run / "arms" / "quiet" / "arm.json").read_text(encoding="utf-8"))
+    write_json(run / "arms" / "quiet" / "arm.json", info | {"state": "aborted", "reason": "the disk was full"})
+    said = "After the rollback rows are missing."
+    verdict = verdicts.no_go()
+    against = verdicts.finding(workload="quiet", metric="data_after_rollback", probe="steps", explanation=said)
+    verdict["findings"] += [against, against | {"severity": "note", "explanation": "Only a note."}]
+    write_json(run / "verdict.json", verdict)
+    assert window_sentences(read_story(run))[1:] == ["That arm is aborted: the disk was full.", said]
 
 
 def test_what_probes_could_not_read_is_counted(run: Path) -> None:

@@ -8,7 +8,7 @@ what is counted, or as `replay.report.besides.measures` has it. A series that no
 steps, differs too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from replay.evidence.run import ArmEvidence
@@ -71,6 +71,7 @@ def changed(story: Story) -> Changed:
     labelled = _labelled(story)
     cut = Cut.of(main) if main is not None else Cut(float("inf"), float("inf"))
     steps = figures_of(main, cut, labelled)
+    limits = _limits(main)
     shown = story.arm(story.main, steps=False)
     arms = [arm for arm in story.arms if arm.info.workload == story.main and not arm.info.steps]
     controls = [figures_of(arm, cut, labelled) for arm in arms]
@@ -79,8 +80,8 @@ def changed(story: Story) -> Changed:
     known = {name.probe for figures in controls for name in figures}
     rows = []
     for name, figures in steps.items():
-        clear = _clear(name, figures, controls, known)
-        rows.append(_row(name, figures, control.get(name, _NOTHING), before.get(name, _NOTHING), clear))
+        sides = figures, control.get(name, _NOTHING), before.get(name, _NOTHING)
+        rows.append(_row(name, _words(name, limits), sides, _clear(name, figures, controls, known)))
     first = sorted((row for row in rows if row.times), key=lambda row: (-row.times, row.probe, row.words, row.series))
     others = [row for row in rows if not row.times]
     return Changed(
@@ -104,14 +105,30 @@ def _of_workload(arm: ArmEvidence | None, labelled: set[str]) -> dict[Name, Figu
     return {} if arm is None else figures_of(arm, Cut.of(arm), labelled)
 
 
-def _row(name: Name, steps: Figures, control: Figures, before: Figures, clear: Sequence[float]) -> Row:
+def _limits(arm: ArmEvidence | None) -> dict[str, float]:
+    """By probe, how many connections there may be."""
+    if arm is None:
+        return {}
+    rows = arm.readings[arm.readings["metric"] == "connections_limit"]
+    return {str(probe): float(value) for probe, value in zip(rows["probe"], rows["value"], strict=True)}
+
+
+def _words(name: Name, limits: Mapping[str, float]) -> str:
+    measure, limit = measure_of(name.metric), limits.get(name.probe)
+    if name.metric != "connections" or limit is None:
+        return measure.words
+    return f"{measure.words}, of {measure.text(limit)} at most"
+
+
+def _row(name: Name, words: str, sides: tuple[Figures, Figures, Figures], clear: Sequence[float]) -> Row:
+    """``sides`` are with the steps, in the control and under pre-production."""
     measure = measure_of(name.metric)
-    told = zip(PARTS, steps, control, before, clear, strict=True)
+    told = zip(PARTS, *sides, clear, strict=True)
     parts = tuple(
         Part(part, _text(measure, mine), _text(measure, quiet), _text(measure, other), times > 0)
         for part, mine, quiet, other, times in told
     )
-    return Row(name.probe, measure.words, f"{name.metric}{_label(name)}", parts, max(clear))
+    return Row(name.probe, words, f"{name.metric}{_label(name)}", parts, max(clear))
 
 
 def _label(name: Name) -> str:

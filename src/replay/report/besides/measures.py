@@ -1,6 +1,6 @@
 """What each metric of a probe is: its name in words, its unit, and how much of a difference is worth a look."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from replay.report import formats
 
@@ -12,17 +12,19 @@ _LEAST = {"s": 0.1, "bytes": 1e6, "cores": 0.1, "share": 0.1, "count": 3.0, "": 
 class Measure:
     """A metric in words. ``unit`` is ``s``, ``bytes``, ``cores``, ``share``, ``count`` or nothing that is known.
 
-    ``counts`` says that it counts on since something began, so that differences tell; ``scarce`` that little of it is
-    what hurts. Where ``named_by`` is a field of the reading's detail, each value of that is a series of its own.
-    ``least`` is the smallest difference that is worth a look (0: the unit's).
+    ``counts`` says that it counts on since something began, so that differences tell; ``happens`` that each reading is
+    something that happened; ``scarce`` that little of it is what hurts. Where ``named_by`` is a field of the reading's
+    detail, each value of that is a series of its own. ``least`` is the smallest difference that is worth a look (0: the
+    unit's).
     """
 
     words: str
     unit: str
     counts: bool = False
+    happens: bool = False
     scarce: bool = False
     named_by: str = ""
-    least: float = field(default=0.0)
+    least: float = 0.0
 
     @property
     def telling(self) -> float:
@@ -65,6 +67,7 @@ KNOWN: dict[str, Measure] = {
     "process_open_files": Measure("open files", "count"),
     "process_threads": Measure("threads", "count"),
     "processes": Measure("processes", "count", least=1.0),
+    "process_restarted": Measure("processes that ended or came", "count", happens=True, least=1.0),
     "host_cpu_share": Measure("processors of the machine, busy", "share"),
     "host_memory_available_bytes": Measure("memory left on the machine", "bytes", scarce=True),
     "host_swap_used_bytes": Measure("swap used on the machine", "bytes"),
@@ -85,7 +88,6 @@ ELSEWHERE = frozenset(
         "index_bytes",
         "invalid_indexes",
         "statement_s",
-        "process_restarted",
         "probe_failed",
     }
 )

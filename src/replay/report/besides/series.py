@@ -34,7 +34,7 @@ class Figure:
     """What was read of a series in one part of an arm.
 
     Of a level ``usual`` is the median and ``most`` the maximum (the minimum of what is scarce). Of a counter they are
-    the amount that came and how much that is a second.
+    the amount that came and how much that is a second; of what happens both are how often.
     """
 
     usual: float
@@ -65,7 +65,10 @@ def figures_of(arm: ArmEvidence | None, cut: Cut, labelled: Collection[str] = ()
     found: dict[Name, Figures] = {}
     for name, at_s, value in _series(arm, labelled) if arm is not None else ():
         measure = measure_of(name.metric)
-        found[name] = _counted(at_s, value, cut) if measure.counts else _levels(at_s, value, cut, measure)
+        if measure.happens:
+            found[name] = _happened(at_s, cut)
+        else:
+            found[name] = _counted(at_s, value, cut) if measure.counts else _levels(at_s, value, cut, measure)
     return found
 
 
@@ -112,6 +115,12 @@ def _level(value: _Values, measure: Measure) -> Figure | None:
     if not len(value):
         return None
     return Figure(float(np.median(value)), float(value.min() if measure.scarce else value.max()))
+
+
+def _happened(at_s: _Values, cut: Cut) -> Figures:
+    counts = (at_s < cut.from_s).sum(), ((at_s >= cut.from_s) & (at_s <= cut.to_s)).sum(), (at_s > cut.to_s).sum()
+    before, during, after = (Figure(float(count), float(count)) for count in counts)
+    return before, during, after
 
 
 def _counted(at_s: _Values, value: _Values, cut: Cut) -> Figures:
