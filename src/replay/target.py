@@ -3,8 +3,9 @@
 import ipaddress
 import re
 import socket
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from urllib.parse import SplitResult, urlsplit
 
 from replay.errors import InputError, Refused
@@ -16,6 +17,11 @@ _OLD_IPV4 = re.compile(r"[0-9a-fx.]+")
 
 PRODUCTION = "production"
 _ALSO_PRODUCTION = frozenset({"prod", "prd", "live", PRODUCTION})
+
+_FORMS = ("{}", "{}-*", "*-{}", "*-{}-*", "{}[0-9]*", "*-{}[0-9]*")
+USUAL_NAMES = tuple(form.format(word) for word in ("prod", PRODUCTION, "prd", "live") for form in _FORMS)
+NOT_PRODUCTION = "I have looked, and this is not production"
+_SAYS_NO = re.compile(r"(?<![a-z])(pre|non|not|no)[-_](?=[a-z])")
 
 
 def parse_environment(text: str) -> str:
@@ -103,6 +109,61 @@ def check_not_production(target: Target, production_hosts: Collection[str]) -> N
     decides only where both sides name one, so that Stage and production may share an address, as on one machine.
     Without any host nobody knows where production is, and every target is refused; an empty name is none.
     """
+    for entry, host, port in _hosts_and_ports(production_hosts):
+        if host == target.host and port in (None, target.port):
+            raise Refused(
+                f"The target {target.url} is the host of a production capture ({entry}).",
+                "A rehearsal runs on Stage: point the target there.",
+            )
+
+
+def check_host_not_production(user: str, host: str, target: Target, production_hosts: Collection[str]) -> None:
+    """Raise Refused where ``user`` goes to a ``host`` that a production capture was recorded from, as to a database.
+
+    Its port is another than the API's anyhow and tells nothing. Only where an address is shared does the port of the
+    capture name production alone: where the target is there too, by another port, and on this very machine.
+    """
+    place = canonical_host(host)
+    for entry, other, port in _hosts_and_ports(production_hosts):
+        shared = port is not None and (other == target.host or _is_loopback(other))
+        if place == other and not shared:
+            raise Refused(
+                f"{user} goes to the host {host}, which is one of a production capture ({entry}).",
+                "A rehearsal runs on Stage: point it there.",
+            )
+
+
+def check_name(what: str, name: str, patterns: Iterable[str] = USUAL_NAMES, *, by_option: bool = False) -> None:
+    """Raise Refused where the ``name`` of a host or a database, or a part of it between dots, matches a pattern.
+
+    ``what`` says whose it is. In names and patterns ``-``, ``_`` and ``.`` are the same, and ``pre-``, ``non-``,
+    ``not-`` and ``no-`` are one word with what follows, so that no pattern for ``prod`` matches ``pre-prod``.
+    ``by_option`` says that the place was given to a command and not in a plan.
+    """
+    lower = name.lower()
+    if lower.count(".") > 1:
+        lower = lower.removesuffix(".live")  # a domain of the first level, as .com
+    for part in (lower, *lower.split(".")):
+        for pattern in patterns:
+            if part and fnmatchcase(_plain(part), _plain(pattern.lower())):
+                raise Refused(
+                    f"{what} {name}, which looks like production ({pattern!r}).", override(by_option=by_option)
+                )
+
+
+def override(*, by_option: bool) -> str:
+    """What to do about a place that looks like production and is not."""
+    if by_option:
+        return f"Give Stage's. If it is Stage's, add --not-production \"{NOT_PRODUCTION}\"."
+    return f'Point the plan to Stage. If it is Stage, write not_production = "{NOT_PRODUCTION}" in [target].'
+
+
+def _plain(name: str) -> str:
+    return _SAYS_NO.sub(r"\1", name).replace("_", "-").replace(".", "-")
+
+
+def _hosts_and_ports(production_hosts: Collection[str]) -> list[tuple[str, str, int | None]]:
+    """Each entry with its host and its port. Raises Refused where there is none."""
     entries = [production_hosts] if isinstance(production_hosts, str) else map(str, filter(None, production_hosts))
     named = [(entry, *found) for entry in entries if (found := _host_and_port(entry.strip()))[0]]
     if not named:
@@ -111,12 +172,14 @@ def check_not_production(target: Target, production_hosts: Collection[str]) -> N
             "Import it again with --host HOST, production's own, and build the scenario from that: without it, nothing "
             "keeps load away from production.",
         )
-    for entry, host, port in named:
-        if host == target.host and port in (None, target.port):
-            raise Refused(
-                f"The target {target.url} is the host of a production capture ({entry}).",
-                "A rehearsal runs on Stage: point the target there.",
-            )
+    return named
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _split(url: str) -> SplitResult:

@@ -5,7 +5,8 @@ import pytest
 from replay.errors import PlanError, Refused
 from replay.rehearsal.conductor import conduct
 from replay.rehearsal.outline import check_plan
-from replay.rehearsal.plan import NOT_PRODUCTION, read_plan
+from replay.rehearsal.plan import read_plan
+from replay.target import NOT_PRODUCTION
 
 
 def check(setting):

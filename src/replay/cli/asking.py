@@ -14,9 +14,14 @@ import click
 from replay.capture.store import Capture, open_capture
 from replay.cli.text import plain
 from replay.errors import InputError, Refused
-from replay.rehearsal.plan import NOT_PRODUCTION
-from replay.rehearsal.production import check_name
-from replay.target import PRODUCTION, check_not_production, parse_environment, parse_target
+from replay.target import (
+    NOT_PRODUCTION,
+    PRODUCTION,
+    check_name,
+    check_not_production,
+    parse_environment,
+    parse_target,
+)
 
 KINDS = ("sql", "run", "alembic", "django")
 _NONE = "none"

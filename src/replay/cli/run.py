@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import shutil
-import socket
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import click
 from rich.console import Console
 
 from replay import __version__
+from replay.cli.aiming import aim_at
 from replay.cli.ending import ended_badly, never_began
 from replay.cli.playing import watch
 from replay.cli.soaking import SoakFile, exit_code, foretell, judge, probing, read_soak_file, show_verdict
@@ -36,9 +36,8 @@ from replay.scenario.pools import bindings_of, parse_pools
 from replay.scenario.process import LocustProcess, Web, locust_command, parse_web
 from replay.scenario.repeats import only, round_of
 from replay.scenario.schedule import Schedule
-from replay.target import PRODUCTION, Target, check_allowed, check_not_production, parse_environment, parse_target
+from replay.target import NOT_PRODUCTION, Target
 
-_ANSWERS_WITHIN_S = 5.0
 _BYTES_OF_A_REQUEST = 120  # of evidence: 25 to 35 once it was rolled up, 55 to 90 before, and then some
 _BYTES_OF_A_PROBE = 2_000  # a second
 _LEAST_FREE = 200_000_000
@@ -95,6 +94,12 @@ def _seconds(text: str) -> float:
     metavar="runs/NAME",
     help="The run's folder, which must not hold anything yet.  [default: runs/ with the scenario's name and the time]",
 )
+@click.option(
+    "--not-production",
+    type=click.Choice([NOT_PRODUCTION]),
+    metavar="SENTENCE",
+    help=f'"{NOT_PRODUCTION}": names and marks of production are not looked at.',
+)
 @click.option("--web", metavar="HOST:PORT", help="Show it in a browser too: locust's web page, with a tab Replay.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON document.")
 def command(
@@ -110,6 +115,7 @@ def command(
     timeout_s: float | None,
     criteria: Path | None,
     out: Path | None,
+    not_production: str | None,
     web: str | None,
     as_json: bool,
 ) -> int:
@@ -130,11 +136,11 @@ def command(
           --duration 8h --criteria soak.toml --out runs/night
     """
     scenario = read_scenario(locustfile)
-    target = _checked_target(target_url, allow, scenario)
+    aim = aim_at(target_url, allow, scenario.meta.get("capture") or {}, looks=not_production is None)
     if identities is not None and not identities.is_file():
         raise InputError(f"There is no identities file at {identities}.", tell_example(scenario.data))
     _check_pools(pools)
-    soak = None if criteria is None else read_soak_file(criteria, allow)
+    soak = None if criteria is None else aim.checked(read_soak_file(criteria, allow))
     schedule = pace(scenario.schedule, speed=speed, scale=scale, duration_s=duration_s)
     planned, lasts_s = count_sent(schedule, scenario.answers), schedule.duration_s
     notes = _notes(scenario, schedule, identities, pools)
@@ -148,9 +154,9 @@ def command(
     run = out or Path("runs") / f"{locustfile.stem}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     if told := _check_disk(run, planned, lasts_s, soak):
         click.echo(f"Note: {told}", err=True)
-    _check_answers(target)
+    aim.ask(soak)
     address = None if web is None else parse_web(web)
-    arm = _create(run, scenario, (planned, lasts_s), target.url, judging)
+    arm = _create(run, scenario, (planned, lasts_s), aim.target.url, judging)
     asked = locust_command(
         locustfile,
         target_url=target_url,
@@ -189,7 +195,7 @@ def command(
     else:
         show(summary)
         show_verdict(judged)
-    code = _conclude(summary, scenario, target)
+    code = _conclude(summary, scenario, aim.target)
     if judged is None and arm.info.state == "aborted":
         raise ToolError(f"The replay was stopped: {arm.info.reason}.", f"What was recorded lies in {run}.")
     return code if judged is None else exit_code(judged["verdict"])
@@ -246,23 +252,6 @@ def _count_asked(soak: SoakFile, scenario: Scenario, paced: Schedule) -> dict[st
         return 0 if name in scenario.answers else len(only(paced.requests, lambda one: one.endpoint == name))
 
     return {name: count(name) for name in named}
-
-
-def _checked_target(url: str, allow: Sequence[str], scenario: Scenario) -> Target:
-    """The same checks that the runtime makes, before anything is written or started."""
-    target = parse_target(url)
-    check_allowed(target.host, allow, "Load", by_option=True)
-    capture = scenario.meta.get("capture") or {}
-    if parse_environment(str(capture.get("environment", ""))) == PRODUCTION:
-        check_not_production(target, capture.get("hosts") or ())
-    return target
-
-
-def _check_answers(target: Target) -> None:
-    try:
-        socket.create_connection((target.host, target.port), _ANSWERS_WITHIN_S).close()
-    except OSError as error:
-        raise StageError(f"{target.url} does not answer: {error}.", "Start it, or correct --target.") from error
 
 
 def _check_pools(pools: Sequence[str]) -> None:

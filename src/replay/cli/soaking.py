@@ -22,7 +22,7 @@ from replay.rehearsal.probes.kinds import read_probe
 from replay.rehearsal.probes.plan import ProbePlan, Setting, check_interval
 from replay.rehearsal.probes.process import ProcessProbePlan
 from replay.rehearsal.secrets import Scrubber, passwords_in
-from replay.rehearsal.table import Surroundings, named_tables, suggest
+from replay.rehearsal.table import Dsn, Surroundings, named_tables, suggest
 from replay.scenario.process import LocustProcess
 from replay.target import check_allowed
 
@@ -60,6 +60,11 @@ class SoakFile:
     probes: tuple[ProbePlan, ...]
     resolved: dict[str, Any]
     scrub: Scrubber
+
+    @property
+    def dsns(self) -> tuple[tuple[str, Dsn], ...]:
+        """The probes' PostgreSQL databases, each with who goes there."""
+        return tuple((f"The probe {probe.name!r}", dsn) for probe in self.probes for dsn in probe.dsns)
 
 
 def read_soak_file(file: Path, allow: Sequence[str]) -> SoakFile:

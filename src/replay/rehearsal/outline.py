@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from psycopg import ProgrammingError
-from psycopg.conninfo import conninfo_to_dict
-from psycopg.pq import Conninfo
 
 from replay.errors import InputError, PlanError, Refused
 from replay.rehearsal.arms import ArmOutline, arms_of, second_pairs
+from replay.rehearsal.destinations import destinations_of, settings_of
 from replay.rehearsal.plan import Plan
 from replay.rehearsal.probes.plan import check_interval
 from replay.rehearsal.probes.postgres import PostgresProbePlan
-from replay.rehearsal.production import check_names
+from replay.rehearsal.production import check_captured, check_names
 from replay.rehearsal.steps.actions import Alembic, Django, Run
 from replay.rehearsal.steps.plan import CHANGE_DATA, count_repetitions
 from replay.rehearsal.steps.prepare import prepare_steps
@@ -115,6 +114,7 @@ def check_plan(plan: Plan, out: Path, *, resume: bool = False) -> Outline:
     for workload in workloads:
         if parse_environment(workload.capture.environment) == PRODUCTION:
             check_not_production(target.target, workload.capture.hosts)
+            check_captured(target.target, destinations_of(plan), workload.capture.hosts)
     _check_criteria(plan, workloads)
     _check_files(plan)
     steps = prepare_steps(
@@ -160,17 +160,16 @@ def check_database(user: str, dsn: Dsn, allow: Iterable[str], *, by_option: bool
     ``by_option`` says that ``allow`` was given with ``--allow`` and not in a plan.
     """
     try:
-        values = conninfo_to_dict(dsn.value)
+        # What the string leaves out comes from PGHOST and its like, as it does when the connection is made.
+        values = settings_of(dsn.value)
     except ProgrammingError as error:
         raise PlanError(
             f"{user} has a dsn that is not a connection string.",
             "Write it like postgresql://USER@HOST:PORT/DATABASE.",
         ) from error
-    # What the string leaves out comes from PGHOST and its like, as it does when the connection is made.
-    usual = {option.keyword.decode(): (option.val or b"").decode() for option in Conninfo.get_defaults()}
-    if values.get("service") or usual.get("service"):
+    if values.get("service"):
         raise PlanError(f"{user} goes to a database by the name of a service.", "Write its host into the dsn.")
-    names = {str(values.get(key) or usual.get(key) or "") for key in ("host", "hostaddr")} - {""}
+    names = {values.get(key) or "" for key in ("host", "hostaddr")} - {""}
     hosts = {host for name in names for host in name.split(",")}
     here = {"localhost", "127.0.0.1", "::1"} & {entry.lower() for entry in allow}
     for host in sorted(hosts or {""}):

@@ -38,12 +38,10 @@ from replay.rehearsal.table import Dsn, Surroundings, Table, Texts, named_tables
 from replay.scenario.answers import GivenAnswer, read_answer
 from replay.scenario.policy import Policy
 from replay.scenario.pools import check_parameters
-from replay.target import Target, parse_target
+from replay.target import NOT_PRODUCTION, USUAL_NAMES, Target, parse_target
 
 ROLES = ("production", "pre-production")
 _TABLES = ("rehearsal", "target", "workloads", "pools", "steps", "probes", "abort", "criteria")
-USUAL_NAMES = ("prod", "prod-*", "*-prod", "*-prod-*", "production", "production-*", "*-production", "*-production-*")
-NOT_PRODUCTION = "I have looked, and this is not production"
 _MOST_CONTROLS = 20
 
 

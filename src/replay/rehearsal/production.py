@@ -1,63 +1,110 @@
 """Keeps a rehearsal away from what looks like production: by its names, and by a table that its database holds."""
 
-from collections.abc import Iterable
-from fnmatch import fnmatchcase
+from collections.abc import Callable, Collection, Iterable
+from functools import partial
+from typing import Any
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import make_conninfo
 
-from replay.errors import Refused
-from replay.rehearsal.plan import NOT_PRODUCTION, USUAL_NAMES, Plan
+from replay.errors import Refused, StageError, first_line
+from replay.rehearsal.destinations import Destination, destinations_of, settings_of
+from replay.rehearsal.plan import Plan
+from replay.rehearsal.probes.plan import ProbePlan
 from replay.rehearsal.table import Dsn
+from replay.target import USUAL_NAMES, Target, check_host_not_production, check_name, override
 
 MARKER = "replay_production"
 _CONNECT_LIMIT_S = 5
-_HINT = f'Point the plan to Stage. If it is Stage, write not_production = "{NOT_PRODUCTION}" in [target].'
+_ALWAYS_THERE = ("postgres", "template1")  # databases of every server, as a rule
 
 
 def check_names(plan: Plan) -> None:
     """Refuse hosts and databases whose names match a pattern of the plan's ``production``. Raises Refused."""
-    if plan.target.not_production:
-        return
-    check_name("The target's host", plan.target.target.host, plan.target.production)
-    for user, dsn in plan.dsns:
-        values = conninfo_to_dict(dsn.value)
-        for host in str(values.get("host") or "").split(","):
-            check_name(f"{user} goes to the host", host, plan.target.production)
-        check_name(f"{user} goes to the database", str(values.get("dbname") or ""), plan.target.production)
-    for probe in plan.probes:
-        for host in probe.hosts:
-            check_name(f"The probe {probe.name!r} goes to the host", host, plan.target.production)
+    if not plan.target.not_production:
+        check_name("The target's host", plan.target.target.host, plan.target.production)
+        check_places(destinations_of(plan), plan.target.production)
+
+
+def check_places(
+    destinations: Iterable[Destination], patterns: Collection[str] = USUAL_NAMES, *, by_option: bool = False
+) -> None:
+    """Refuse hosts and databases whose names match a pattern. Raises Refused."""
+    for one in destinations:
+        for host in one.hosts:
+            check_name(f"{one.user} goes to the host", host, patterns, by_option=by_option)
+        for name in one.databases:
+            check_name(f"{one.user} goes to the database", name, patterns, by_option=by_option)
+
+
+def check_captured(target: Target, destinations: Iterable[Destination], production_hosts: Collection[str]) -> None:
+    """Refuse destinations on a host that a production capture was recorded from. Raises Refused."""
+    for one in destinations:
+        for host in one.hosts:
+            check_host_not_production(one.user, host, target, production_hosts)
 
 
 def check_marker(plan: Plan) -> None:
-    """Refuse a database that holds the table ``replay_production``. Raises Refused; one out of reach is passed over."""
-    if plan.target.not_production:
-        return
-    for user, dsn in plan.dsns:
-        if _is_marked(dsn):
+    """Refuse a plan one of whose databases is marked as production's. Raises as ``check_marked``."""
+    if not plan.target.not_production:
+        check_marked(plan.dsns, plan.probes)
+
+
+def check_marked(dsns: Iterable[tuple[str, Dsn]], probes: Iterable[ProbePlan], *, by_option: bool = False) -> None:
+    """Refuse databases that hold the table ``replay_production``: of DSNs with their users, and of probes beside them.
+
+    Raises Refused for one that does; StageError, after all were asked, for one of which that cannot be known. A
+    database that its server does not have is none.
+    """
+    unknown: StageError | None = None
+    questions = {dsn.value: (user, partial(_is_marked, dsn)) for user, dsn in reversed(tuple(dsns))}
+    asked: list[tuple[str, Callable[[], bool]]] = [*reversed(questions.values())]
+    asked += [(f"The probe {probe.name!r}", partial(probe.holds, MARKER)) for probe in probes]
+    for user, is_marked in asked:
+        try:
+            marked = is_marked()
+        except StageError as error:
+            unknown = unknown or StageError(
+                f"{user} goes to a database of which nobody knows whether it is production's: {error.message}",
+                f"Nothing is done before that is known: see that it runs, and that its dsn is right. "
+                f"{override(by_option=by_option)}",
+            )
+            continue
+        if marked:
             raise Refused(
                 f"{user} goes to a database that holds the table {MARKER}, which says that it is production's.",
-                f"{_HINT} A copy of production on Stage is to lose the table.",
+                f"{override(by_option=by_option)} A copy of production on Stage is to lose the table.",
             )
-
-
-def check_name(what: str, name: str, patterns: Iterable[str] = USUAL_NAMES) -> None:
-    """Refuse the ``name`` of a host or a database that matches a pattern. Raises Refused; ``what`` says whose it is."""
-    for part in (name.lower(), *name.lower().split(".")):
-        for pattern in patterns:
-            if part and fnmatchcase(part, pattern.lower()):
-                raise Refused(f"{what} {name}, which looks like production ({pattern!r}).", _HINT)
+    if unknown:
+        raise unknown
 
 
 def _is_marked(dsn: Dsn) -> bool:
     try:
-        with psycopg.connect(
-            dsn.value, connect_timeout=_CONNECT_LIMIT_S, application_name="replay check"
-        ) as connection:
+        with _connect(dsn.value) as connection:
             found = connection.execute(
                 "SELECT FROM pg_class WHERE relname = %s AND relkind IN ('r', 'p', 'v')", (MARKER,)
             )
             return bool(found.rowcount)
-    except psycopg.Error:
-        return False
+    except psycopg.Error as error:
+        if _is_missing(dsn):  # the reset may be what makes it
+            return False
+        raise StageError(f"{first_line(error)}.") from error
+
+
+def _is_missing(dsn: Dsn) -> bool:
+    """Whether the server answers, and has no such database. Its refusal has no code, and is in any language."""
+    name = settings_of(dsn.value)["dbname"]
+    for other in _ALWAYS_THERE:
+        try:
+            with _connect(make_conninfo(dsn.value, dbname=other)) as connection:
+                return not connection.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).rowcount
+        except psycopg.errors.ConnectionTimeout:
+            return False
+        except psycopg.Error:
+            continue
+    return False
+
+
+def _connect(dsn: str) -> psycopg.Connection[tuple[Any, ...]]:
+    return psycopg.connect(dsn, connect_timeout=_CONNECT_LIMIT_S, application_name="replay check")

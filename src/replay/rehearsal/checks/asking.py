@@ -56,6 +56,7 @@ class _Asking:
         self._folder = folder
         self._say = say
         self._blind: dict[str, str] = {}  # databases that did not answer, by their connection strings
+        self._unknown = ""  # why nobody knows whether this is production
         self._scrub = outline.plan.scrubber()
         self.reset_s: float | None = None
 
@@ -68,6 +69,8 @@ class _Asking:
             yield failed("production", error.message, error.hint, fault=PLAN)
             yield not_asked("Stage", "Nothing else was asked, and nothing was run.")
             return
+        except StageError as error:
+            self._unknown = error.message  # each database is asked more, and says itself why it cannot be
         yield self._not_production()
         yield from self._databases()
         yield from self._commands()
@@ -132,6 +135,8 @@ class _Asking:
         elif self._blind:
             first = next(iter(self._blind.values()))
             yield not_asked(NAME, f"It was not run, as the {first} could not be asked whether it is production's.")
+        elif self._unknown:
+            yield not_asked(NAME, f"It was not run. {self._unknown}")
         else:
             yield self._put_back()
             before = yield from self._fingerprint(None)

@@ -5,7 +5,8 @@ import socket
 from pathlib import Path
 
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.pq import Conninfo
+
+from replay.rehearsal.destinations import settings_of
 
 _PATIENCE_S = 3.0
 
@@ -42,8 +43,7 @@ def place_of(dsn: str) -> str:
 
 def _places(dsn: str) -> list[tuple[str, str]]:
     """Hosts (or folders of sockets) with their ports; what the string leaves out is the environment's, as ever."""
-    usual = {option.keyword.decode(): (option.val or b"").decode() for option in Conninfo.get_defaults()}
-    values = {**usual, **{key: str(value) for key, value in conninfo_to_dict(dsn).items() if value}}
+    values = settings_of(dsn)
     hosts = (values.get("hostaddr") or values.get("host") or "").split(",")
     ports = (values.get("port") or "5432").split(",")
     ports = ports * len(hosts) if len(ports) == 1 else ports

@@ -58,6 +58,11 @@ class ProbePlan(ABC):
         return ()
 
     @property
+    def databases(self) -> tuple[str, ...]:
+        """The names of databases on these hosts that it connects to."""
+        return ()
+
+    @property
     def secrets(self) -> tuple[str, ...]:
         """Words that must not be seen anywhere, other than the passwords in ``dsns``."""
         return ()
@@ -69,6 +74,10 @@ class ProbePlan(ABC):
 
     def check(self) -> None:  # noqa: B027 - some kinds have nothing to check
         """Check what can be checked without touching Stage. Raises InputError."""
+
+    def holds(self, table: str) -> bool:  # noqa: ARG002 - not every kind has a database
+        """Whether a database on its ``hosts`` holds this table. Raises StageError where one cannot be asked."""
+        return False
 
     def tell_behind(self) -> str:
         """Which replica does not have all of its primary yet, in words; empty where none is behind."""

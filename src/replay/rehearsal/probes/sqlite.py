@@ -15,10 +15,11 @@ from pathlib import Path
 import psutil
 
 from replay.errors import InputError
-from replay.rehearsal.probes.plan import Probe, ProbePlan, Setting
+from replay.rehearsal.probes.plan import Probe, ProbePlan, Setting, read_interval_s
 from replay.rehearsal.probes.readings import Readings, Sampler
 from replay.rehearsal.table import Table
 
+_SHORTEST_S = 0.1
 _FLOCK = "hhqqi0q"  # of 64-bit Linux: type, whence, start, length, process
 _MAGIC = b"SQLite format 3\0"
 _WAL = 2  # the version in the header of a file with a write-ahead log
@@ -60,7 +61,7 @@ def read_sqlite(name: str, table: Table) -> SqliteProbePlan:
     path = table.path("path")
     if path is None:
         raise table.error("path", "is missing", "It names the database file.")
-    return SqliteProbePlan(name, path, table.duration_s("interval", "200ms") or 0.0)
+    return SqliteProbePlan(name, path, read_interval_s(table, "200ms", _SHORTEST_S))
 
 
 @dataclass(frozen=True, slots=True)

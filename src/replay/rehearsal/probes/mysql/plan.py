@@ -6,6 +6,7 @@ from replay.rehearsal.probes.mysql.behind import tell_behind
 from replay.rehearsal.probes.mysql.replica import Replica
 from replay.rehearsal.probes.mysql.sessions import Sessions
 from replay.rehearsal.probes.mysql.source import Address, Source, parse_address
+from replay.rehearsal.probes.mysql.tables import has_table
 from replay.rehearsal.probes.plan import Probe, ProbePlan, Setting, read_interval_s
 from replay.rehearsal.probes.readings import Readings, Sampler, Samplers
 from replay.rehearsal.table import Table
@@ -28,6 +29,11 @@ class MysqlProbePlan(ProbePlan):
         return tuple(dict.fromkeys(one.host for one in (self.primary, *self.replicas)))
 
     @property
+    def databases(self) -> tuple[str, ...]:
+        """Those that are named."""
+        return tuple(dict.fromkeys(one.database for one in (self.primary, *self.replicas) if one.database))
+
+    @property
     def secrets(self) -> tuple[str, ...]:
         """The passwords, as they are and as they are written."""
         found = [word for one in (self.primary, *self.replicas) for word in (one.password, one.written)]
@@ -38,6 +44,10 @@ class MysqlProbePlan(ProbePlan):
         """Who waits, and with replicas how far these are behind."""
         lag = {"replica_lag_s"} if self.replicas else set()
         return frozenset({"waiting_backends", "lock_wait_s", "connections", "history_list_length"} | lag)
+
+    def holds(self, table: str) -> bool:
+        """Whether any database of these servers holds the table: whoever looks at a server looks at all of it."""
+        return any(has_table(one, table) for one in (self.primary, *self.replicas))
 
     def tell_behind(self) -> str:
         """Which replica is behind."""

@@ -121,12 +121,12 @@ class Source:
         """Where it leads, without who goes there: ``127.0.0.1:3306``."""
         return self._address.place
 
-    def rows(self, query: str) -> list[dict[str, Any]]:
-        """The rows of a query. Raises TROUBLE."""
+    def rows(self, query: str, *values: str) -> list[dict[str, Any]]:
+        """The rows of a query, with ``values`` for each %s. Raises TROUBLE."""
         if self._connection is None:
             raise pymysql.OperationalError(CR.CR_SERVER_LOST, "not connected")
         with self._connection.cursor() as cursor:
-            cursor.execute(query)
+            cursor.execute(query, values or None)
             return list(cursor.fetchall())
 
     def close(self) -> None:

@@ -1,0 +1,90 @@
+"""Where the connections of a plan lead: hosts and databases by their names, those of the environment too."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import Conninfo
+
+from replay.rehearsal.plan import Plan
+from replay.rehearsal.probes.plan import ProbePlan
+from replay.rehearsal.steps.actions import Alembic, Django, Run
+from replay.rehearsal.table import Dsn
+
+_URL = re.compile(r"\b(?:postgres|postgresql|mysql|mariadb)(?:\+\w+)?(://[^\s'\"]+)")
+_KEYS = re.compile(r"\b(?:host|hostaddr|dbname)\s*=")
+# What programs take from their environment where their connection string, if any, leaves it out.
+_HOSTS = ("PGHOST", "PGHOSTADDR", "MYSQL_HOST")
+_DATABASES = ("PGDATABASE", "PGSERVICE", "MYSQL_DATABASE")
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Hosts and databases to which ``user`` goes, as messages call him."""
+
+    user: str
+    hosts: tuple[str, ...]
+    databases: tuple[str, ...]
+
+
+def destinations_of(plan: Plan) -> Iterator[Destination]:
+    """All that a plan names: of its DSNs, of its probes, and of what its commands are given."""
+    yield from lead(plan.dsns, plan.probes)
+    given = plan.command_environment
+    for user, command in (("The reset", plan.target.reset), ("The warming", plan.target.warm)):
+        if command is not None:
+            yield _of_command(user, command.words, given)
+    for step in plan.steps:
+        if isinstance(step.action, (Run, Alembic, Django)):
+            words = step.run.words if step.run else ()
+            yield _of_command(f"The step {step.name!r}", words, {**given, **dict(step.environment)})
+
+
+def lead(dsns: Iterable[tuple[str, Dsn]], probes: Iterable[ProbePlan]) -> Iterator[Destination]:
+    """Where DSNs lead, each with its user, and probes beside theirs. The DSNs must be connection strings."""
+    for user, dsn in dsns:
+        yield _of_settings(user, settings_of(dsn.value))
+    for probe in probes:
+        yield Destination(f"The probe {probe.name!r}", probe.hosts, probe.databases)
+
+
+def settings_of(conninfo: str) -> dict[str, str]:
+    """A PostgreSQL connection string with what it leaves out, as libpq takes it from PGHOST and its like.
+
+    Raises psycopg.ProgrammingError for what is none.
+    """
+    usual = {option.keyword.decode(): (option.val or b"").decode() for option in Conninfo.get_defaults()}
+    values = {**usual, **{key: str(value) for key, value in conninfo_to_dict(conninfo).items() if value}}
+    return values | {"dbname": values.get("dbname") or values.get("user") or ""}
+
+
+def _of_settings(user: str, values: Mapping[str, str]) -> Destination:
+    names = [values.get(key) or "" for key in ("host", "hostaddr")]
+    hosts = dict.fromkeys(host for name in names for host in name.split(",") if host)
+    return Destination(user, tuple(hosts), (values.get("dbname") or "",))
+
+
+def _of_command(user: str, words: Iterable[str], environment: Mapping[str, str]) -> Destination:
+    """What is spelled out in connection strings, and in the variables that clients read. More of it is not known."""
+    hosts = [host for key in _HOSTS for host in environment.get(key, "").split(",")]
+    databases = [environment.get(key, "") for key in _DATABASES]
+    for text in (*words, *environment.values()):
+        for found in _spelled_out(text):
+            hosts += found.hosts
+            databases += found.databases
+    return Destination(user, tuple(dict.fromkeys(hosts)), tuple(dict.fromkeys(databases)))
+
+
+def _spelled_out(text: str) -> Iterator[Destination]:
+    """The destinations of the connection strings in a text."""
+    urls = [f"postgresql{match[1]}" for match in _URL.finditer(text)]  # MySQL's have the same form, up to their options
+    for written in urls or ([text] if _KEYS.search(text) else []):
+        for one in (written, written.partition("?")[0]):
+            try:
+                values = conninfo_to_dict(one)
+            except ProgrammingError:
+                continue
+            yield _of_settings("", {key: str(value) for key, value in values.items()})
+            break
