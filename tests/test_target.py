@@ -1,7 +1,18 @@
+from contextlib import nullcontext
+
 import pytest
 
 from replay.errors import InputError, Refused
-from replay.target import PRODUCTION, check_allowed, check_not_production, parse_environment, parse_target
+from replay.target import (
+    NOT_PRODUCTION,
+    PRODUCTION,
+    check_allowed,
+    check_host_not_production,
+    check_name,
+    check_not_production,
+    parse_environment,
+    parse_target,
+)
 
 
 def test_a_target_knows_its_port_and_authority() -> None:
@@ -120,3 +131,128 @@ def test_production_by_any_of_its_names(text: str) -> None:
 @pytest.mark.parametrize("text", ["pre-production", "stage", "", "prod-like", "liverpool"])
 def test_what_is_not_production(text: str) -> None:
     assert parse_environment(text) != PRODUCTION
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "prod",
+            "PROD",
+            "production",
+            "prd",
+            "live",
+            "shop_production",
+            "app_prod",
+            "shop-prd",
+            "live_shop",
+            "shop.live",
+        ),
+        *(
+            "prod-eu",
+            "eu-prod-2",
+            "eu_production_shop",
+            "db.production",
+            "prod1",
+            "shop-prod01",
+            "use1-prd2-db",
+            "prd.db",
+        ),
+        *("api.prod.example.com", "shop-live.cluster.eu-west-1.example.com", "not-stage-but-prod", "casino-prod"),
+        *("pre-shop-prod", "preprod-prod", "live.example.live"),
+    ],
+)
+def test_names_that_look_like_production(name: str) -> None:
+    with pytest.raises(Refused, match="looks like production"):
+        check_name("It goes to", name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "",
+            "product",
+            "products",
+            "product_catalogue",
+            "reproduction",
+            "prodigy",
+            "producer",
+            "productions",
+            "produce",
+        ),
+        *("liveness", "alive", "delivery", "livery", "livestream", "olive", "sprd", "prdx"),
+        *("nonprod", "non-prod", "non_prod", "noprod", "no-prod", "not-production", "not_production", "notprod"),
+        *(
+            "preprod",
+            "pre-prod",
+            "pre_prod",
+            "pre-production",
+            "pre_production",
+            "preproduction",
+            "prelive",
+            "pre-live",
+        ),
+        *("db-preprod-1", "shop_pre_production_2", "api.pre-prod.example.com", "eu-non-prod-db", "pre-prod1"),
+        *("stage", "qa.example.com", "127.0.0.1", "::1", "stage.example.live", "/var/run/postgresql"),
+    ],
+)
+def test_names_that_do_not(name: str) -> None:
+    check_name("It goes to", name)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "matches"),
+    [
+        ("*_live", "shop_live", True),
+        ("*_live", "shop-live", True),
+        ("*_live", "shop_stage", False),
+        ("pre-prod", "pre-prod", True),
+        ("shop", "shop.example.com", True),
+        ("shop", "shop_stage", False),
+        ("10.0.1.*", "10.0.1.7", True),
+        ("10.0.1.*", "10.0.2.7", False),
+        ("*.PROD.example.com", "db.prod.example.com", True),
+    ],
+)
+def test_patterns_of_a_plan(pattern: str, name: str, matches: bool) -> None:
+    with pytest.raises(Refused, match="looks like production") if matches else nullcontext():
+        check_name("It goes to", name, [pattern])
+
+
+def test_the_hint_is_for_who_asked() -> None:
+    with pytest.raises(Refused) as by_plan:
+        check_name("It goes to", "prod")
+    with pytest.raises(Refused) as by_option:
+        check_name("It goes to", "prod", by_option=True)
+    assert f'not_production = "{NOT_PRODUCTION}" in [target]' in by_plan.value.hint
+    assert f'--not-production "{NOT_PRODUCTION}"' in by_option.value.hint
+
+
+@pytest.mark.parametrize(
+    ("host", "target", "hosts"),
+    [
+        ("api.test", "http://stage.test", ["api.test:443"]),
+        ("API.test.", "http://stage.test", ["api.test"]),
+        ("192.0.2.7", "http://stage.test:8000", ["api.test", "192.0.2.7:8000"]),
+        ("::1", "http://stage.test", ["[::1]"]),
+        ("127.0.0.1", "http://stage.test", ["127.0.0.1"]),
+    ],
+)
+def test_a_database_at_a_host_of_production(host: str, target: str, hosts: list[str]) -> None:
+    with pytest.raises(Refused, match=r"The probe goes to the host .*, which is one of a production capture"):
+        check_host_not_production("The probe", host, parse_target(target), hosts)
+
+
+@pytest.mark.parametrize(
+    ("host", "target", "hosts"),
+    [
+        ("db.test", "http://stage.test", ["api.test:443"]),
+        ("192.0.2.7", "http://192.0.2.7:8001", ["192.0.2.7:8000"]),  # Stage and production share a machine
+        ("127.0.0.1", "http://stage.test", ["127.0.0.1:8000"]),  # a tunnel's end, or another machine's loopback
+        ("localhost", "http://stage.test", ["localhost:8000"]),
+        ("/var/run/postgresql", "http://stage.test", ["api.test"]),
+    ],
+)
+def test_a_database_elsewhere(host: str, target: str, hosts: list[str]) -> None:
+    check_host_not_production("The probe", host, parse_target(target), hosts)

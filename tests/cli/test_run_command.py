@@ -24,6 +24,7 @@ from replay.cli.main import run as run_here
 from replay.cli.summing import summarise
 from replay.evidence.run import read_run
 from replay.scenario.schedule import Inject, PlannedRequest, Schedule, read_schedule, write_schedule
+from replay.target import NOT_PRODUCTION
 
 LOCUSTFILE = """
 from replay.scenario.runtime import Replay
@@ -178,6 +179,20 @@ def test_what_is_wrong_ends_with_one_sentence(api: str, locustfile: Path, tmp_pa
         assert sentence in ended.stderr
         assert "Traceback" not in ended.stderr
         assert not (tmp_path / "run").exists()
+
+
+def test_a_target_with_a_name_of_production(locustfile: Path, tmp_path: Path) -> None:
+    asked = [locustfile, "--target", "http://shop-prod.invalid", "--allow", "shop-prod.invalid"]
+    refused = run(*asked, "--out", tmp_path / "run")
+    assert refused.returncode == 2
+    assert "The target's host shop-prod.invalid, which looks like production" in refused.stderr
+    assert f'--not-production "{NOT_PRODUCTION}"' in refused.stderr
+    wrong = run(*asked, "--out", tmp_path / "run", "--not-production", "yes")
+    assert wrong.returncode == 2
+    assert NOT_PRODUCTION in wrong.stderr
+    taken = run(*asked, "--out", tmp_path / "run", "--not-production", NOT_PRODUCTION)
+    assert taken.returncode == 4, taken.stderr  # there is none such
+    assert "does not answer" in taken.stderr
 
 
 def test_a_locustfile_that_is_broken_is_no_verdict(api: str, locustfile: Path, tmp_path: Path) -> None:

@@ -226,6 +226,8 @@ def test_a_service_that_restarts_does_not_pass(api: str, locustfile: Path, tmp_p
         ("criteria = ", "cannot be read as TOML"),
         ('[probes.db]\nkind = "postgres"\ndsn = "host=db.elsewhere.test"\n', "db.elsewhere.test"),
         ('[probes.db]\nkind = "postgres"\ndsn = "host=db.elsewhere.test"\n', "--allow db.elsewhere.test"),
+        ('[probes.db]\nkind = "postgres"\ndsn = "host=127.0.0.1 dbname=shop_prod"\n', "the database shop_prod, which"),
+        ('[probes.db]\nkind = "mysql"\ndsn = "mysql://me:x@127.0.0.1/live"\n', "the database live, which looks like"),
         ('[probes.x]\nkind = "proces"\n', "proces"),
         ('[criteria.endpoints."GET /brokn"]\nfailure_share = 1', 'Did you mean "GET /broken"'),
         ("[criteria]\ndrift_per_hour = { connections = 1 }", "none of its probes reads"),

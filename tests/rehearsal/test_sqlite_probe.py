@@ -19,7 +19,7 @@ from replay.evidence.files import ArmFolder
 from replay.rehearsal.clock import ArmClock
 from replay.rehearsal.probes.kinds import read_probe
 from replay.rehearsal.probes.plan import Setting
-from replay.rehearsal.probes.sqlite import Database, Since, SqliteProbePlan
+from replay.rehearsal.probes.sqlite import Database, Since, SqliteProbePlan, read_sqlite
 from replay.rehearsal.secrets import Scrubber
 from replay.rehearsal.table import Surroundings, Table
 
@@ -263,3 +263,13 @@ def test_the_plan(tmp_path) -> None:
         plan.check()
     with pytest.raises(PlanError, match="path"):
         read_probe("store", Table("[probes.store]", {"kind": "sqlite"}, Surroundings(tmp_path / "plan.toml", {})))
+
+
+@pytest.mark.parametrize(
+    ("interval", "said"),
+    [("1ms", "must be 100ms or longer"), ("99ms", "must be 100ms"), ("2h", "must be 1h or shorter")],
+)
+def test_an_interval_that_cannot_be(tmp_path: Path, interval: str, said: str) -> None:
+    table = Table("[probes.store]", {"path": "app.db", "interval": interval}, Surroundings(tmp_path / "plan.toml", {}))
+    with pytest.raises(PlanError, match=said):
+        read_sqlite("store", table)

@@ -354,6 +354,16 @@ def test_stage_is_not_put_back_where_a_database_cannot_be_asked(stage, shop: Sho
     assert set(shop.asked) == {"GET /health"}
 
 
+def test_stage_is_not_put_back_where_mysql_cannot_be_asked(stage, shop: Shop) -> None:
+    stage.values["probes.shop"] = {"kind": "mysql", "dsn": "mysql://me:hush-43@127.0.0.1:1/shop"}
+    asked = ask(stage)
+    assert by_name(asked)["reset"].state == NOT_ASKED
+    assert "nobody knows whether it is production's" in by_name(asked)["reset"].sentence
+    assert exit_code_of(asked.checks) == 0
+    assert not stage.was_reset
+    assert set(shop.asked) == {"GET /health"}
+
+
 def test_what_is_production_s_is_neither_put_back_nor_asked(stage, shop: Shop, server) -> None:
     with server.connect() as connection:
         connection.execute("CREATE TABLE replay_production ()")
