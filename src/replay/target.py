@@ -18,7 +18,7 @@ _OLD_IPV4 = re.compile(r"[0-9a-fx.]+")
 PRODUCTION = "production"
 _ALSO_PRODUCTION = frozenset({"prod", "prd", "live", PRODUCTION})
 
-_FORMS = ("{}", "{}-*", "*-{}", "*-{}-*", "{}[0-9]*", "*-{}[0-9]*")
+_FORMS = ("{}", "{}[-0-9]*", "*-{}", "*-{}[-0-9]*")
 USUAL_NAMES = tuple(form.format(word) for word in ("prod", PRODUCTION, "prd", "live") for form in _FORMS)
 NOT_PRODUCTION = "I have looked, and this is not production"
 _SAYS_NO = re.compile(r"(?<![a-z])(pre|non|not|no)[-_](?=[a-z])")

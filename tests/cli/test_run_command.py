@@ -181,18 +181,19 @@ def test_what_is_wrong_ends_with_one_sentence(api: str, locustfile: Path, tmp_pa
         assert not (tmp_path / "run").exists()
 
 
-def test_a_target_with_a_name_of_production(locustfile: Path, tmp_path: Path) -> None:
-    asked = [locustfile, "--target", "http://shop-prod.invalid", "--allow", "shop-prod.invalid"]
-    refused = run(*asked, "--out", tmp_path / "run")
-    assert refused.returncode == 2
-    assert "The target's host shop-prod.invalid, which looks like production" in refused.stderr
-    assert f'--not-production "{NOT_PRODUCTION}"' in refused.stderr
-    wrong = run(*asked, "--out", tmp_path / "run", "--not-production", "yes")
-    assert wrong.returncode == 2
-    assert NOT_PRODUCTION in wrong.stderr
-    taken = run(*asked, "--out", tmp_path / "run", "--not-production", NOT_PRODUCTION)
-    assert taken.returncode == 4, taken.stderr  # there is none such
-    assert "does not answer" in taken.stderr
+def test_a_target_with_a_name_of_production(
+    locustfile: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["run", str(locustfile), "--target", "http://shop-prod.invalid", "--allow", "shop-prod.invalid"]
+    asked += ["--out", str(tmp_path / "run"), "--duration", "1s"]
+    assert run_here(asked) == 2
+    said = capsys.readouterr().err
+    assert "The target's host shop-prod.invalid, which looks like production" in said
+    assert f'--not-production "{NOT_PRODUCTION}"' in said
+    assert run_here([*asked, "--not-production", "yes"]) == 2
+    assert NOT_PRODUCTION in capsys.readouterr().err
+    assert run_here([*asked, "--not-production", NOT_PRODUCTION]) == 4  # there is none such
+    assert "does not answer" in capsys.readouterr().err
 
 
 def test_a_locustfile_that_is_broken_is_no_verdict(api: str, locustfile: Path, tmp_path: Path) -> None:

@@ -4,14 +4,13 @@ import hashlib
 import json
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from replay.cli.main import run
 from replay.scenario.schedule import PlannedRequest, Schedule, write_schedule
 from replay.target import NOT_PRODUCTION
 
-SCENARIO = "from replay.scenario.runtime import Replay\n\n\nclass Scenario(Replay):\n    pass\n"
+SCENARIO = "from replay.scenario.runtime import Replay\n\n\nclass Night(Replay):\n    scenario = 'night.data'\n"
 
 
 class Soak:
@@ -96,6 +95,5 @@ def test_names_that_the_environment_fills_in(soak: Soak, api, capsys, monkeypatc
 
 @pytest.mark.usefixtures("marked")
 def test_the_sentence_overrides_the_mark(soak: Soak, server, api, capsys) -> None:
-    named = psycopg.conninfo.make_conninfo(server.primary)
-    assert soak.run(named, "--not-production", NOT_PRODUCTION) in {0, 3}, capsys.readouterr().err
+    assert soak.run(server.primary, "--not-production", NOT_PRODUCTION) in {0, 3}, capsys.readouterr().err
     assert api.asked["tokens"] >= 1
