@@ -1,6 +1,7 @@
 """What else the probes read: how it is told, on readings written by hand, and in a real browser."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -434,6 +435,12 @@ def test_hostile_readings_are_only_texts(run: Path, browser: Browser) -> None:
     assert page.inner_text("#else").count("<script>window.hacked=1</script>") >= 5
     assert "<script" not in summary(read_story(run)).replace("\\<", "")
     page.close()
+
+
+def test_without_an_arm_with_the_steps_the_section_says_so(run: Path) -> None:
+    shutil.rmtree(run / "arms" / MAIN)
+    page = write_reports(run).read_text(encoding="utf-8")
+    assert "No arm played the steps under production traffic." in page[page.index('id="else"') :]
 
 
 def test_the_summary_has_the_main_of_it(run: Path) -> None:

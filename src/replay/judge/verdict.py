@@ -18,8 +18,7 @@ it depends on when or where it was made)::
           late) and difference (emptied, newly failing, or the same last five); or metric (latency_p95_s, stall_s,
           never_recovered, recovery_s, lock_wait_s, lock_contention, replica_lag_s, replica_lag_bytes, log_lines,
           new_error_lines, step_failed, rollback_failed, data_after_rollback, migration_s, invalid_indexes (always a
-          note)); both where only the other
-          arm's answers tell it (changed_answers, of wrong shape or shrunken)
+          note)); both where only the other arm's answers tell it (changed_answers, of wrong shape or shrunken)
       unit (share, s, bytes, lines/s, count), control, observed, effect (observed - control), interval [low, high]|null,
           p_value | null, requests and failures (the counts behind a share)
       only_in_production true | false | null; interaction {effect, interval, pre_production} | null: how much larger the

@@ -107,7 +107,7 @@ def _why(arm: ArmEvidence | None, where: str) -> str:
     around = arm.readings[arm.readings["metric"] == "invalid_indexes"]  # which the same look reads
     moments = {detail_of(text).get("moment") for text in around["detail"]}
     if "end" in moments:
-        return f"{where} there was nothing to read: the extension pg_stat_statements is not installed in the database."
+        return f"{where} pg_stat_statements is not installed in the database, or counted nothing."
     if moments:
         return f"{where} the probe did not come to read pg_stat_statements at the arm's end."
     return f"{where} no probe read a PostgreSQL database."
