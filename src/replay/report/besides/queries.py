@@ -99,18 +99,18 @@ def _number(value: object) -> float:
 def _why(arm: ArmEvidence | None, where: str) -> str:
     """Why an arm has no costs of queries."""
     if arm is None:
-        return f"{where} nothing was played."
+        return f"{where}: nothing was played."
     failed = arm.readings[arm.readings["metric"] == "probe_failed"]
     for text in failed["detail"]:
         if (error := str(detail_of(text).get("error") or "")).startswith(_ITS_OWN):
-            return f"{where} pg_stat_statements could not be read: {short(error.removeprefix(_ITS_OWN), 200)}."
+            return f"{where}: pg_stat_statements could not be read: {short(error.removeprefix(_ITS_OWN), 200)}."
     around = arm.readings[arm.readings["metric"] == "invalid_indexes"]  # which the same look reads
     moments = {detail_of(text).get("moment") for text in around["detail"]}
     if "end" in moments:
-        return f"{where} pg_stat_statements is not installed in the database, or counted nothing."
+        return f"{where}: pg_stat_statements is not installed in the database, or counted nothing."
     if moments:
-        return f"{where} the probe did not come to read pg_stat_statements at the arm's end."
-    return f"{where} no probe read a PostgreSQL database."
+        return f"{where}: the probe did not come to read pg_stat_statements at the arm's end."
+    return f"{where}: no probe read a PostgreSQL database."
 
 
 def _change(steps: Cost, control: Cost) -> float:
