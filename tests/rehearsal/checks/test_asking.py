@@ -195,6 +195,7 @@ def test_all_is_well(stage, shop: Shop) -> None:
     assert not stage.out.exists()
 
 
+@pytest.mark.slow
 def test_every_identity_is_tried_once_one_after_the_other(stage, shop: Shop) -> None:
     clients = [f"client-{number}" for number in range(40)]
     write_logins(stage.folder / "many", clients)
