@@ -15,7 +15,7 @@ from replay.judge.findings import (
     seconds,
     short,
 )
-from replay.judge.pairs.compared import SILENT
+from replay.judge.pairs.compared import BESIDE
 from replay.judge.trust.databases import unseen_accepted
 
 _MOST = 4
@@ -168,8 +168,12 @@ def _scope(findings: list[Finding]) -> str:
         return "Only under production's traffic."
     if only == {False}:
         return "Under pre-production's traffic too."
-    if all(finding.evidence.get("pre_production") == SILENT for finding in findings):
-        return "Pre-production's traffic never calls it."
+    if (
+        only == {None}
+        and len(why := {str(finding.evidence.get(BESIDE) or "") for finding in findings}) == 1
+        and any(why)
+    ):
+        return f"Pre-production's traffic {why.pop()}."
     return f"Seen under {findings[0].workload}." if findings[0].role == "pre-production" else ""
 
 

@@ -97,3 +97,12 @@ def quantile_interval(values: Counts, q: float) -> tuple[float, float]:
     low = int(stats.binom.ppf(0.025, n, q)) - 1
     high = int(stats.binom.ppf(0.975, n, q))
     return (float(ordered[max(0, low)]), float(ordered[min(n - 1, high)]))
+
+
+def quantile_difference(values: Counts, others: Counts, q: float) -> tuple[float, tuple[float, float]]:
+    """(a quantile of ``values`` less that of ``others``, its 95% interval): `mover` of both quantiles' intervals.
+
+    Both are (n,), (m,), in any order and of one unit, which the difference has; n and m >= 1, and none of them nan.
+    """
+    one, other = float(np.quantile(values, q)), float(np.quantile(others, q))
+    return one - other, mover(one, quantile_interval(values, q), other, quantile_interval(others, q))

@@ -206,6 +206,7 @@ def judge(evidence: Evidence) -> Verdict:
     checks = check_run(evidence, criteria)
     cases: list[Case] = []
     effects: dict[str, list[Effect]] = {}
+    all_shown: dict[str, Seen] = {}
     findings: list[Finding] = []
     voided: dict[str, set[str]] = {}
     for trial in trials_of(evidence):
@@ -215,6 +216,7 @@ def judge(evidence: Evidence) -> Verdict:
         second = [_case(trial.second[:1], trial.second[1], evidence, criteria)] if trial.second else []
         shown = {case.arm: seen(case) for case in (*own, *second)}
         effects |= {arm: list(one.effects) for arm, one in shown.items()}
+        all_shown |= shown
         if REQUESTS not in voids:  # else nothing is seen, whatever it is asked for
             checks += [check_coverage(case, effects[case.arm]) for case in own[:1] if case.role == "production"]
         sound = not voids & {REQUESTS, UNPROVEN}
@@ -235,7 +237,7 @@ def judge(evidence: Evidence) -> Verdict:
         check for case in [*cases, *_quiet_cases(evidence, criteria)] for check in check_compared(case, evidence)
     ]
     untrusted = {workload for workload, voids in voided.items() if REQUESTS in voids}
-    findings = with_only_in_production(findings, cases, untrusted)
+    findings = with_only_in_production(findings, cases, all_shown, untrusted)
     drifting = [_weighed(one, voided.get(one.workload, set())) for one in long_arm_findings(evidence, criteria)]
     quiet = _quiet_cases(evidence, criteria)
     left = index_findings([*cases, *quiet])

@@ -14,7 +14,7 @@ from replay.judge.effects.shares import share_finding, without_steps
 from replay.judge.effects.slowdowns import Slowdown
 from replay.judge.findings import BLOCKING, NOTE, STRONG, Finding, percent, seconds
 from replay.judge.phases import phase_at
-from replay.judge.statistics import mover, quantile_interval
+from replay.judge.statistics import quantile_difference
 
 _VERBS = {
     "empty": "came back empty",
@@ -152,7 +152,7 @@ def slowdown_findings(case: Case, slow: Slowdown) -> list[Finding]:
         if not len(with_steps) or not len(without):
             continue
         observed, control = float(np.quantile(with_steps, 0.95)), float(np.quantile(without, 0.95))
-        interval = mover(observed, quantile_interval(with_steps, 0.95), control, quantile_interval(without, 0.95))
+        effect, interval = quantile_difference(with_steps, without, 0.95)
         told, times = _slowness(slow, phase, with_steps, without, limits)
         found.append(
             Finding(
@@ -166,7 +166,7 @@ def slowdown_findings(case: Case, slow: Slowdown) -> list[Finding]:
                 severity=slow.severity,
                 endpoint=slow.endpoint,
                 metric="latency_p95_s",
-                effect=observed - control,
+                effect=effect,
                 interval=interval,
                 p_value=slow.p_value,
                 root=slow.cause,
