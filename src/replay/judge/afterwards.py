@@ -64,8 +64,8 @@ def _checks(case: Case, evidence: Evidence, findings: list[Finding]) -> Iterator
         observed = 0.0 if against is None else against.observed
         sentence = _told_well(case, span, evidence) if against is None else against.explanation
         limit = case.criteria.rollback_rows_share
-        passed, units = against is None, {"unit": "differences", "limit_unit": "share of the rows"}
-        yield Check(DATA, "change", limit, observed, passed, case.workload, sentence, **units)
+        passed, unit, of_rows = against is None, "differences", "share of the rows"
+        yield Check(DATA, "change", limit, observed, passed, case.workload, sentence, unit=unit, limit_unit=of_rows)
     yield from window_checks(case, mine.get(TIME))
 
 

@@ -26,6 +26,7 @@ from replay.judge.probes.sql_names import changed_names
 
 _AFTERMATH_S = 2.0
 _WAITED_S = 0.25
+_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,10 @@ class Case:
     def rows_of(self, endpoint: str) -> Rows:
         """The positions in ``pairs`` of an endpoint, none where it was not asked."""
         return self.rows.get(endpoint, np.array([], dtype=np.int64))
+
+    def numbers(self, rows: Rows) -> list[int]:
+        """The numbers of the first five requests at these positions in ``pairs``: where to look in the evidence."""
+        return [int(number) for number in self.pairs["request"].to_numpy()[rows[:_SHOWN]]]
 
     @cached_property
     def phase(self) -> Texts:
@@ -256,7 +261,7 @@ class Case:
         if 2 * self._met_lock(from_s, to_s, self.lock_windows).sum() >= len(from_s):
             return max(self.queues, key=lambda queue: int(within(from_s, to_s, queue.windows).sum())).root
         if 2 * within(to_s, to_s, self.error_windows).sum() >= len(from_s):
-            return f"error new since the steps: {self._error_at(to_s)}"
+            return named_root(self._error_at(to_s))
         return None
 
     def _error_at(self, to_s: npt.NDArray[np.float64]) -> str:
@@ -271,6 +276,11 @@ class Case:
                 tells[line] = error.itself, len(error.names)
                 counts[line] += error.count
         return max(sorted(tells), key=lambda line: (tells[line], counts[line]))
+
+
+def named_root(line: str) -> str:
+    """What a finding calls its cause where a line of the log proves it."""
+    return f"error new since the steps: {short(line, 160)}"
 
 
 def empty_like(arm: ArmEvidence) -> ArmEvidence:

@@ -269,7 +269,7 @@ def _new_error_lines(case: Case, mine: list[Finding]) -> list[Check]:
     if limit is None or not probes:
         return []
     most = max(float(new_lines(case, probe)["count"].sum()) for probe in probes)
-    well = f"{case.workload}: the error log got {most:.0f} lines like none before the steps, as many as may."
+    well = f"{case.workload}: the error log got {most:.0f} lines of a kind that it had not had, as many as may."
     return _check(case, "new_error_lines", (limit, most), _failing("new_error_lines", mine), well, unit="lines")
 
 

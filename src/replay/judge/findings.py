@@ -28,12 +28,25 @@ CHANGED = "changed_answers"  # the criterion of answers that changed, and the me
 TOLERATED, STRONG, ELSEWHERE = "tolerated", "strong", "elsewhere"
 ONE_PAIR = "one pair of arms"
 ONE_ARM = "one arm"
+MEASURED = "measurement"  # a proof too, of an effect and not of its cause
 GROUNDS = {  # the strongest first, in words
-    PROVEN: "The cause is proven, so one pair of arms is enough.",
-    TWO_PAIRS: "Two pairs of arms, each with a control of its own, showed it.",
-    ONE_PAIR: "One pair of arms showed it, too clearly for chance; its cause is not proven.",
-    ONE_ARM: "One arm showed it, all through.",
+    PROVEN: "The cause is proven, which needs no repetition.",
+    MEASURED: "It was measured directly, which needs no repetition.",
+    TWO_PAIRS: "Two pairs of passes showed it, each once with the steps and once without.",
+    ONE_PAIR: "One pair of passes alone (with the steps and without) showed it, too clearly for chance; its cause is "
+    "not proven.",
+    ONE_ARM: "One pass showed it, all through.",
 }
+GROUNDS_OF = {  # the same of some of the findings, whose names follow
+    PROVEN: "With a proven cause, which needs no repetition:",
+    MEASURED: "Measured directly, which needs no repetition:",
+    TWO_PAIRS: "Shown by two pairs of passes, each once with the steps and once without:",
+    ONE_PAIR: "Shown by one pair of passes alone (with the steps and without), unproven, too clear for chance:",
+    ONE_ARM: "Shown by one pass, all through:",
+}
+_MEASURED = frozenset(
+    {"replica_lag_s", "replica_lag_bytes", "log_lines", "new_error_lines", "data_after_rollback", "migration_s"}
+)
 
 
 # The criteria of metrics that have another name, or that begin so; any other metric is its own.
@@ -104,6 +117,13 @@ class Finding:
         return TWO_PAIRS if self.confirmed else ONE_PAIR
 
     @property
+    def ground(self) -> str:
+        """What it rests on as a key of ``GROUNDS``, which tells a direct measurement from a proven cause."""
+        is_measured = self.metric in _MEASURED or (self.root is None and self.metric is not None)
+        is_proof = self.rests_on == PROVEN and self.metric not in STEP_METRICS
+        return MEASURED if is_proof and is_measured else self.rests_on
+
+    @property
     def criterion(self) -> str:
         """The name of the criterion that it fails: by how requests failed, else by its metric, known here or not."""
         if self.metric is None:
@@ -126,6 +146,8 @@ class Check:
     ``hint`` says what to do where it did not. ``voids`` says what a failed check of evidence takes away: ``"requests"``
     means that no effect on requests proves anything, ``"unproven"`` that only effects with a proven cause stand.
 
+    ``evidence`` says where to look: an ``arm``, and the first ``requests`` by their numbers.
+
     ``unit`` is that of ``observed``, and ``limit_unit`` that of ``limit``: ``s``, ``bytes``, ``share`` or ``p``, which
     more words may follow (``share or more``), or else words to be said after the number. Empty where the end of the
     name says it (``_s``), or where there is none.
@@ -142,6 +164,7 @@ class Check:
     voids: str = ""
     unit: str = ""
     limit_unit: str = ""
+    evidence: dict[str, Any] = field(default_factory=dict)
 
     @property
     def figure(self) -> float:
@@ -172,8 +195,12 @@ def evidence_check(
     voids: str,
     unit: str = "",
     limit_unit: str = "",
+    place: dict[str, Any] | None = None,
 ) -> Check:
-    """A criterion about the evidence: ``well`` is said where it passed, else ``wrong`` with ``hint`` and ``voids``."""
+    """A criterion about the evidence: ``well`` is said where it passed, else ``wrong`` with ``hint`` and ``voids``.
+
+    ``place`` is then where to look in the evidence.
+    """
     return Check(
         name=name,
         about="evidence",
@@ -186,6 +213,7 @@ def evidence_check(
         voids="" if passed else voids,
         unit=unit,
         limit_unit=limit_unit or unit,
+        evidence={} if passed or place is None else place,
     )
 
 

@@ -7,8 +7,10 @@ from replay.judge.findings import (
     BLOCKING,
     ELSEWHERE,
     GROUNDS,
+    GROUNDS_OF,
     SUSPECT,
     TOLERATED,
+    WHOLE_STAGE,
     Check,
     Finding,
     percent,
@@ -29,7 +31,7 @@ def reasons(verdict: str, findings: list[Finding], checks: list[Check], cases: l
     suspects = [finding for finding in findings if finding.severity == SUSPECT]
     failed = [check for check in checks if check.about == "evidence" and not check.passed]
     told = _told(_weightiest(_own(blocking)))
-    told += [GROUNDS[ground] for ground in GROUNDS if ground in {finding.rests_on for finding in blocking}][:1]
+    told += grounds(blocking)
     told += [f"{check.sentence} {check.hint}".strip() for check in failed]
     if verdict == "NO_GO":
         told += _beside(suspects, blocking)
@@ -40,6 +42,49 @@ def reasons(verdict: str, findings: list[Finding], checks: list[Check], cases: l
     if verdict == "GO":
         told += [*_why_go(cases, findings), *_seen_once(findings), *unseen_accepted(checks), *not_compared(checks)[:1]]
     return told or ["There is no evidence to judge. Rehearse first."]
+
+
+def grounds(blocking: list[Finding]) -> list[str]:
+    """What findings rest on: a sentence for each ground, the strongest first; of several, each names its findings."""
+    found = {ground: [one for one in blocking if one.ground == ground] for ground in GROUNDS}
+    found = {ground: mine for ground, mine in found.items() if mine}
+    if len(found) == 1:
+        return [GROUNDS[ground] for ground in found]
+    said: set[str] = set()
+    told = []
+    for ground, mine in found.items():
+        names = [name for name in dict.fromkeys(map(_subject, _weightiest(mine))) if name not in said]
+        said |= set(names)
+        if names:
+            told.append(f"{GROUNDS_OF[ground]} {_listed(names)}.")
+    return told
+
+
+_SUBJECTS = {
+    "step_failed": "the step that failed",
+    "rollback_failed": "the rollback that failed",
+    "lock_wait_s": "the wait for a lock",
+    "lock_contention": "sessions that wait for each other",
+    "replica_lag_s": "the replica's lag",
+    "replica_lag_bytes": "the replica's lag",
+    "log_lines": "the flood of the error log",
+    "new_error_lines": "the new lines of the error log",
+    "data_after_rollback": "what the rollback left behind",
+    "migration_s": "how long the migration took",
+}
+
+
+def _subject(finding: Finding) -> str:
+    """What a finding is about, in words."""
+    if finding.endpoint is None:
+        return _SUBJECTS.get(finding.metric or "", str(finding.metric))
+    name = "the whole Stage" if finding.endpoint == WHOLE_STAGE else finding.endpoint
+    return f"{name} (slow)" if finding.metric == "latency_p95_s" else name
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
+    return f"{', '.join(names[:_MOST])}{more}"
 
 
 def _seen_once(findings: list[Finding]) -> list[str]:
@@ -63,8 +108,7 @@ def _beside(suspects: list[Finding], blocking: list[Finding]) -> list[str]:
     if not lost:
         return []
     names = list(dict.fromkeys(str(one.endpoint) for one in lost))
-    more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
-    return [f"Seen beside it, and not confirmed: {', '.join(names[:_MOST])}{more} failed to the end."]
+    return [f"Seen beside it, and not confirmed: {_listed(names)} failed to the end."]
 
 
 def _told(findings: list[Finding]) -> list[str]:
@@ -101,11 +145,10 @@ def _together(findings: list[Finding], kind: str) -> str:
         if kind == _SHARED["never_recovered"]
         else [f"{endpoint} ({figure(finding.observed or 0.0)})" for endpoint, finding in worst.items()]
     )
-    more = f" and {len(named) - _MOST} more" if len(named) > _MOST else ""
     count = "Another endpoint" if len(named) == 1 else f"{len(named)} more endpoints"
     scope = "" if findings[0].role == "pre-production" else _scope(findings)
     kind = kind if len(named) == 1 else kind.replace("was ", "were ")
-    sentence = f"{count} {kind} under {findings[0].workload} too: {', '.join(named[:_MOST])}{more}."
+    sentence = f"{count} {kind} under {findings[0].workload} too: {_listed(named)}."
     return f"{sentence} {scope}".strip()
 
 
@@ -217,7 +260,7 @@ def _put_up_with(cases: list[Case], findings: list[Finding]) -> str:
     if any(one.evidence.get(TOLERATED) for one in own):
         return "as many as the plan's limits put up with"
     if any(one.confirmed is False and one.unit == "share" for one in own):
-        return "what is more than noise of it in one of two pairs of arms only"
+        return "what is more than noise of it in one of two pairs of passes only"
     still = {one.arm for one in own if one.metric == "stall_s"}
     masked = sum(int((case.flags("t_new") & case.later & case.masked[1]).sum()) for case in cases if case.arm in still)
     return (

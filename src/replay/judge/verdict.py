@@ -5,6 +5,8 @@ it depends on when or where it was made)::
 
     format 1, name (the run's), verdict GO | NO_GO | INCONCLUSIVE, reasons [sentence...]
     rests_on: what NO_GO rests on, "proof" | "two pairs of arms" | "one pair of arms" | "one arm" (its drift) | null
+    grounds [sentence...]: the same in words, which are among the reasons; where findings rest on several things, a
+        sentence for each, which names its findings and tells a direct measurement from a proven cause
     workload_verdicts {workload: GO | NO_GO | INCONCLUSIVE}, each judged alone
     roles {workload: role}
 
@@ -21,11 +23,14 @@ it depends on when or where it was made)::
           note)); both where only the other arm's answers tell it (changed_answers, of wrong shape or shrunken)
       unit (share, s, bytes, lines/s, count), control, observed, effect (observed - control), interval [low, high]|null,
           p_value | null, requests and failures (the counts behind a share)
-      only_in_production true | false | null; interaction {effect, interval, pre_production} | null: how much larger the
-          effect is than under the pre-production workload
+      only_in_production true | false | null (why, where pre-production is: evidence.pre_production); interaction
+          {effect, interval, pre_production} | null: how much larger an effect on an endpoint's failures, answers or
+          latency is than under the pre-production workload
       root (a sentence part, or the endpoint that caused it) | null; explanation (one sentence)
       first_bad_s, recovered_s (null: never), outage_s of the endpoint
-      evidence {"requests": [numbers], ...}; of a slow endpoint: {times (so many times as long as without the steps)};
+      evidence {"requests": [numbers: the first five; the slowest, the last of what never came back], ...}; of a
+          blocking or suspect endpoint: at_the_same_time [{what, probe, overlap_s}] (what else was seen just then, which
+          proves nothing); of a slow endpoint: {times (so many times as long as without the steps)};
           of a lock: {step, statement (that waited itself, or took the lock),
           held_up_by, held_up_by_query (whom the step waited for; null: it held the lock itself), running [what the step
           ran while the application waited, most often seen first], deadlock (the step waited for one that waited for
@@ -34,8 +39,9 @@ it depends on when or where it was made)::
           [{template, count, new}]}; of a step: {step, kind, statement, error}
 
     criteria [{name, about (change | evidence), limit, observed, passed, workload | null, sentence, hint, unit (of what
-          was observed), limit_unit}]: each blocking finding belongs to a failed one about the change; where nothing is
-          concluded from a workload's requests and probes, its only one about the change is steps_succeed
+          was observed), limit_unit, evidence {arm, requests} (of a control_agreement that failed)}]: each blocking
+          finding belongs to a failed one about the change; where nothing is concluded from a workload's requests and
+          probes, its only one about the change is steps_succeed
     limits {name: number}: the criteria as they were set
     arms [{arm, workload, role, steps, state, duration_s, planned, observed, outcomes {outcome: n}, latency_s {p50, p95,
           p99} | null, lateness_p99_s, max_replica_lag_s, max_replica_lag_bytes, max_lock_wait_s, log_lines}]
@@ -92,10 +98,11 @@ from replay.judge.pairs.again import Seen, seen, shown_again, shown_again_among
 from replay.judge.pairs.compared import with_only_in_production
 from replay.judge.pairs.confirmation import confirm, unconfirmed
 from replay.judge.pairs.repetitions import gather, trials_of
+from replay.judge.probes.beside import with_what_was_beside
 from replay.judge.probes.contention import with_contentions
 from replay.judge.probes.direct import lock_findings, log_findings, replica_findings, step_findings
 from replay.judge.probes.indexes import index_findings
-from replay.judge.reasons import reasons
+from replay.judge.reasons import grounds, reasons
 from replay.judge.soak.criteria import SOAK
 from replay.judge.soak.evidence import read_soak
 from replay.judge.soak.long_arms import long_arm_findings
@@ -142,6 +149,7 @@ class Verdict:
                 "name": self.name,
                 "verdict": self.verdict,
                 "rests_on": self.rests_on,
+                "grounds": grounds([one for one in self.findings if one.severity == BLOCKING]),
                 "reasons": self.reasons,
                 "findings": self.findings,
                 "criteria": self.checks,
@@ -238,6 +246,7 @@ def judge(evidence: Evidence) -> Verdict:
     ]
     untrusted = {workload for workload, voids in voided.items() if REQUESTS in voids}
     findings = with_only_in_production(findings, cases, all_shown, untrusted)
+    findings = with_what_was_beside(findings, cases)
     drifting = [_weighed(one, voided.get(one.workload, set())) for one in long_arm_findings(evidence, criteria)]
     quiet = _quiet_cases(evidence, criteria)
     left = index_findings([*cases, *quiet])

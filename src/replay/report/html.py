@@ -11,6 +11,7 @@ from replay.report.charts import COLOURS
 from replay.report.differences import compare
 from replay.report.page import render_page
 from replay.report.panels import panels
+from replay.report.places import at_the_same_time, place
 from replay.report.sections import (
     log_lines,
     outages,
@@ -59,6 +60,8 @@ def render(story: Story) -> str:
         provenance=provenance(story),
         colours=COLOURS,
         production=PRODUCTION,
+        place=place,
+        at_the_same_time=at_the_same_time,
     )
 
 

@@ -251,7 +251,7 @@ def what_cannot_be_said(story: Story) -> list[str]:
         shown = story.arm(workload)
         if workload in story.confirmed_workloads:
             said.append(
-                f"{workload} met the steps in a second pair of arms too, with a control of its own, to see whether "
+                f"{workload} met the steps in a second pair of passes too, with a control of its own, to see whether "
                 "what one pair had shown without a proof comes back."
             )
         elif shown is not None and (times := story.repetitions(workload)) > 1:

@@ -30,10 +30,10 @@ Kinds = dict[str, tuple[tuple[str, int], ...]]  # by endpoint: outcomes that wer
 # What a finding and a criterion have at least, so that a verdict of another version can be shown too.
 _FINDING: dict[str, Any] = dict.fromkeys(
     "workload phase severity endpoint probe metric outcome explanation root p_value only_in_production "
-    "first_bad_s".split()
+    "first_bad_s arm evidence".split()
 )
 _CRITERION: dict[str, Any] = dict.fromkeys(
-    "name about limit observed passed workload sentence hint unit limit_unit".split()
+    "name about limit observed passed workload sentence hint unit limit_unit evidence".split()
 )
 
 
@@ -140,12 +140,20 @@ class Story:
     @property
     def own_reasons(self) -> list[str]:
         """The reasons without what they rest on, for where that is said beside the verdict already."""
-        return [reason for reason in self.reasons if not self.rests_on or reason != self.rests_on]
+        return [reason for reason in self.reasons if reason not in self._grounds]
 
     @property
     def rests_on(self) -> str:
-        """What a NO GO rests on, as a sentence; nothing of another verdict."""
-        return GROUNDS.get(str(self.verdict.get("rests_on")), "") if self.word == "NO_GO" else ""
+        """What a NO GO rests on, in a sentence or more; nothing of another verdict."""
+        return " ".join(self._grounds)
+
+    @property
+    def _grounds(self) -> list[str]:
+        if self.word != "NO_GO":
+            return []
+        told = [str(one) for one in as_list(self.verdict.get("grounds"))]
+        other = GROUNDS.get(str(self.verdict.get("rests_on")))  # of a verdict that has no more than its name
+        return told or ([other] if other else [])
 
     @property
     def first_reasons(self) -> list[str]:
@@ -334,7 +342,7 @@ def _endpoint_row(
     slow = [one for one in held if one.get("metric") in _SLOW]
     steps, control = row.get("steps") or {}, row.get("control") or {}
     only = [one.get("only_in_production") for one in held]
-    firsts = [row.get("first_bad_s"), *(one.get("first_bad_s") for one in held)]
+    firsts = [row.get("first_bad_s"), *(one.get("first_bad_s") for one in held if one not in slow)]
     return EndpointRow(
         endpoint=name,
         requests=int(steps.get("requests") or 0),

@@ -103,7 +103,7 @@ def _never_recovered(case: Case, effect: Effect) -> Finding:
         if kinds & FAILURES
         else f"{effect.endpoint} still answered in another way when the arm ended, {seconds(lasted_s)} later."
     )
-    return _unavailable(case, effect, "never_recovered", lasted_s, told)
+    return _unavailable(case, effect, "never_recovered", lasted_s, told, last=True)
 
 
 def _late_recovery(case: Case, effect: Effect, limit_s: float) -> Finding:
@@ -112,8 +112,10 @@ def _late_recovery(case: Case, effect: Effect, limit_s: float) -> Finding:
     return _unavailable(case, effect, "recovery_s", took_s, told)
 
 
-def _unavailable(case: Case, effect: Effect, metric: str, lasted_s: float, told: str) -> Finding:
+def _unavailable(case: Case, effect: Effect, metric: str, lasted_s: float, told: str, *, last: bool = False) -> Finding:
+    """A finding about an endpoint's time out of order; its evidence has the first requests that failed, or the last."""
     failing = effect.rows[case.flags("t_new")[effect.rows] & case.later[effect.rows]]
+    shown = failing[np.argsort(case.column("t_end")[failing], kind="stable")]
     cause = (
         case.cause_of(case.column("root_start")[failing], case.column("root_end")[failing]) if effect.caused else None
     )
@@ -134,6 +136,7 @@ def _unavailable(case: Case, effect: Effect, metric: str, lasted_s: float, told:
         first_bad_s=effect.first_bad_s,
         recovered_s=effect.recovered_s,
         outage_s=effect.outage_s,
+        evidence={"requests": case.numbers(shown[::-1] if last else shown)},
     )
 
 
@@ -146,14 +149,17 @@ def slowdown_findings(case: Case, slow: Slowdown) -> list[Finding]:
     t_latency, c_latency = case.column("t_latency"), case.column("c_latency")
     for phase in slow.phases:
         rows = slow.rows[case.texts("phase")[slow.rows] == phase]
-        with_steps = t_latency[rows[case.flags("t_good")[rows]]]
+        answered = rows[case.flags("t_good")[rows] & np.isfinite(t_latency[rows])]
+        with_steps = t_latency[answered]
         without = c_latency[rows[case.flags("c_good")[rows]]]
-        with_steps, without = with_steps[np.isfinite(with_steps)], without[np.isfinite(without)]
+        without = without[np.isfinite(without)]
         if not len(with_steps) or not len(without):
             continue
         observed, control = float(np.quantile(with_steps, 0.95)), float(np.quantile(without, 0.95))
         effect, interval = quantile_difference(with_steps, without, 0.95)
         told, times = _slowness(slow, phase, with_steps, without, limits)
+        slowest_first = answered[np.argsort(-with_steps, kind="stable")]
+        beyond = answered[with_steps > min(slow.limit_s, observed)]
         found.append(
             Finding(
                 workload=case.workload,
@@ -173,7 +179,8 @@ def slowdown_findings(case: Case, slow: Slowdown) -> list[Finding]:
                 proven=slow.cause is not None,
                 requests=len(with_steps),
                 failures=int((with_steps > slow.limit_s).sum()),
-                evidence={"times": times},
+                first_bad_s=float(case.column("t_end")[beyond if len(beyond) else slowest_first[:1]].min()),
+                evidence={"requests": case.numbers(slowest_first), "times": times},
             )
         )
     return found
@@ -207,13 +214,14 @@ def _slowness(
     if (tail := slow.tail(limits)) is not None:
         told = (
             f"{slowest(len(with_steps))} took {tail.ratio:.1f} times as long {said(phase)} as the slowest 5% did "
-            f"without the steps, beside what all endpoints took then."
+            f"without the steps, when what slowed all endpoints down at the time is taken off."
         )
         return told, tail.ratio
     if far <= far_control:  # as the answers came, they took no longer
         told = (
-            f"its slowest answers took longer {said(phase)}, beside what all endpoints took then; at most "
-            f"{seconds(float(with_steps.max()))}, and {seconds(float(without.max()))} without the steps."
+            f"its slowest answers took longer {said(phase)} than without the steps, when what slowed all endpoints "
+            f"down at the time is taken off; as they came, {seconds(float(with_steps.max()))} at most, and "
+            f"{seconds(float(without.max()))} without the steps."
         )
         return told, None
     told = (

@@ -4,7 +4,7 @@ import numpy as np
 
 from replay.judge.case import Case
 from replay.judge.effects.explain import said
-from replay.judge.effects.noise import Stall, near_stall
+from replay.judge.effects.noise import Stall, near_stall, within
 from replay.judge.findings import BLOCKING, NOTE, SUSPECT, WHOLE_STAGE, Finding, seconds
 from replay.judge.phases import phase_at
 from replay.judge.statistics import more_failures_p
@@ -49,6 +49,7 @@ def _many_stalls(case: Case) -> list[Finding]:
             first_bad_s=later[0].from_s,
             recovered_s=later[-1].to_s,
             failures=lost,
+            evidence={"requests": _due_in(case, later)},
         )
     ]
 
@@ -91,5 +92,13 @@ def _longest_stall(case: Case) -> list[Finding]:
             first_bad_s=worst.from_s,
             recovered_s=worst.to_s,
             outage_s=worst.length_s,
+            evidence={"requests": _due_in(case, (worst,))},
         )
     ]
+
+
+def _due_in(case: Case, stalls: tuple[Stall, ...]) -> list[int]:
+    """The numbers of the first requests that fell due while nothing succeeded."""
+    at_s = case.column("t_start")
+    met = np.flatnonzero(within(at_s, at_s, [(stall.from_s, stall.to_s) for stall in stalls]))
+    return case.numbers(met[np.argsort(at_s[met], kind="stable")])

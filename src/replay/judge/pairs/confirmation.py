@@ -76,17 +76,17 @@ def _weighed(finding: Finding, both: Collection[tuple[str, str]], elsewhere: Col
     told = finding.explanation.rstrip(".")
     if finding.key in both:
         return dataclasses.replace(
-            finding, severity=BLOCKING, confirmed=True, explanation=f"{told}; a second pair of arms showed it again."
+            finding, severity=BLOCKING, confirmed=True, explanation=f"{told}; a second pair of passes showed it again."
         )
     if finding.key in elsewhere:
         return dataclasses.replace(
             finding,
             severity=SUSPECT,
             confirmed=False,
-            explanation=f"{told}; a second pair of arms showed it, but at other requests.",
+            explanation=f"{told}; a second pair of passes showed it, but at other requests.",
             evidence={**finding.evidence, ELSEWHERE: True},
         )
     severity = SUSPECT if finding.severity == BLOCKING or finding.evidence.get(STRONG) else NOTE
     return dataclasses.replace(
-        finding, severity=severity, confirmed=False, explanation=f"{told}; of two pairs of arms only one showed it."
+        finding, severity=severity, confirmed=False, explanation=f"{told}; of two pairs of passes only one showed it."
     )

@@ -112,9 +112,11 @@ def _most_often(texts: Counter[str]) -> list[str]:
     return sorted(texts, key=lambda text: (-texts[text], text))[:5]
 
 
-def _sampling_gap_s(readings: pd.DataFrame, probe: str) -> float:
-    """The usual time between two samples of a probe: how much longer than seen a wait may have been."""
-    own = (readings["probe"] == probe) & readings["metric"].isin(["waiting_backends", "lock_wait_s"])
+def _sampling_gap_s(
+    readings: pd.DataFrame, probe: str, metrics: tuple[str, ...] = ("waiting_backends", "lock_wait_s")
+) -> float:
+    """The usual time between two samples of a probe: how much longer than seen a wait or a lag may have been."""
+    own = (readings["probe"] == probe) & readings["metric"].isin(metrics)
     at_s = np.unique(readings["at_s"][own].to_numpy(np.float64).round(2))
     return float(np.median(np.diff(at_s))) if len(at_s) > 1 else 0.0
 
@@ -210,7 +212,9 @@ def _replica_lag(case: Case, metric: str, replica: str, course: _Course) -> Find
     bytes_at_most = replica_lag(case.steps.readings, "replica_lag_bytes").get(replica, (None, np.array([0.0])))[1].max()
     amount = seconds(observed) if metric == "replica_lag_s" else f"{observed / 1e6:.1f} MB"
     phase = phase_at(case.spans, course.onset_s)
-    running = _running_at(case, course.onset_s)
+    running, probe = _running_at(case, course.onset_s), _probe_of(case.steps.readings, metric)
+    # What it was between two samples is not known; a lag in seconds grows by one a second at most.
+    gap_s = _sampling_gap_s(case.steps.readings, probe, (metric,)) if metric == "replica_lag_s" else 0.0
     return Finding(
         workload=case.workload,
         arm=case.steps.info.arm,
@@ -222,10 +226,10 @@ def _replica_lag(case: Case, metric: str, replica: str, course: _Course) -> Find
         f"{f' ({bytes_at_most / 1e6:.1f} MB)' if metric == 'replica_lag_s' and bytes_at_most else ''}, {course.told}; "
         f"without the steps it was {seconds(known) if metric == 'replica_lag_s' else f'{known / 1e6:.1f} MB'} at most.",
         severity=BLOCKING,
-        probe=_probe_of(case.steps.readings, metric),
+        probe=probe,
         metric=metric,
         effect=observed - known,
-        interval=(observed - known, observed - known),
+        interval=(observed - known, observed - known + gap_s) if gap_s else None,
         root=running,
         proven=True,
         first_bad_s=course.onset_s,
@@ -326,8 +330,8 @@ def _new_errors(case: Case, probe: str) -> list[Finding]:
             unit="count",
             observed=float(total),
             control=0.0,
-            explanation=f"The error log {probe!r} got {total} line{'s' * (total != 1)} like none before {said(phase)}, "
-            f"most often {short(telling, 100)!r}.",
+            explanation=f"The error log {probe!r} got {total} line{'s' * (total != 1)} {said(phase)} of a kind that it "
+            f"never had without the steps, most often {short(telling, 100)!r}.",
             severity=BLOCKING if beyond else NOTE,
             probe=probe,
             metric="new_error_lines",

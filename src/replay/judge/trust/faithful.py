@@ -17,6 +17,7 @@ from replay.judge.trust.unlike import unlike
 _APART_S = 0.5
 _CHANCE = 0.005  # many endpoints of many arms are looked at
 _OTHER = "answers of another kind, such as a redirect, a login page or an error with status 200"
+_SHOWN = 5
 _STOOD_STILL = 0.1  # of an arm, at most, that is laid to no single endpoint
 
 
@@ -112,13 +113,14 @@ def check_control(control: ArmEvidence, criteria: Criteria) -> list[Check]:
     calm |= _mostly(stalled, endpoint)[endpoint.codes]
     asked = {"": len(observations), **endpoint.of(calm).counts()}
     misses = {"": int(missed.sum()), **endpoint.of(missed & calm).counts()}
-    wrong = []
+    wrong, against = [], np.zeros(len(missed), dtype=np.bool_)
     for one, n in sorted(asked.items()):
         x, mine = misses.get(one, 0), endpoint.are(one) & calm if one else everywhere
         allowed = 1 - criteria.of(one).control_agreement
         if x > max(1, allowed * n + 1e-9) and _surely_above(allowed, due_s[mine], missed[mine]):
             counts = outcome.of(missed & ~other & mine).counts() | {_OTHER: int((other & mine).sum())}
             most = min(counts, key=lambda kind: (-counts[kind], kind))
+            against |= missed & mine
             wrong.append(f"{one or 'in all'}: {x} of {n} did not ({_as(most)})")
     share = 1 - misses[""] / asked[""]
     return [
@@ -135,8 +137,16 @@ def check_control(control: ArmEvidence, criteria: Criteria) -> list[Check]:
             voids=REQUESTS,
             unit="share",
             limit_unit="share or more",
+            place={"arm": name, "requests": _first(observations, due_s, against)},
         )
     ]
+
+
+def _first(observations: pd.DataFrame, due_s: Times, which: Flags) -> list[int]:
+    """The numbers of the first five of these requests."""
+    rows = np.flatnonzero(which)
+    rows = rows[np.argsort(due_s[rows], kind="stable")][:_SHOWN]
+    return [int(number) for number in observations["request"].to_numpy()[rows]]
 
 
 def _mostly(stalled: Flags, endpoint: Texts) -> Flags:
