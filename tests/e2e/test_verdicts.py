@@ -33,7 +33,7 @@ def test_sql_that_fails_at_its_second_statement_is_no_go(plan: Plan, replay: Com
     words = 'relation "no_such_table" does not exist'
     assert words in finding["evidence"]["error"]
     reason, grounds, *_ = plan.verdict["reasons"]
-    assert grounds == "The cause is proven, so one pair of arms is enough."
+    assert grounds == "The cause is proven, which needs no repetition."
     assert words in reason
     assert "ALTER TABLE no_such_table" in reason
     marks = [(mark.index, mark.event) for mark in read_run(plan.out).arms["light-steps"].marks if mark.step]

@@ -86,7 +86,7 @@ def test_what_both_pairs_show_is_no_go(plant) -> None:
     found = of(verdict, endpoint=EVENTS, severity="blocking")
     assert found
     assert {one["confirmed"] for one in found} == {True}
-    assert all(one["explanation"].endswith("a second pair of arms showed it again.") for one in found)
+    assert all(one["explanation"].endswith("a second pair of passes showed it again.") for one in found)
     assert any("showed it again" in reason for reason in verdict.reasons)
 
 

@@ -212,3 +212,15 @@ def test_pre_productions_bursts_widen_its_own_interval() -> None:
     (low, high), (burst_low, burst_high) = intervals
     assert burst_low < low
     assert burst_high > high
+
+
+def test_what_had_not_come_back_there_either_is_not_productions_alone() -> None:
+    for outcome, only in (("server error", None), ("ok", True)):
+        planted, other = production(), rarely(12)
+        planted.fail(CHECK_IN, 26, 60, 1.0, "server error")
+        mine = other.steps[other.steps["endpoint"] == CHECK_IN]
+        last = mine["due_s"].idxmax()
+        if outcome != "ok":
+            other.steps.loc[last, ["status", "outcome", "shape"]] = [500, outcome, "text/plain"]
+        verdict = judged(planted, other)
+        assert {value for value, _ in why(verdict, metric="never_recovered")} == {only}

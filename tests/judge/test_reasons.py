@@ -43,7 +43,7 @@ def test_the_endpoint_of_which_most_answers_are_slow_comes_first() -> None:
     )
     assert told[0] == "GET /b: slow."
     assert told[1] == "2 more endpoints became slow under production too: GET /a (0.3 s), GET /c (0.1 s)."
-    assert told[2].startswith("Two pairs of arms")
+    assert told[2].startswith("Two pairs of passes showed it")
 
 
 def test_it_does_not_depend_on_their_order() -> None:
@@ -136,7 +136,7 @@ def test_what_is_slow_beside_the_others_only_is_no_multiple_of_what_it_took() ->
         found = slowdown_findings(case, dataclasses.replace(slow, limit_s=limit_s, shifts={}))
         assert found
         assert all((one.evidence["times"] is not None) == known for one in found)
-        assert all(("beside what all endpoints took" in one.explanation) != known for one in found)
+        assert all(("what slowed all endpoints down" in one.explanation) != known for one in found)
 
 
 def test_of_few_answers_the_slowest_is_one() -> None:
@@ -237,3 +237,46 @@ def test_one_stray_traceback_does_not_hide_a_flood() -> None:
     assert verdict.verdict == "NO_GO"
     (finding,) = of(verdict, metric="log_lines")
     assert finding["control"] == 36
+
+
+def test_what_rests_on_one_pair_alone_is_named_apart_from_what_is_proven() -> None:
+    planted = production()
+    planted.lock()
+    planted.fail(CHECK_IN, 20, 25, 0.9, "timeout")
+    planted.fail(EVENTS, 26, 60, 0.3, "server error")
+    planted.lag(8.0)
+    verdict = judge(simulate.evidence(planted, qa()))
+    told = verdict.to_json()["grounds"]
+    assert told == [
+        f"With a proven cause, which needs no repetition: the wait for a lock, {CHECK_IN}.",
+        "Measured directly, which needs no repetition: the replica's lag.",
+        "Shown by one pair of passes alone (with the steps and without), unproven, too clear for chance: "
+        + EVENTS
+        + ".",
+    ]
+    assert [reason for reason in verdict.reasons if reason in told] == told
+    assert verdict.rests_on == "proof"
+
+
+def test_a_measurement_is_no_proven_cause() -> None:
+    planted = production()
+    planted.lag(8.0)
+    verdict = judge(simulate.evidence(planted, qa()))
+    assert verdict.rests_on == "proof"
+    assert verdict.to_json()["grounds"] == ["It was measured directly, which needs no repetition."]
+    assert "It was measured directly, which needs no repetition." in verdict.reasons
+
+
+def test_a_go_has_no_grounds() -> None:
+    assert judge(simulate.evidence(production(), qa())).to_json()["grounds"] == []
+
+
+def test_new_lines_are_told_in_words_for_whoever_reads_no_code() -> None:
+    planted = production()
+    planted.lines({30: 3})
+    planted.lines({}, "control")
+    (found,) = of(judge(simulate.evidence(planted, qa())), metric="new_error_lines")
+    assert found["explanation"] == (
+        "The error log 'errors' got 3 lines after 'add token scopes' of a kind that it never had without the steps, "
+        "most often 'pool timeout after <n> s'."
+    )

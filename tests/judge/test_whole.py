@@ -60,7 +60,7 @@ def test_what_is_too_little_at_any_endpoint_is_seen_of_all(harm: Harm, mix: dict
 def test_what_is_seen_of_all_is_dismissed_where_it_does_not_come_back() -> None:
     _, both = judged(two_at_each, RARE, again=False)
     assert both.verdict == "GO"
-    assert "in one of two pairs of arms only" in both.reasons[0]
+    assert "in one of two pairs of passes only" in both.reasons[0]
     assert any("All endpoints together:" in reason and "only one showed it" in reason for reason in both.reasons)
 
 
@@ -111,4 +111,4 @@ def test_an_outage_longer_than_a_burst_is_not_dismissed() -> None:
     first.steps.loc[failed, "done_s"] = first.steps["sent_s"] + 0.03
     verdict = judge(simulate.evidence(first, second, confirming=PAIR))
     assert verdict.verdict == "INCONCLUSIVE"
-    assert "of two pairs of arms only one showed it" in verdict.reasons[0]
+    assert "of two pairs of passes only one showed it" in verdict.reasons[0]

@@ -21,7 +21,10 @@ SLOW = "GET /v2/events"
 def only_slow(make_run: Callable[..., Path], verdicts: Any) -> Path:
     """A run whose endpoints answered all requests well, one of them late."""
     verdict = verdicts.go() | {"verdict": "NO_GO", "rests_on": "two pairs of arms"}
-    verdict["reasons"] = ["It became slow.", "Two pairs of arms, each with a control of its own, showed it."]
+    verdict["reasons"] = [
+        "It became slow.",
+        "Two pairs of passes showed it, each once with the steps and once without.",
+    ]
     late = {"endpoint": SLOW, "metric": "latency_p95_s", "unit": "s", "explanation": "It became slow."}
     verdict["findings"] = [
         verdicts.finding(**late, phase="after add token scopes", observed=0.4, control=0.1, evidence={"times": 4.0}),
@@ -72,7 +75,7 @@ def test_nothing_is_said_of_slowness_where_nothing_is_slow(make_run: Callable[..
 
 def test_what_a_no_go_rests_on_stands_beside_it_and_once(only_slow: Path) -> None:
     story = read_story(only_slow)
-    assert story.rests_on == "Two pairs of arms, each with a control of its own, showed it."
+    assert story.rests_on == "Two pairs of passes showed it, each once with the steps and once without."
     assert story.first_reasons == story.own_reasons == ["It became slow."]
     assert summary(story).count(story.rests_on) == 1
     assert f'<p class="beside">{story.rests_on}' in write_reports(only_slow).read_text(encoding="utf-8")
@@ -125,3 +128,38 @@ def test_limit_and_figure_are_of_one_kind(
     criterion: str, unit: str, limit: float, observed: float, written: tuple[str, str]
 ) -> None:
     assert (formats.amount(limit, criterion, unit), formats.amount(observed, criterion, unit)) == written
+
+
+def test_several_grounds_stand_beside_the_verdict_and_once(make_run: Callable[..., Path], verdicts: Any) -> None:
+    told = ["With a proven cause, which needs no repetition: GET /a.", "Measured directly: the replica's lag."]
+    reasons = ["GET /a failed.", "The replica fell behind.", *told]
+    story = read_story(make_run(verdicts.no_go() | {"grounds": told, "reasons": reasons}))
+    assert story.own_reasons == reasons[:2]
+    assert story.rests_on == " ".join(told)
+
+
+def test_each_finding_says_where_it_lies_and_what_was_seen_beside_it(
+    make_run: Callable[..., Path], verdicts: Any
+) -> None:
+    flood = '60 lines a second "pool timeout" in the error log'
+    beside = [{"what": flood, "probe": "errors", "overlap_s": 9.5}]
+    verdict = verdicts.no_go()
+    verdict["findings"][0]["evidence"] = {"requests": [12, 34], "at_the_same_time": beside}
+    for one in verdict["findings"][1:]:
+        one["evidence"] = {}
+    for one in verdict["criteria"]:
+        one["evidence"] = {"arm": "production-control", "requests": [56]} if one["name"] == "engine_lateness" else {}
+    page = write_reports(make_run(verdict)).read_text(encoding="utf-8")
+    assert page.count("<summary>Where</summary>") == 2
+    assert "production-steps, requests 12, 34</details>" in page
+    assert "production-control, request 56</details>" in page
+    assert page.count("At the same time: 60 lines a second &#34;pool timeout&#34; in the error log.") == 1
+    assert "is the cause is not proven" in page
+
+
+def test_what_is_slow_did_not_break_at_any_moment(make_run: Callable[..., Path], verdicts: Any) -> None:
+    verdict = verdicts.go() | {"verdict": "NO_GO"}
+    late = {"endpoint": SLOW, "metric": "latency_p95_s", "unit": "s", "first_bad_s": 12.0}
+    verdict["findings"] = [verdicts.finding(**late, observed=1.2, control=0.1)]
+    (row,) = [one for one in read_story(make_run(verdict)).endpoint_rows("production") if one.endpoint == SLOW]
+    assert (row.broke, row.first_bad_s) == (False, None)

@@ -68,7 +68,7 @@ class Display(Follower):
         super().confirms(outline, workloads)
         more = dataclasses.replace(outline, arms=outline.arms[before:])
         self._say(
-            f"Something is suspected under {' and '.join(workloads)} that a second pair of arms may confirm: "
+            f"Something is suspected under {' and '.join(workloads)} that a second pair of passes may confirm: "
             f"{len(more.arms)} arms more, about {minutes(more.estimate_s)}"
         )
 

@@ -153,7 +153,7 @@ class Story:
             return []
         told = [str(one) for one in as_list(self.verdict.get("grounds"))]
         other = GROUNDS.get(str(self.verdict.get("rests_on")))  # of a verdict that has no more than its name
-        return told or ([other] if other else [])
+        return told or [one for one in self.reasons if one == other]
 
     @property
     def first_reasons(self) -> list[str]:

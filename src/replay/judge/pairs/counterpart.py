@@ -83,10 +83,16 @@ class Counterpart:
         return apart is not None and apart.interval[0] > 0
 
     def shows(self, finding: Finding) -> bool:
-        """Whether requests went wrong here in the same way since the first step, as none did without the steps."""
-        if finding.key[1] not in {FAILING, CHANGED, *_LOST}:
-            return False
+        """Whether requests failed here in the same way since the first step, as none did without the steps.
+
+        Of what never came back: whether the last one failed too.
+        """
         rows = self.case.rows_of(str(finding.endpoint))
+        if finding.metric == "never_recovered":
+            last = rows[np.argsort(self.case.column("t_end")[rows], kind="stable")][-1:]
+            return bool(self.case.flags("t_new")[last].any())
+        if finding.key[1] not in {FAILING, *_LOST}:
+            return False
         hits, control_hits, asked = _events(self.case, finding, rows)
         later, (control_masked, masked) = self.case.later[rows], self.case.masked
         hits, control_hits = hits & asked & ~masked[rows], control_hits & asked & ~control_masked[rows]
