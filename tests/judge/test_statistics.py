@@ -7,6 +7,7 @@ from scipy import stats
 from replay.judge.statistics import (
     dispersion,
     more_failures_p,
+    quantile_difference,
     quantile_interval,
     rate_difference,
     smallest_visible,
@@ -66,3 +67,14 @@ def test_the_smallest_visible_effect_is_found_about_four_times_in_five():
 def test_the_interval_of_a_quantile_lies_within_the_values(values):
     low, high = quantile_interval(np.array(values), 0.95)
     assert min(values) <= low <= high <= max(values)
+
+
+def test_the_difference_of_quantiles_holds_between_their_intervals_and_swaps_its_sign() -> None:
+    rng = np.random.default_rng(5)
+    slow, fast = rng.exponential(2.0, 400), rng.exponential(1.0, 300)
+    effect, (low, high) = quantile_difference(slow, fast, 0.95)
+    assert effect == np.quantile(slow, 0.95) - np.quantile(fast, 0.95)
+    assert 0 < low < effect < high
+    assert quantile_difference(fast, slow, 0.95) == (pytest.approx(-effect), pytest.approx((-high, -low)))
+    same, _ = quantile_difference(slow, slow, 0.95)
+    assert same == 0

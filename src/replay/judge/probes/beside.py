@@ -100,11 +100,12 @@ def _log(case: Case) -> Iterator[Sight]:
     """The templates of the error log that are new, or so frequent as in a flood."""
     limits, log = case.criteria, case.steps.log
     since = log[log["at_s"] + 1 > case.first_step_s]
+    usual = {str(probe): _usual(case, str(probe)) for probe in since["probe"].unique()}
     for (probe, template), lines in since.groupby(["probe", "template"], sort=True):
         by_second = lines.groupby(np.floor(lines["at_s"]))["count"].sum()
         is_new = template not in case.known_templates
-        usual = 0.0 if is_new else _usual(case, str(probe))
-        least = max(limits.log_flood_ratio * usual, usual + limits.log_flood_lines)
+        known = usual[str(probe)]
+        least = max(limits.log_flood_ratio * known, known + limits.log_flood_lines)
         told = by_second if is_new else by_second[by_second >= least]
         if told.empty:
             continue
