@@ -119,3 +119,14 @@ def test_notes_and_probes_have_none() -> None:
     others = [one for one in verdict.findings if one.endpoint is None or one.severity == "note"]
     assert others
     assert not any("at_the_same_time" in one.evidence for one in others)
+
+
+def test_of_lines_that_overlap_alike_the_most_frequent_are_told_and_no_lines_of_a_traceback() -> None:
+    planted = failing()
+    for count, template in ((1, "a"), (2, "b"), (3, "c"), (60, "d"), (90, "  File <path>"), (90, "Traceback (most")):
+        planted.log["steps"] += [
+            simulate.LogEvent(float(second), "errors", template, count, template) for second in range(29, 38)
+        ]
+    planted.lines({}, "control")
+    planted.lines({})
+    assert [one["what"].split('"')[1] for one in seen(judged(planted))] == ["d", "c", "b"]

@@ -13,7 +13,7 @@ from replay.judge.case import Case, named_root
 from replay.judge.effects.noise import merge
 from replay.judge.findings import NOTE, Finding, seconds, short
 from replay.judge.probes.contention import METRIC as CONTENTION
-from replay.judge.probes.direct import log_lines, replica_lag
+from replay.judge.probes.direct import OF_ANOTHER, log_lines, replica_lag
 
 AT_THE_SAME_TIME = "at_the_same_time"
 _MOST = 3
@@ -26,13 +26,15 @@ _Windows = list[tuple[float, float]]
 class Sight:
     """Something that a probe saw in some ``windows`` (from, to; arm seconds): ``what`` it was, in words.
 
-    ``roots`` are what findings call it of which it is the proven cause.
+    Of what overlaps alike, that with more ``lines`` comes first. ``roots`` are what findings call it of which it is
+    the proven cause.
     """
 
     what: str
     probe: str
     windows: _Windows
     roots: frozenset[str] = frozenset()
+    lines: int = 0
 
     def overlap_s(self, from_s: float, to_s: float) -> float:
         """How long it was seen between two moments."""
@@ -55,7 +57,9 @@ def _beside(finding: Finding, case: Case, sights: Sequence[Sight]) -> Finding:
     from_s, to_s = _time_of(finding, case)
     known = {finding.root, finding.evidence.get("cause")}
     met = [(one.overlap_s(from_s, to_s), one) for one in sights if not one.roots & known]
-    most = sorted((pair for pair in met if pair[0] > 0), key=lambda pair: (-pair[0], pair[1].what))[:_MOST]
+    most = sorted(
+        (pair for pair in met if pair[0] > 0), key=lambda pair: (-round(pair[0]), -pair[1].lines, pair[1].what)
+    )[:_MOST]
     if not most:
         return finding
     told = [{"what": one.what, "probe": one.probe, "overlap_s": overlap_s} for overlap_s, one in most]
@@ -103,6 +107,8 @@ def _log(case: Case) -> Iterator[Sight]:
     usual = {str(probe): _usual(case, str(probe)) for probe in since["probe"].unique()}
     for (probe, template), lines in since.groupby(["probe", "template"], sort=True):
         by_second = lines.groupby(np.floor(lines["at_s"]))["count"].sum()
+        if str(template).startswith(OF_ANOTHER):  # a line of a traceback tells little by itself
+            continue
         is_new = template not in case.known_templates
         known = usual[str(probe)]
         least = max(limits.log_flood_ratio * known, known + limits.log_flood_lines)
@@ -114,7 +120,7 @@ def _log(case: Case) -> Iterator[Sight]:
         new = ", which it never had without the steps" if is_new else ""
         windows = merge([(float(second), float(second) + 1.0) for second in told.index])
         roots = frozenset(named_root(str(line)) for line in lines["example"].unique())
-        yield Sight(f'{how} "{short(str(template), 100)}" in the error log{new}', str(probe), windows, roots)
+        yield Sight(f'{how} "{short(str(template), 100)}" in the error log{new}', str(probe), windows, roots, total)
 
 
 def _usual(case: Case, probe: str) -> float:

@@ -273,7 +273,7 @@ def _running_at(case: Case, at_s: float) -> str | None:
     return None
 
 
-_OF_ANOTHER = (" ", "\t", "(", "Traceback ")
+OF_ANOTHER = (" ", "\t", "(", "Traceback ")
 
 
 def log_findings(case: Case) -> list[Finding]:
@@ -318,7 +318,7 @@ def _new_errors(case: Case, probe: str) -> list[Finding]:
         return []
     counts = new.groupby("template")["count"].sum().sort_index().sort_values(ascending=False, kind="stable")
     names = [str(name) for name in counts.index]
-    telling = next((name for name in names if not name.startswith(_OF_ANOTHER)), names[0])
+    telling = next((name for name in names if not name.startswith(OF_ANOTHER)), names[0])
     total, first_s = int(counts.sum()), float(new["at_s"].min())
     phase = phase_at(case.spans, max(first_s, case.first_step_s))
     beyond = limit is not None and total > limit
@@ -363,7 +363,7 @@ def _log_flood(case: Case, probe: str, flooded: "pd.Series[float]", known: float
     ]
     phase = phase_at(case.spans, first_s + 0.999)
     # What tells most is a line that stands by itself: those of a traceback are indented.
-    telling = next((name for name in map(str, counts.index) if not name.startswith(_OF_ANOTHER)), None)
+    telling = next((name for name in map(str, counts.index) if not name.startswith(OF_ANOTHER)), None)
     most = f", most often {short(telling, 100)!r}" if telling else ""
     long_enough = len(flooded) >= case.criteria.log_flood_s
     return Finding(
