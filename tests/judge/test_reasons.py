@@ -280,3 +280,17 @@ def test_new_lines_are_told_in_words_for_whoever_reads_no_code() -> None:
         "The error log 'errors' got 3 lines after 'add token scopes' of a kind that it never had without the steps, "
         "most often 'pool timeout after <n> s'."
     )
+
+
+def test_a_cause_is_told_once() -> None:
+    planted = production()
+    planted.lock()
+    planted.fail(TOKEN, 20, 25, 0.8)
+    verdict = judge(simulate.evidence(planted, qa()))
+    (root,) = {finding["root"] for finding in of(verdict, severity="blocking") if finding["endpoint"] == TOKEN}
+    waited, failed, *_ = verdict.reasons
+    assert waited.startswith("The application waited")
+    assert failed.startswith(TOKEN)
+    assert "Cause:" not in failed
+    alone = [finding for finding in verdict.findings if finding.endpoint == TOKEN]
+    assert f"Cause: {root}." in reasons("NO_GO", alone, [], [])[0]

@@ -163,3 +163,16 @@ def test_what_is_slow_did_not_break_at_any_moment(make_run: Callable[..., Path],
     verdict["findings"] = [verdicts.finding(**late, observed=1.2, control=0.1)]
     (row,) = [one for one in read_story(make_run(verdict)).endpoint_rows("production") if one.endpoint == SLOW]
     assert (row.broke, row.first_bad_s) == (False, None)
+
+
+def test_what_broke_and_is_slow_too_does_not_come_before_what_broke_first(
+    make_run: Callable[..., Path], verdicts: Any
+) -> None:
+    run = read_story(make_run(verdicts.no_go()))
+    before = [row.endpoint for row in run.endpoint_rows("production") if row.broke]
+    assert len(before) >= 2
+    late = {"endpoint": before[-1], "metric": "latency_p95_s", "unit": "s", "observed": 1.2, "control": 0.1}
+    findings = [*run.verdict["findings"], verdicts.finding(**late)]
+    rows = Story(run.evidence, run.verdict | {"findings": findings}, run.kinds).endpoint_rows("production")
+    assert [row.endpoint for row in rows if row.broke] == before
+    assert rows[len(before) - 1].slow is not None

@@ -115,15 +115,19 @@ def _told(findings: list[Finding]) -> list[str]:
     """A sentence for each finding; of a workload's failing or slow endpoints the first has its own, others share."""
     told: dict[tuple[str, str, str] | int, str] = {}
     others: dict[tuple[str, str], list[Finding]] = {}
+    roots: set[str | None] = set()
     for number, finding in enumerate(findings):
         kind = _SHARED.get(finding.unit if finding.unit == "share" else finding.metric or "")
-        if kind is None:
-            told[number] = _sentence(finding)
-        elif (finding.workload, kind, "first") not in told:
-            told[finding.workload, kind, "first"] = _sentence(finding)
-            told[finding.workload, kind, "others"] = ""
-        else:
+        if kind is not None and (finding.workload, kind, "first") in told:
             others.setdefault((finding.workload, kind), []).append(finding)
+            continue
+        sentence = _sentence(finding, is_new=finding.root not in roots)
+        roots.add(finding.root)
+        if kind is None:
+            told[number] = sentence
+        else:
+            told[finding.workload, kind, "first"] = sentence
+            told[finding.workload, kind, "others"] = ""
     for (workload, kind), more in others.items():
         told[workload, kind, "others"] = _together(more, kind)
     return [sentence for sentence in told.values() if sentence]
@@ -138,7 +142,7 @@ def _together(findings: list[Finding], kind: str) -> str:
     for finding in sorted(findings, key=lambda finding: -(finding.observed or 0.0)):
         worst.setdefault(str(finding.endpoint), finding)
     if kind == _SHARED["share"] and all(one.outcome == Outcome.UNSENT for one in findings):
-        kind = "could not be sent"
+        kind = "had requests that could not be sent"
     figure = seconds if kind == _SHARED["latency_p95_s"] else percent
     named = (
         list(worst)
@@ -198,9 +202,10 @@ def _slowed(finding: Finding) -> float:
     return slow / (finding.requests or 1)
 
 
-def _sentence(finding: Finding) -> str:
+def _sentence(finding: Finding, *, is_new: bool) -> str:
+    """A finding with its cause, unless a sentence before it has told that (``is_new`` says that none has)."""
     told = finding.explanation if finding.explanation.endswith(".") else f"{finding.explanation}."
-    cause = f"Cause: {finding.root}." if finding.unit == "share" and finding.proven and finding.root else ""
+    cause = f"Cause: {finding.root}." if is_new and finding.unit == "share" and finding.proven and finding.root else ""
     return " ".join(part for part in (told, cause, _scope([finding])) if part)
 
 

@@ -272,7 +272,7 @@ class Story:
         return sorted(
             made,
             key=lambda one: (
-                (not one.broke, one.slow is None, not one.faltered),
+                (not one.broke, not one.broke and one.slow is None, not one.faltered),
                 -one.slow.times if one.slow and not one.broke else 0.0,
                 float("inf") if one.first_bad_s is None else one.first_bad_s,
                 one.role != "authentication",

@@ -16,6 +16,7 @@ from replay.report.story import Story
 
 _CAUGHT_UP_S = 1.0
 _MOST_LOCKS = 3
+_A_MOMENT_S = 0.1
 
 
 def window_sentences(story: Story) -> list[str]:
@@ -122,6 +123,11 @@ def held_sentence(arm: ArmEvidence) -> str:
     if not held:
         return ""
     longest = sorted(held.items(), key=lambda item: (-item[1], item[0]))
-    told = [f"{mode} on {relation} for {formats.seconds(held_s)}" for (mode, relation), held_s in longest[:_MOST_LOCKS]]
+    told = [f"{mode} on {relation} {_for(held_s)}" for (mode, relation), held_s in longest[:_MOST_LOCKS]]
     more = f" and {len(held) - _MOST_LOCKS} more" if len(held) > _MOST_LOCKS else ""
     return f"the steps held {', '.join(told)}{more}"
+
+
+def _for(held_s: float) -> str:
+    """How long a lock was held, in words; one that a single look saw may have been held for less than any figure."""
+    return f"for {formats.seconds(held_s)}" if held_s >= _A_MOMENT_S else "for a moment"
