@@ -154,7 +154,7 @@ def test_a_quiet_arm_has_steps_and_readings_and_no_traffic(playable) -> None:
     assert [row["step"] for row in verdict.facts["steps"] if row["arm"] == "quiet-steps"] == ["migrate"]
     page = write_reports(playable.out).read_text()
     assert re.search(
-        r"In a maintenance window, without any traffic, the steps took [^;]*; all of them succeeded\.", page
+        r"In a maintenance window, without any traffic, the steps took [^;]*, and all of them succeeded[;.]", page
     )
 
 
