@@ -12,6 +12,7 @@ from replay.evidence.run import Evidence
 from replay.evidence.values import QUIET
 from replay.judge.case import Case
 from replay.judge.findings import BLOCKING, NOTE, Check, Finding, evidence_check, percent, worst_of
+from replay.judge.migration_time import TIME, under, window_checks, window_findings
 from replay.judge.phases import Span, undoing
 from replay.judge.trust.databases import (
     FEWEST_LOOKS,
@@ -23,7 +24,6 @@ from replay.judge.trust.databases import (
     outside,
     steps_with,
 )
-from replay.judge.window import TIME, under, window_checks, window_findings
 
 DATA = "data_after_rollback"
 # Why a table is not counted that needs no check of its own: the schema differs, or so many others were.
