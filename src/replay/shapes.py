@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 EMPTY = "empty"
+CUT = "~"  # what a shape that was too long ends with, before a digest
 _LONGEST = 240
 _ITEMS_READ = 50
 _FLAT_OBJECT = re.compile(r"\{(?:[^:,{}\[\]]+:(?:\[\]|\{\}|null|bool|number|str)(?:,|(?=\})))+\}")
@@ -56,7 +57,7 @@ def form_of(content_type: str | None, body: bytes | None) -> Form:
         signature = _signature(value)
         if len(signature) > _LONGEST:
             digest = hashlib.blake2b(signature.encode(), digest_size=6).hexdigest()
-            signature = f"{signature[:_LONGEST]}~{digest}"
+            signature = f"{signature[:_LONGEST]}{CUT}{digest}"
         return Form(signature, _items(value))
     return Form(media_type or "unknown")
 

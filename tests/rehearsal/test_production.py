@@ -1,5 +1,7 @@
 """What looks like production is refused before anything is touched."""
 
+from contextlib import contextmanager
+
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
@@ -158,14 +160,24 @@ def test_a_mysql_database_with_such_a_name(setting) -> None:
     assert check(setting).arms
 
 
-def test_a_database_with_the_marker_is_refused_before_the_reset(playable, server, api) -> None:
+HOLDS = "holds the table replay_production"
+
+
+@contextmanager
+def marked(server, made: str, undone: str):
+    """The server's database, marked as production's for a time."""
     with server.connect() as connection:
-        connection.execute("CREATE SCHEMA about; CREATE TABLE about.replay_production ()")
+        connection.execute(made)
         try:
-            with pytest.raises(Refused, match="holds the table replay_production"):
-                conduct(check(playable), playable.out)
+            yield
         finally:
-            connection.execute("DROP SCHEMA about CASCADE")
+            connection.execute(undone)
+
+
+def test_a_database_with_the_marker_is_refused_before_the_reset(playable, server, api) -> None:
+    made = "CREATE SCHEMA about; CREATE TABLE about.replay_production ()"
+    with marked(server, made, "DROP SCHEMA about CASCADE"), pytest.raises(Refused, match=HOLDS):
+        conduct(check(playable), playable.out)
     assert not playable.was_reset
     assert not api.asked
 
@@ -183,13 +195,9 @@ def test_a_database_that_cannot_be_asked_is_refused_before_the_reset(playable, s
 
 def test_the_marker_outweighs_a_database_that_cannot_be_asked(playable, server) -> None:
     playable.values["probes.database"]["dsn"] = make_conninfo(server.primary, port="1")
-    with server.connect() as connection:
-        connection.execute("CREATE TABLE replay_production ()")
-        try:
-            with pytest.raises(Refused, match="holds the table replay_production"):
-                conduct(check(playable), playable.out)
-        finally:
-            connection.execute("DROP TABLE replay_production")
+    made = "CREATE TABLE replay_production ()"
+    with marked(server, made, "DROP TABLE replay_production"), pytest.raises(Refused, match=HOLDS):
+        conduct(check(playable), playable.out)
 
 
 def test_a_database_that_the_reset_makes(playable, server) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from replay.evidence.run import Evidence
 from replay.evidence.values import QUIET
 from replay.judge.case import Case
-from replay.judge.findings import BLOCKING, NOTE, Check, Finding, evidence_check, percent, worst_of
+from replay.judge.findings import BLOCKING, NOTE, Check, Finding, evidence_check, listed, percent, worst_of
 from replay.judge.migration_time import TIME, under, window_checks, window_findings
 from replay.judge.phases import Span, undoing
 from replay.judge.trust.databases import (
@@ -144,8 +144,7 @@ def check_compared(case: Case, evidence: Evidence) -> list[Check]:
         uncounted = [table for table in database.tables if table.uncounted and None in (table.rows, table.rows_after)]
         there = [f"{table.name} ({table.uncounted})" for table in uncounted if not table.uncounted.endswith(_SAID)]
         if there:
-            more = f" and {len(there) - _MOST_TOLD} more" if len(there) > _MOST_TOLD else ""
-            wrong.append(f"in {database} these tables were not counted: {', '.join(there[:_MOST_TOLD])}{more}")
+            wrong.append(f"in {database} these tables were not counted: {listed(there, _MOST_TOLD)}")
     return [
         evidence_check(
             "data_compared",
@@ -183,8 +182,7 @@ def _told_well(case: Case, span: Span, evidence: Evidence) -> str:
 def _told_after(case: Case, span: Span) -> str:
     """After which steps it was looked, in words: what stands for nothing may have been their doing all the same."""
     names = [repr(one.step) for one in _after(case, span)]
-    more = f" and {len(names) - _MOST_TOLD} more" if len(names) > _MOST_TOLD else ""
-    behind = f" (and {', '.join(names[:_MOST_TOLD])}{more})" if names else ""
+    behind = f" (and {listed(names, _MOST_TOLD)})" if names else ""
     return f"After the {span.kind} {span.step!r}{behind}"
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -257,6 +257,12 @@ def short(text: str, longest: int = 120) -> str:
     """One line of ``text``, cut where it is longer."""
     line = " ".join(text.split())
     return line if len(line) <= longest else line[: longest - 3] + "..."
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """The first names, as many as ``most``, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"
 
 
 def nameless(endpoint: str) -> str:

@@ -6,11 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from replay.evidence.values import Mark
+from replay.evidence.values import CHANGE_DATA, Mark
 from replay.judge.arrays import Times
 
 BEFORE = "before"
-CHANGE_DATA = ("migrate", "rollback", "revert")  # kinds of steps; the others leave data and schema alone
 UNDO = frozenset({"rollback", "revert"})  # those that are to bring back what was before
 
 

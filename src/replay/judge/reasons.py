@@ -13,6 +13,7 @@ from replay.judge.findings import (
     WHOLE_STAGE,
     Check,
     Finding,
+    listed,
     percent,
     seconds,
     short,
@@ -56,7 +57,7 @@ def grounds(blocking: list[Finding]) -> list[str]:
         names = [name for name in dict.fromkeys(map(_subject, _weightiest(mine))) if name not in said]
         said |= set(names)
         if names:
-            told.append(f"{GROUNDS_OF[ground]} {_listed(names)}.")
+            told.append(f"{GROUNDS_OF[ground]} {listed(names, _MOST)}.")
     return told
 
 
@@ -82,11 +83,6 @@ def _subject(finding: Finding) -> str:
     return f"{name} (slow)" if finding.metric == "latency_p95_s" else name
 
 
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
-    return f"{', '.join(names[:_MOST])}{more}"
-
-
 def _seen_once(findings: list[Finding]) -> list[str]:
     """What one of two pairs of arms had and the other had not: no reason against a release, but to be known."""
     once = [one for one in findings if one.confirmed is False and (one.unit == "share" or one.metric in _STALLS)]
@@ -108,7 +104,7 @@ def _beside(suspects: list[Finding], blocking: list[Finding]) -> list[str]:
     if not lost:
         return []
     names = list(dict.fromkeys(str(one.endpoint) for one in lost))
-    return [f"Seen beside it, and not confirmed: {_listed(names)} failed to the end."]
+    return [f"Seen beside it, and not confirmed: {listed(names, _MOST)} failed to the end."]
 
 
 def _told(findings: list[Finding]) -> list[str]:
@@ -152,7 +148,7 @@ def _together(findings: list[Finding], kind: str) -> str:
     count = "Another endpoint" if len(named) == 1 else f"{len(named)} more endpoints"
     scope = "" if findings[0].role == "pre-production" else _scope(findings)
     kind = kind if len(named) == 1 else kind.replace("was ", "were ")
-    sentence = f"{count} {kind} under {findings[0].workload} too: {_listed(named)}."
+    sentence = f"{count} {kind} under {findings[0].workload} too: {listed(named, _MOST)}."
     return f"{sentence} {scope}".strip()
 
 

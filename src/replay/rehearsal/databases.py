@@ -15,14 +15,14 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from replay.errors import first_line
-from replay.evidence.values import WAIT, Mark
+from replay.evidence.values import CHANGE_DATA, WAIT, Mark
 from replay.rehearsal.clock import ArmClock
 from replay.rehearsal.plan import Plan
 from replay.rehearsal.probes.postgres import PostgresProbePlan, place_of
 from replay.rehearsal.stage import digest, read_schema
 from replay.rehearsal.steps.actions import Alembic, Django, Run
 from replay.rehearsal.steps.job import sever
-from replay.rehearsal.steps.plan import CHANGE_DATA, StepPlan
+from replay.rehearsal.steps.plan import StepPlan
 from replay.rehearsal.steps.runner import Step
 from replay.rehearsal.tables import TableCount, count_tables
 from replay.rehearsal.usage import Usage

@@ -11,6 +11,7 @@ from pathlib import Path
 from psycopg import ProgrammingError
 
 from replay.errors import InputError, PlanError, Refused
+from replay.evidence.values import CHANGE_DATA
 from replay.rehearsal.arms import ArmOutline, arms_of, second_pairs
 from replay.rehearsal.destinations import destinations_of, settings_of
 from replay.rehearsal.plan import Plan
@@ -18,7 +19,7 @@ from replay.rehearsal.probes.plan import check_interval
 from replay.rehearsal.probes.postgres import PostgresProbePlan
 from replay.rehearsal.production import check_captured, check_names
 from replay.rehearsal.steps.actions import Alembic, Django, Run
-from replay.rehearsal.steps.plan import CHANGE_DATA, count_repetitions
+from replay.rehearsal.steps.plan import count_repetitions
 from replay.rehearsal.steps.prepare import prepare_steps
 from replay.rehearsal.steps.runner import Step
 from replay.rehearsal.table import Command, Dsn

@@ -5,7 +5,6 @@ For the sentences of findings; nothing is judged by it.
 
 import re
 from collections import Counter
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -16,9 +15,10 @@ from replay.judge.answers.contents import SHRUNKEN
 from replay.judge.answers.differences import WRONG_SHAPE
 from replay.judge.arrays import Rows, Values, numbers
 from replay.judge.case import Case
+from replay.judge.findings import listed
+from replay.shapes import CUT
 
 _FIELD = re.compile(r"[{,]([^{}\[\]|:,]+):(\w+)?")  # its name, and its type where it holds neither list nor object
-_CUT = "~"  # what a shape that was too long ends with, before a digest
 _JSON = ("{", "[")  # what the shape of an object or a list begins with
 _STATUSES = (Outcome.REFUSED, Outcome.SERVER_ERROR)
 _SHOWN = 3
@@ -68,7 +68,7 @@ def _of(arm: ArmEvidence, asked: Rows | np.int64, name: str) -> Values:
 def _fields(case: Case, asked: Rows) -> str:
     """Which fields differ in the answer to the first of them from the control's to the same request."""
     had, has = (_shape(arm, int(asked.min())) for arm in (case.control, case.steps))
-    if _CUT in had + has:
+    if CUT in had + has:
         return ""
     if had[:1] in _JSON and has[:1] not in _JSON:
         return f" ({has} instead of JSON)"
@@ -81,18 +81,15 @@ def _fields(case: Case, asked: Rows) -> str:
         if kind and now.get(name, kind) not in ("", kind)
     ]
     told = [
-        f"{word} {_listed(list(map(repr, names)))}" for word, names in (("without", lacking), ("with", more)) if names
+        f"{word} {listed(list(map(repr, names)), _SHOWN)}"
+        for word, names in (("without", lacking), ("with", more))
+        if names
     ]
     if not told and other:
-        told = [_listed(other)]
+        told = [listed(other, _SHOWN)]
     return f" ({', '.join(told)})" if told else ""
 
 
 def _shape(arm: ArmEvidence, request: int) -> str:
     rows = arm.observations["shape"][arm.observations["request"] == request]
     return str(rows.iloc[0])
-
-
-def _listed(names: Sequence[str]) -> str:
-    kept = ", ".join(names[:_SHOWN])
-    return kept if len(names) <= _SHOWN else f"{kept} and {len(names) - _SHOWN} more"

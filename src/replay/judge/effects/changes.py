@@ -89,7 +89,7 @@ def _size(limits: Criteria, share: float) -> Size:
     return Size(2 * limits.min_failures, share)
 
 
-def _events(case: Case, rows: Rows, kind: str, *, later: bool) -> Events:
+def differing(case: Case, rows: Rows, kind: str, *, later: bool = False) -> Events:
     """What differs, either way; ``later`` looks only at the time since the first step."""
     could, odd = _COLUMNS[kind]
     asked = case.flags(could)[rows]
@@ -103,7 +103,7 @@ def _change_of(case: Case, endpoint: str, kind: str) -> Change | None:
     hit = rows[case.flags(f"t_{odd}")[rows] & case.later[rows]]
     if len(hit) < limits.min_failures:
         return None
-    tallies, mirrored = (tallied(case, endpoint, partial(_events, kind=kind, later=one)) for one in (False, True))
+    tallies, mirrored = (tallied(case, endpoint, partial(differing, kind=kind, later=one)) for one in (False, True))
 
     def shown(share: float) -> list[str]:
         size = _size(limits, share)

@@ -2,25 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
-from replay.judge.answers.contents import SHRUNKEN
-from replay.judge.answers.differences import WRONG_SHAPE
 from replay.judge.arrays import Flags, Rows
 from replay.judge.case import Case
-from replay.judge.effects.failures import Events, tallied
+from replay.judge.effects.changes import differing
+from replay.judge.effects.failures import tallied
 from replay.judge.findings import CHANGED, WHOLE_STAGE, Finding
 from replay.judge.pairs.again import FAILING, SLOW, Seen
 from replay.judge.statistics import mover, quantile_difference, rate_difference
 
 _FEW = 20  # answers: fewer of a phase are taken with all since the first step, and fewer of these have no latency
 _LOST = frozenset({"never_recovered", "recovery_s"})
-_CHANGES = {  # of each kind: which pairs can tell, and what differs in either arm
-    WRONG_SHAPE: ("could_shape", "other_shape"),
-    SHRUNKEN: ("could_items", "fewer_items"),
-}
 
 
 class _Effect(NamedTuple):
@@ -114,11 +110,8 @@ class Counterpart:
         if finding.metric != CHANGED:
             return next((one.test.phi for one in self.seen.effects if one.endpoint == endpoint), 1.0)
 
-        def events(case: Case, rows: Rows) -> Events:
-            hits, control_hits, asked = _events(case, finding, rows)
-            return Events(control_hits, asked, hits, asked)
-
-        return max((one.phi for one in tallied(self.case, endpoint, events).values()), default=1.0)
+        told = partial(differing, kind=str(finding.outcome))
+        return max((one.phi for one in tallied(self.case, endpoint, told).values()), default=1.0)
 
     def _latency(self, finding: Finding) -> _Effect | None:
         rows = self._near(finding)
@@ -137,8 +130,8 @@ def _events(case: Case, finding: Finding, rows: Rows) -> tuple[Flags, Flags, Fla
     """(what went wrong as the finding says, the same in the control, what can tell) of requests, each (n,)."""
     flags, texts = case.flags, case.texts
     if finding.metric == CHANGED:
-        could, odd = _CHANGES[str(finding.outcome)]
-        return flags(f"t_{odd}")[rows], flags(f"c_{odd}")[rows], flags(could)[rows]
+        events = differing(case, rows, str(finding.outcome))
+        return events.hits, events.control_hits, events.asked
     new, control_new = flags("t_new")[rows], flags("c_new")[rows]
     if finding.outcome is not None:
         new = new & (texts("t_kind")[rows] == finding.outcome)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from replay.evidence.run import ArmEvidence
 from replay.judge.case import Case
-from replay.judge.findings import NOTE, Finding, short
+from replay.judge.findings import NOTE, Finding, listed, short
 from replay.judge.phases import BEFORE
 from replay.judge.probes.waits import detail_of
 
@@ -76,10 +76,9 @@ def _left(case: Case, probe: str, names: list[str]) -> Finding:
 def told_left(names: Sequence[str]) -> str:
     """That indexes were left behind, as a sentence."""
     several = len(names) > 1
-    more = f" and {len(names) - _MOST_TOLD} more" if len(names) > _MOST_TOLD else ""
     return (
         f"The steps left {len(names) if several else 'an'} invalid index{'es' * several} behind: "
-        f"{', '.join(names[:_MOST_TOLD])}{more}."
+        f"{listed(names, _MOST_TOLD)}."
     )
 
 

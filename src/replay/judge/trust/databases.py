@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from replay.evidence.run import ArmEvidence, Evidence
-from replay.evidence.values import QUIET, WAIT
+from replay.evidence.values import CHANGE_DATA, QUIET, WAIT
 from replay.judge.criteria import Criteria
 from replay.judge.effects.noise import merge
 from replay.judge.findings import UNPROVEN, Check, evidence_check
-from replay.judge.phases import CHANGE_DATA, Span, step_spans
+from replay.judge.phases import Span, step_spans
 from replay.judge.trust.bystanders import Look, follows_traffic
 
 _COMMANDS = ("run", "alembic", "django")

@@ -12,12 +12,11 @@ import pandas as pd
 from replay.evidence.values import class_of
 from replay.judge.answers.texts import texts_of
 from replay.judge.arrays import Flags, numbers
-from replay.shapes import EMPTY
+from replay.shapes import CUT, EMPTY
 
 _SUCCESS, _REDIRECT = 2, 3
 _WELL = (_SUCCESS, _REDIRECT)
 _UNKNOWN = frozenset({EMPTY, "unknown", "..."})
-_CUT = "~"
 _OPENS, _SCALARS = "{[", frozenset({"null", "bool", "number", "str"})
 
 
@@ -67,7 +66,7 @@ def _share_nothing(came: str, had: str) -> bool:
 @cache
 def _fields_of(shape: str) -> frozenset[str]:
     """The names of an object's own fields; none where it is no object, or a shape too long to be told whole."""
-    if not shape.startswith("{") or _CUT in shape:
+    if not shape.startswith("{") or CUT in shape:
         return frozenset()
     names, depth, start = set(), 0, 1
     for place, letter in enumerate(shape):

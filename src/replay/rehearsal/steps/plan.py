@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from replay.evidence.values import WAIT
+from replay.evidence.values import CHANGE_DATA, WAIT
 from replay.rehearsal.steps.actions import Action, Call, Run, SqlFile, Wait, read_action
 from replay.rehearsal.table import Command, Dsn, Surroundings, Table, Texts
 
-STEP_KINDS = ("migrate", "rollback", "revert", "deploy", "restart", "command", WAIT)
-CHANGE_DATA = ("migrate", "rollback", "revert")
+STEP_KINDS = (*CHANGE_DATA, "deploy", "restart", "command", WAIT)
 CONTINUE, END, ABORT, ROLLBACK = "continue", "end", "abort", "rollback"
 _SESSION_NAME_BYTES = 63  # PostgreSQL cuts application_name there
 _SECRET_NAME = re.compile(r"(?i)passw|pwd|secret|token|key|auth|cookie|credential")

@@ -7,7 +7,7 @@ import pandas as pd
 
 from replay.evidence.run import ArmEvidence
 from replay.evidence.values import QUIET, WAIT
-from replay.judge.findings import short
+from replay.judge.findings import listed, short
 from replay.judge.probes.direct import replica_lag
 from replay.judge.probes.waits import detail_of
 from replay.report import formats, frames
@@ -123,9 +123,8 @@ def held_sentence(arm: ArmEvidence) -> str:
     if not held:
         return ""
     longest = sorted(held.items(), key=lambda item: (-item[1], item[0]))
-    told = [f"{mode} on {relation} {_for(held_s)}" for (mode, relation), held_s in longest[:_MOST_LOCKS]]
-    more = f" and {len(held) - _MOST_LOCKS} more" if len(held) > _MOST_LOCKS else ""
-    return f"the steps held {', '.join(told)}{more}"
+    told = [f"{mode} on {relation} {_for(held_s)}" for (mode, relation), held_s in longest]
+    return f"the steps held {listed(told, _MOST_LOCKS)}"
 
 
 def _for(held_s: float) -> str:
