@@ -180,9 +180,9 @@ def test_with_the_plugin_the_holder_is_known(tmp_path, server) -> None:
     assert_the_queue(probed)
     details = list(probed.readings("lock_wait_s")["detail"])
     assert not any("guess" in detail for detail in details)
-    assert {link["holds"] for detail in details for link in detail["blocked_by"] if not link["awaits"]} == {
-        "SHARED_READ"
-    }
+    # Once the export has ended the step holds the table itself, which is of no matter here.
+    others = [link for detail in details for link in detail["blocked_by"] if link["step"] is None]
+    assert {link["holds"] for link in others} == {"SHARED_READ"}
 
 
 @pytest.mark.slow
