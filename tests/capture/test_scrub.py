@@ -338,3 +338,15 @@ def test_long_texts_take_no_time_beyond_their_length(media_type):
     ):
         before = exchange(received=(("Content-Type", media_type),), received_body=body)
         assert scrubber.exchange(before).response.body
+
+
+@pytest.mark.parametrize("value", ["+49+172+5550100", "some words of mine", "Ada.Example-x"])
+def test_a_cookie_without_a_name_is_all_value(value):
+    sent = (("Cookie", f"theme=dark; {value}; lang=de"),)
+    received = (("Set-Cookie", f"{value}; Path=/; HttpOnly"),)
+    scrubbed = Scrubber(fresh_key()).exchange(exchange(sent=sent, received=received))
+    first, nameless, last = scrubbed.request.header("cookie").split("; ")
+    assert (first, last) == ("theme=dark", "lang=de")
+    assert value not in nameless
+    assert len(nameless) == len(value)
+    assert scrubbed.response.header("set-cookie") == f"{nameless}; Path=/; HttpOnly"

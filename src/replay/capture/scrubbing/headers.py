@@ -45,6 +45,8 @@ _SETTING = re.compile(
     r"(?i:true|false|yes|no|on|off|null|none|dark|light|auto|system|grid|list|asc|desc|all|accept(?:ed)?|denied|granted|"
     r"deny|allow|dismissed|necessary|[a-z]{2}(?:[-_][a-z]{2})?|desktop|mobile|tablet)|[A-Z]{3}|\d{1,3}|[\"']{0,2}"
 )
+# A cookie may have no name (RFC 6265bis, 5.6: then all of it is its value); what is shorter is a stray word.
+_SHORTEST_NAMELESS = 8
 
 
 def scrub_header(texts: Texts, name: str, value: str) -> str:
@@ -100,8 +102,8 @@ def _cookies(texts: Texts, value: str, *, only_first: bool) -> str:
         if equals and bare and not _is_setting(texts, name.strip(), bare):
             value = secret.replace(bare, _cookie(texts, name.strip(), bare), 1)
             pieces[number] = texts.text(name, guessing=not _COOKIE_NAME.fullmatch(name)) + equals + value
-        elif not equals and len(piece) >= 8:
-            pieces[number] = texts.text(piece)
+        elif not equals and len(bare := piece.strip()) >= _SHORTEST_NAMELESS and bare.lower() != "httponly":
+            pieces[number] = piece.replace(bare, _cookie(texts, "", bare), 1)
     if only_first:  # `Path=/reset/...`
         pieces[1:] = [texts.text(piece) for piece in pieces[1:]]
     return ";".join(pieces)
