@@ -4,14 +4,17 @@ from contextlib import contextmanager
 
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from replay.demo.postgres import find_programs
 from replay.errors import ExitCode, PlanError, Refused, StageError
+from replay.rehearsal import production
 from replay.rehearsal.conductor import conduct
 from replay.rehearsal.outline import check_plan
 from replay.rehearsal.plan import read_plan
 from replay.target import NOT_PRODUCTION
 
+from .clusters import running
 from .mariadb import MariaDB, servers
 
 
@@ -198,6 +201,33 @@ def test_the_marker_outweighs_a_database_that_cannot_be_asked(playable, server) 
     made = "CREATE TABLE replay_production ()"
     with marked(server, made, "DROP TABLE replay_production"), pytest.raises(Refused, match=HOLDS):
         conduct(check(playable), playable.out)
+
+
+def both_hosts(first: str, second: str) -> str:
+    """A connection string that names two servers, of which the client takes the first that answers."""
+    values = [conninfo_to_dict(one) for one in (first, second)]
+    return make_conninfo(first, **{key: ",".join(str(one[key]) for one in values) for key in ("host", "port")})
+
+
+def test_of_several_hosts_each_is_asked_for_the_marker(playable, server) -> None:
+    with running(find_programs(), {}) as other:
+        with other.connect() as connection:
+            connection.execute("CREATE TABLE replay_production ()")
+        playable.environment["STAGE_DSN"] = both_hosts(server.primary, other.primary)
+        outline = check(playable)
+        with pytest.raises(Refused, match=HOLDS):
+            conduct(outline, playable.out)
+    with pytest.raises(StageError, match="goes to a database of which nobody knows"):  # it is gone
+        conduct(outline, playable.folder / "again")
+    assert not playable.was_reset
+
+
+def test_a_database_that_never_answers_the_question(playable, monkeypatch) -> None:
+    monkeypatch.setattr(production, "_ANSWER_LIMIT_S", 0.5)
+    monkeypatch.setattr(production, "_MARKED", "SELECT pg_sleep(60), %s::text")
+    with pytest.raises(StageError, match=r"nobody knows whether it is production's: no answer within 0\.5 s"):
+        conduct(check(playable), playable.out)
+    assert not playable.was_reset
 
 
 def test_a_database_that_the_reset_makes(playable, server) -> None:

@@ -5,7 +5,6 @@ What cannot be read is said in what comes out, and never breaks an arm.
 
 import contextlib
 import re
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -19,9 +18,9 @@ from replay.evidence.values import CHANGE_DATA, WAIT, Mark
 from replay.rehearsal.clock import ArmClock
 from replay.rehearsal.plan import Plan
 from replay.rehearsal.probes.postgres import PostgresProbePlan, place_of
+from replay.rehearsal.sessions import Session, limited
 from replay.rehearsal.stage import digest, read_schema
 from replay.rehearsal.steps.actions import Alembic, Django, Run
-from replay.rehearsal.steps.job import sever
 from replay.rehearsal.steps.plan import StepPlan
 from replay.rehearsal.steps.runner import Step
 from replay.rehearsal.tables import TableCount, count_tables
@@ -49,7 +48,6 @@ SET LOCAL extra_float_digits = 1
 """
 
 Schema = frozenset[tuple[str, str, str]]
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 @dataclass
@@ -102,7 +100,7 @@ class ArmDatabases:
         until = time.monotonic() + _BEFORE_S
         for database in self._databases:
 
-            def look(connection: Connection, database: _Database = database) -> None:
+            def look(connection: Session, database: _Database = database) -> None:
                 _identify(database, connection)
                 database.before = frozenset(read_schema(connection))
                 database.rows_before = self._count(connection, until)
@@ -138,31 +136,26 @@ class ArmDatabases:
             if database.before is None:
                 continue
 
-            def look_again(connection: Connection, database: _Database = database) -> None:
+            def look_again(connection: Session, database: _Database = database) -> None:
                 database.after = frozenset(read_schema(connection))
                 database.rows_after = self._count(connection, until)
 
             _read(database, "after the arm", _AFTER_S, look_again)
         return [_to_json(database, scrub) for database in self._databases]
 
-    def _count(self, connection: Connection, until: float) -> dict[str, TableCount]:
+    def _count(self, connection: Session, until: float) -> dict[str, TableCount]:
         return count_tables(connection, self._named, others=self._all, quick=self._quick, until=until)
 
 
-def _read(database: _Database, when: str, limit_s: float, look: Callable[[Connection], None]) -> None:
+def _read(database: _Database, when: str, limit_s: float, look: Callable[[Session], None]) -> None:
     """Look at a database; what goes wrong is noted, and a server that says nothing is left alone."""
     try:
-        with psycopg.connect(
-            database.dsn, connect_timeout=3, application_name="replay databases", prepare_threshold=None
-        ) as connection:
-            limit = threading.Timer(limit_s + _GRACE_S, sever, (connection.fileno(),))
-            limit.daemon = True
-            limit.start()
-            try:
-                connection.execute(_SETTINGS)
-                look(connection)
-            finally:
-                limit.cancel()
+        with (
+            limited(database.dsn, limit_s + _GRACE_S, "replay databases", connect_limit_s=3) as session,
+            session.transaction(),
+        ):
+            session.execute(_SETTINGS)
+            look(session)
     except (psycopg.Error, OSError, ValueError) as error:
         database.unread.append(f"{when}: {first_line(error)}")
 
@@ -193,7 +186,7 @@ def _together(databases: Iterable[_Database]) -> list[_Database]:
     return list(found.values())
 
 
-def _identify(database: _Database, connection: Connection) -> None:
+def _identify(database: _Database, connection: Session) -> None:
     name, oid, started = connection.execute(_IDENTITY.encode()).fetchall()[0]
     database.name, database.oid, database.started = str(name), int(oid), str(started)
     with contextlib.suppress(psycopg.Error), connection.transaction():

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from psycopg import ProgrammingError
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import Conninfo
 
 from replay.rehearsal.plan import Plan
@@ -58,6 +58,21 @@ def settings_of(conninfo: str) -> dict[str, str]:
     usual = {option.keyword.decode(): (option.val or b"").decode() for option in Conninfo.get_defaults()}
     values = {**usual, **{key: str(value) for key, value in conninfo_to_dict(conninfo).items() if value}}
     return values | {"dbname": values.get("dbname") or values.get("user") or ""}
+
+
+def single_hosts(conninfo: str) -> list[str]:
+    """A connection string for each of the hosts that one names; itself where it names one or none."""
+    values = settings_of(conninfo)
+    listed = {key: (values.get(key) or "").split(",") for key in ("host", "hostaddr", "port")}
+    count = max(len(listed["host"]), len(listed["hostaddr"]))
+    alone = {key: found * count if len(found) == 1 else found for key, found in listed.items()}
+    if count == 1 or any(len(found) != count for found in alone.values()):  # the latter will be refused as it is
+        return [conninfo]
+    # Which of them it would rather take does not matter.
+    return [
+        make_conninfo(conninfo, target_session_attrs="any", **{key: found[number] for key, found in alone.items()})
+        for number in range(count)
+    ]
 
 
 def _of_settings(user: str, values: Mapping[str, str]) -> Destination:

@@ -1,21 +1,23 @@
 """Keeps a rehearsal away from what looks like production: by its names, and by a table that its database holds."""
 
 from collections.abc import Callable, Collection, Iterable
+from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any
 
 import psycopg
 from psycopg.conninfo import make_conninfo
 
 from replay.errors import Refused, StageError, first_line
-from replay.rehearsal.destinations import Destination, destinations_of, settings_of
+from replay.rehearsal.destinations import Destination, destinations_of, settings_of, single_hosts
 from replay.rehearsal.plan import Plan
 from replay.rehearsal.probes.plan import ProbePlan
+from replay.rehearsal.sessions import Session, limited
 from replay.rehearsal.table import Dsn
 from replay.target import USUAL_NAMES, Target, check_host_not_production, check_name, override
 
 MARKER = "replay_production"
-_CONNECT_LIMIT_S = 5
+_CONNECT_LIMIT_S, _ANSWER_LIMIT_S = 5, 10.0
+_MARKED = "SELECT FROM pg_class WHERE relname = %s AND relkind IN ('r', 'p', 'v', 'm', 'f')"
 _ALWAYS_THERE = ("postgres", "template1")  # databases of every server, as a rule
 
 
@@ -80,25 +82,28 @@ def check_marked(dsns: Iterable[tuple[str, Dsn]], probes: Iterable[ProbePlan], *
 
 
 def _is_marked(dsn: Dsn) -> bool:
-    try:
-        with _connect(dsn.value) as connection:
-            found = connection.execute(
-                "SELECT FROM pg_class WHERE relname = %s AND relkind IN ('r', 'p', 'v')", (MARKER,)
-            )
-            return bool(found.rowcount)
-    except psycopg.Error as error:
-        if _is_missing(dsn):  # the reset may be what makes it
-            return False
-        raise StageError(f"{first_line(error)}.") from error
+    # Of several hosts any may be gone to in the end; one that is marked outweighs one that does not answer.
+    unknown: psycopg.Error | None = None
+    for conninfo in single_hosts(dsn.value):
+        try:
+            with _session(conninfo) as session:
+                if session.execute(_MARKED, (MARKER,)).rowcount:
+                    return True
+        except psycopg.Error as error:
+            if not _is_missing(conninfo):  # else the reset may be what makes it
+                unknown = unknown or error
+    if unknown is not None:
+        raise StageError(f"{first_line(unknown)}.") from unknown
+    return False
 
 
-def _is_missing(dsn: Dsn) -> bool:
+def _is_missing(conninfo: str) -> bool:
     """Whether the server answers, and has no such database. Its refusal has no code, and is in any language."""
-    name = settings_of(dsn.value)["dbname"]
+    name = settings_of(conninfo)["dbname"]
     for other in _ALWAYS_THERE:
         try:
-            with _connect(make_conninfo(dsn.value, dbname=other)) as connection:
-                return not connection.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).rowcount
+            with _session(make_conninfo(conninfo, dbname=other)) as session:
+                return not session.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).rowcount
         except psycopg.errors.ConnectionTimeout:
             return False
         except psycopg.Error:
@@ -106,5 +111,5 @@ def _is_missing(dsn: Dsn) -> bool:
     return False
 
 
-def _connect(dsn: str) -> psycopg.Connection[tuple[Any, ...]]:
-    return psycopg.connect(dsn, connect_timeout=_CONNECT_LIMIT_S, application_name="replay check")
+def _session(conninfo: str) -> AbstractContextManager[Session]:
+    return limited(conninfo, _ANSWER_LIMIT_S, "replay check", connect_limit_s=_CONNECT_LIMIT_S)

@@ -1,5 +1,6 @@
 """Stage before an arm: put back, answering, and the same as before the other arms."""
 
+import contextlib
 import hashlib
 import http.client
 import json
@@ -9,7 +10,6 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psycopg
 
@@ -17,9 +17,13 @@ from replay.errors import StageError, first_line
 from replay.rehearsal.commands import OutputLog, Program, RunningCommand
 from replay.rehearsal.plan import TargetPlan
 from replay.rehearsal.probes.plan import ProbePlan
+from replay.rehearsal.sessions import Session, limited
 
 _POLL_S = 0.2
 _COUNT_LIMIT_S = 20.0
+_LOCK_S = 10
+_READ_LIMIT_S = 300.0
+_PATIENCE = f"SET LOCAL lock_timeout = '{_LOCK_S}s'; SET LOCAL statement_timeout = '60s'".encode()
 # What makes up a schema, as the server itself writes it. Not the places of columns: one that was dropped and came back
 # is the same.
 _SCHEMA = """
@@ -91,7 +95,7 @@ class Fingerprint:
         return found
 
 
-def read_schema(connection: psycopg.Connection[tuple[Any, ...]]) -> list[tuple[str, str, str]]:
+def read_schema(connection: Session) -> list[tuple[str, str, str]]:
     """What the schema of a database has: (kind, name, definition), sorted. Raises psycopg.Error."""
     with connection.transaction():
         # On it depends how names are written. For this transaction: a pooler may give the session to others.
@@ -111,28 +115,44 @@ def fingerprint(dsn: str, only: Collection[str] | None = None) -> Fingerprint:
     Raises StageError where the database cannot be read.
     """
     try:
-        with psycopg.connect(
-            dsn, autocommit=True, connect_timeout=10, application_name="replay fingerprint"
-        ) as connection:
-            version = str(
-                connection.execute("SELECT 'PostgreSQL ' || current_setting('server_version')").fetchall()[0][0]
-            )
-            schema = digest(read_schema(connection))
-            tables = [str(row[0]) for row in connection.execute(_TABLES.encode()).fetchall()]
-            counted: dict[str, int] = {}
-            deadline = time.monotonic() + _COUNT_LIMIT_S
-            for table in tables:
-                if only is not None and table not in only:
-                    continue
-                if only is None and time.monotonic() > deadline:
-                    break
-                # The name comes quoted from the server itself.
-                counted[table] = connection.execute(f"SELECT count(*) FROM {table}".encode()).fetchall()[0][0]  # noqa: S608
+        with limited(dsn, _READ_LIMIT_S, "replay fingerprint", connect_limit_s=10) as session:
+            with session.transaction():
+                session.execute(_PATIENCE)
+                asked = session.execute("SELECT 'PostgreSQL ' || current_setting('server_version')")
+                version = str(asked.fetchall()[0][0])
+                schema = digest(read_schema(session))
+                tables = [str(row[0]) for row in session.execute(_TABLES.encode()).fetchall()]
+            if only is None:
+                counted = _count(session, tables, _COUNT_LIMIT_S)
+            else:  # the caches may be cold by now
+                counted = _count(session, [table for table in tables if table in only], 5 * _COUNT_LIMIT_S)
+    except psycopg.errors.LockNotAvailable as error:
+        raise StageError(
+            "Stage's database cannot be read: somebody holds a lock on one of its tables.",
+            "End that session: pg_stat_activity shows it.",
+        ) from error
     except psycopg.Error as error:
         raise StageError(
             f"Stage's database cannot be read: {first_line(error)}.", "See that it runs and that dsn is right."
         ) from error
     return Fingerprint(version, schema, counted)
+
+
+def _count(session: Session, tables: Sequence[str], limit_s: float) -> dict[str, int]:
+    """How many rows tables have, one after the other, as far as the time reaches."""
+    deadline = time.monotonic() + limit_s
+    counted: dict[str, int] = {}
+    for table in tables:
+        left_ms = int(1000 * (deadline - time.monotonic()))
+        if left_ms <= 0:
+            break
+        with contextlib.suppress(psycopg.errors.QueryCanceled), session.transaction():
+            session.execute(_PATIENCE)
+            # Longer than the wait for a lock, which is Stage's trouble and no lack of time.
+            session.execute(f"SET LOCAL statement_timeout = {left_ms + 1000 * _LOCK_S}".encode())
+            # The name comes quoted from the server itself.
+            counted[table] = session.execute(f"SELECT count(*) FROM {table}".encode()).fetchall()[0][0]  # noqa: S608
+    return counted
 
 
 def put_back(

@@ -5,8 +5,9 @@ import http.client
 import threading
 from dataclasses import dataclass
 
+from replay.rehearsal.sessions import sever
 from replay.rehearsal.steps.actions import Call
-from replay.rehearsal.steps.job import Bench, sever
+from replay.rehearsal.steps.job import Bench
 from replay.target import Target
 
 _LONGEST_ANSWER = 64_000

@@ -1,8 +1,5 @@
 """What all kinds of steps have in common: a work that was prepared, done as a job that can be ended."""
 
-import contextlib
-import os
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,9 +49,3 @@ class Work(Protocol):
 
     def job(self, bench: Bench) -> Job:
         """Begin nothing yet."""
-
-
-def sever(descriptor: int) -> None:
-    """Cut the connection of a socket that another thread may be waiting for."""
-    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as own:
-        own.shutdown(socket.SHUT_RDWR)

@@ -10,7 +10,8 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from replay.rehearsal.commands import Output
-from replay.rehearsal.steps.job import Bench, sever
+from replay.rehearsal.sessions import sever
+from replay.rehearsal.steps.job import Bench
 from replay.rehearsal.steps.psql import Script
 from replay.rehearsal.steps.sql import Statement
 from replay.rehearsal.table import Dsn
@@ -60,6 +61,7 @@ class SqlJob:
                 self._session = session
             if self._why:
                 session.end(self._why)
+            session.begin()
             return self._send(session)
 
     def end(self, why: str) -> None:
@@ -104,13 +106,15 @@ class _Session:
         self._connection.add_notice_handler(
             lambda notice: self._said.add(f"{notice.severity}: {notice.message_primary}\n".encode())
         )
-        # Should this process be killed, the server notices within seconds instead of at the statement's end.
-        with contextlib.suppress(psycopg.Error):
-            self._connection.execute("SET client_connection_check_interval = '2s'")
         limit = f"cancelled at the step's limit of {timeout_s:g} s"
         self._limit = threading.Timer(timeout_s, self.end, (limit,))
         self._limit.daemon = True
         self._limit.start()
+
+    def begin(self) -> None:
+        """Ask the server to look after us: should this process be killed, it notices in seconds, not at the end."""
+        with contextlib.suppress(psycopg.Error):
+            self._connection.execute("SET client_connection_check_interval = '2s'")
 
     def execute(self, statement: Statement) -> int | None:
         """Send one statement by the simple protocol; how many rows it touched, where it says so.

@@ -8,12 +8,13 @@ import psycopg
 
 from replay.errors import StageError
 from replay.rehearsal.plan import TargetPlan
+from replay.rehearsal.sessions import limited
 from replay.rehearsal.stage import wait_until_ready
 from replay.rehearsal.steps.job import Bench
 from replay.rehearsal.table import Dsn
 
 _POLL_S = 0.2
-_ASK_S = 1.0
+_ASK_S, _ANSWER_S = 1.0, 5.0
 _WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 
 
@@ -80,14 +81,8 @@ class WaitJob:
 
     def _waiting(self, database: Dsn) -> str:
         try:
-            with psycopg.connect(
-                database.value,
-                autocommit=True,
-                connect_timeout=5,
-                application_name=self._bench.plan.session_name,
-                options="-c statement_timeout=5s",
-            ) as connection:
-                waiting = int(connection.execute(_WAITING).fetchall()[0][0])
+            with limited(database.value, _ANSWER_S, self._bench.plan.session_name) as session:
+                waiting = int(session.execute(_WAITING).fetchall()[0][0])
         except psycopg.Error as error:
             return f"the database says: {str(error).strip() or type(error).__name__}"
         return f"{waiting} sessions wait for a lock" if waiting else ""
