@@ -50,6 +50,7 @@ def test_wrong_usage_is_2(arguments: list[str]) -> None:
         (KeyboardInterrupt(), 130),
         (click.Abort(), 130),
         (RuntimeError("broken"), 4),
+        (OSError(28, "No space left on device"), 4),
         (SystemError("broken"), 4),
     ],
 )

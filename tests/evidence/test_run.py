@@ -290,6 +290,12 @@ def test_lines_are_appended_whole(tmp_path: Path) -> None:
     assert len(file.read_text().splitlines()) == 2
 
 
+def test_a_line_that_finds_no_room_is_no_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("replay.evidence.files.os.write", lambda _, line: len(line) - 1)
+    with pytest.raises(OSError, match="No space left"):
+        append_line(tmp_path / "lines.jsonl", {"text": "a"})
+
+
 def test_any_text_of_a_body_comes_back_as_it_was(tmp_path: Path) -> None:
     text = "line\u2028separator, \x85next line, half a character \ud800, C:\\ud800"
     folder = ArmFolder(tmp_path / "arms" / "a")

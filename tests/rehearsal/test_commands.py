@@ -197,6 +197,20 @@ def test_secrets_are_not_torn_apart_by_the_length_of_a_line(room) -> None:
     assert "".join(room.lines()).replace(" ", "") == words.replace(" ", "").replace("hush-hush-42", "***")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="takes a disk that is always full")
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_command_goes_on_where_its_log_finds_no_room(room) -> None:
+    room.log = OutputLog(Path("/dev/full"), str)
+    assert room.run("sh", "-c", "head -c 1000000 /dev/zero | tr '\\0' '\\n'; exit 3") == CommandResult(3, "", "")
+    room.log.close()
+
+
+def test_what_is_said_of_a_failure_can_be_read(room) -> None:
+    error = room.run("sh", "-c", "printf 'gone\\001\\377 '; head -c 3000 /dev/zero | tr '\\0' x; exit 3").error
+    assert error.startswith("exit code 3: gone�� xxx")
+    assert len(error) < 600
+
+
 def test_a_command_sees_only_what_it_is_given(room, monkeypatch) -> None:
     monkeypatch.setenv("OTHER_SECRET", "hush")
     monkeypatch.setenv("LC_ALL", "C.UTF-8")

@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import errno
 import importlib
 import keyword
 import os
@@ -105,7 +106,11 @@ def run(arguments: list[str]) -> int:
             click.echo(plain(error.hint), err=True)
         return error.exit_code
     except (OSError, MemoryError) as error:  # a full disk, a folder that was taken away
-        click.echo(f"Error: {plain(str(error)) or 'there is not enough memory'}.", err=True)
+        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            click.echo(f"Error: The disk is full{plain(f': {error.filename}' if error.filename else '')}.", err=True)
+            click.echo("Make room. What was written until then is kept; a rehearsal goes on with --resume.", err=True)
+        else:
+            click.echo(f"Error: {plain(str(error)) or 'there is not enough memory'}.", err=True)
         return ExitCode.BROKEN
     except SystemExit:
         # click's own way out, with 1, where the reader of our output has left, as `head` does.

@@ -11,6 +11,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import fcntl
 import json
 import os
@@ -202,10 +203,11 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def append_line(path: Path, value: object) -> None:
-    """Append ``value`` as one JSON line, with a single write."""
-    line = json.dumps(value, sort_keys=True, ensure_ascii=False) + "\n"
+    """Append ``value`` as one JSON line, with a single write. Raises OSError where it is not written whole."""
+    line = (json.dumps(value, sort_keys=True, ensure_ascii=False) + "\n").encode("utf-8", LONE_SURROGATES)
     handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
-        os.write(handle, line.encode("utf-8", LONE_SURROGATES))
+        if os.write(handle, line) < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
     finally:
         os.close(handle)

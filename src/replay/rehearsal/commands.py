@@ -1,5 +1,6 @@
 """Running a plan's commands: guarded, with a limit, in an environment that is said, their output kept line by line."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from replay.rehearsal.table import Command
 _LONGEST_OUTPUT = 5_000_000
 _LONGEST_LINE = 4_000
 _LONGEST_TAIL = 20_000
+_LONGEST_SAID = 500  # of its last line, where a person reads why it failed
 _AT_ONCE = 1 << 16
 _USUAL = ("PATH", "HOME", "LANG", "TMPDIR")
 
@@ -46,7 +48,8 @@ class CommandResult:
             return self.ended
         if self.code == 0:
             return ""
-        return f"exit code {self.code}" + (f": {self.last_line}" if self.last_line else "")
+        said = "".join(letter if letter.isprintable() else "�" for letter in self.last_line[:_LONGEST_SAID])
+        return f"exit code {self.code}" + (f": {said}" if said else "")
 
 
 class RunningCommand:
@@ -174,14 +177,13 @@ class OutputLog:
         self._scrub = scrub
         self._lock = threading.Lock()
         file.parent.mkdir(parents=True, exist_ok=True)
-        self._file = file.open("a", encoding="utf-8", errors="replace")
+        self._file = file.open("ab", buffering=0)
 
     def write(self, line: str) -> None:
-        """Append a line. After the close, lines are dropped."""
-        with self._lock:
+        """Append a line. After the close, and where the disk is full, lines are dropped: nobody judges by them."""
+        with self._lock, contextlib.suppress(OSError):
             if not self._file.closed:
-                self._file.write(f"[{self._now_s():9.3f}] {self._scrub(line)}\n")
-                self._file.flush()
+                self._file.write(f"[{self._now_s():9.3f}] {self._scrub(line)}\n".encode("utf-8", "replace"))
 
     def close(self) -> None:
         """Close the file."""
