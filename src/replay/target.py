@@ -3,6 +3,7 @@
 import ipaddress
 import re
 import socket
+import unicodedata
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -21,6 +22,7 @@ _ALSO_PRODUCTION = frozenset({"prod", "prd", "live", PRODUCTION})
 _FORMS = ("{}", "{}[-0-9]*", "*-{}", "*-{}[-0-9]*")
 USUAL_NAMES = tuple(form.format(word) for word in ("prod", PRODUCTION, "prd", "live") for form in _FORMS)
 NOT_PRODUCTION = "I have looked, and this is not production"
+_PARTED = re.compile(r"[./:@\s]")
 _SAYS_NO = re.compile(r"(?<![a-z])(pre|non|not|no)[-_](?=[a-z])")
 
 
@@ -137,13 +139,13 @@ def check_name(what: str, name: str, patterns: Iterable[str] = USUAL_NAMES, *, b
     """Raise Refused where the ``name`` of a host or a database, or a part of it between dots, matches a pattern.
 
     ``what`` says whose it is. In names and patterns ``-``, ``_`` and ``.`` are the same, and ``pre-``, ``non-``,
-    ``not-`` and ``no-`` are one word with what follows, so that no pattern for ``prod`` matches ``pre-prod``.
-    ``by_option`` says that the place was given to a command and not in a plan.
+    ``not-`` and ``no-`` are one word with what follows, so that no pattern for ``prod`` matches ``pre-prod``. The parts
+    of a socket's path are parts too. ``by_option`` says that the place was given to a command and not in a plan.
     """
-    lower = name.lower()
+    lower = unicodedata.normalize("NFKC", name).lower().removesuffix(".")  # as a resolver reads it
     if lower.count(".") > 1:
         lower = lower.removesuffix(".live")  # a domain of the first level, as .com
-    for part in (lower, *lower.split(".")):
+    for part in (lower, *_PARTED.split(lower)):
         for pattern in patterns:
             if part and fnmatchcase(_plain(part), _plain(pattern.lower())):
                 raise Refused(

@@ -105,11 +105,28 @@ def test_a_dsn_may_say_otherwise_than_the_environment(setting, monkeypatch) -> N
         ({"URL": "postgresql+psycopg://me:x@db.test:5432/shop_prod?x=1"}, "The reset goes to the database shop_prod"),
         ({"URL": "mysql://me:x@live-db.test/shop?charset=utf8mb4"}, "The reset goes to the host live-db.test"),
         ({"DSN": "host=db.test dbname='shop_prd'"}, "The reset goes to the database shop_prd"),
+        ({"DATABASE_URL": "mysql2://me@shop-prod.test/shop"}, "The reset goes to the host shop-prod.test"),
+        ({"DB_HOST": "shop-prod.test"}, "The reset goes to the host shop-prod.test"),
     ],
 )
 def test_names_in_what_commands_are_given(setting, given: dict[str, str], said: str) -> None:
     setting.values["rehearsal.environment"] = given
     with pytest.raises(Refused, match=f"{said}, which looks like production"):
+        check(setting)
+
+
+@pytest.mark.parametrize("place", ["/cloudsql/shop:europe-west1:prod-db", "/srv/production/sockets", "@live"])
+def test_a_socket_with_such_a_name(setting, place: str) -> None:
+    setting.environment["STAGE_DSN"] = f"host={place}"
+    setting.values["target"]["allow"] = ["127.0.0.1", "localhost"]
+    with pytest.raises(Refused, match=f"The step 'migrate' goes to the host {place}, which looks like production"):
+        check(setting)
+
+
+def test_names_in_a_command_of_a_shell(setting) -> None:
+    words = "sh -c 'psql -h db.test \"dbname=shop_prod\"'"
+    setting.values["steps"] = [{"name": "up", "kind": "migrate", "at": "1s", "run": words}]
+    with pytest.raises(Refused, match="The step 'up' goes to the database shop_prod"):
         check(setting)
 
 

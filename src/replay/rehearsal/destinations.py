@@ -1,23 +1,16 @@
 """Where the connections of a plan lead: hosts and databases by their names, those of the environment too."""
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import Conninfo
 
 from replay.rehearsal.plan import Plan
 from replay.rehearsal.probes.plan import ProbePlan
+from replay.rehearsal.spelled import spelled_out
 from replay.rehearsal.steps.actions import Alembic, Django, Run
 from replay.rehearsal.table import Dsn
-
-_URL = re.compile(r"\b(?:postgres|postgresql|mysql|mariadb)(?:\+\w+)?(://[^\s'\"]+)")
-_KEYS = re.compile(r"\b(?:host|hostaddr|dbname)\s*=")
-# What programs take from their environment where their connection string, if any, leaves it out.
-_HOSTS = ("PGHOST", "PGHOSTADDR", "MYSQL_HOST")
-_DATABASES = ("PGDATABASE", "PGSERVICE", "MYSQL_DATABASE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,25 +74,6 @@ def _of_settings(user: str, values: Mapping[str, str]) -> Destination:
     return Destination(user, tuple(hosts), (values.get("dbname") or "",))
 
 
-def _of_command(user: str, words: Iterable[str], environment: Mapping[str, str]) -> Destination:
-    """What is spelled out in connection strings, and in the variables that clients read. More of it is not known."""
-    hosts = [host for key in _HOSTS for host in environment.get(key, "").split(",")]
-    databases = [environment.get(key, "") for key in _DATABASES]
-    for text in (*words, *environment.values()):
-        for found in _spelled_out(text):
-            hosts += found.hosts
-            databases += found.databases
-    return Destination(user, tuple(dict.fromkeys(hosts)), tuple(dict.fromkeys(databases)))
-
-
-def _spelled_out(text: str) -> Iterator[Destination]:
-    """The destinations of the connection strings in a text."""
-    urls = [f"postgresql{match[1]}" for match in _URL.finditer(text)]  # MySQL's have the same form, up to their options
-    for written in urls or ([text] if _KEYS.search(text) else []):
-        for one in (written, written.partition("?")[0]):
-            try:
-                values = conninfo_to_dict(one)
-            except ProgrammingError:
-                continue
-            yield _of_settings("", {key: str(value) for key, value in values.items()})
-            break
+def _of_command(user: str, words: Sequence[str], environment: Mapping[str, str]) -> Destination:
+    found = spelled_out(words, environment)
+    return Destination(user, found.hosts, found.databases)

@@ -1,28 +1,44 @@
 """Keeping secrets out of what is written down and shown."""
 
+import base64
 import csv
+import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from urllib.parse import quote
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
+_SHORTEST_WORD = 6
 _SHORTEST = 4  # a shorter secret would tear ordinary words apart, and protects nothing
 _HIDDEN = "***"
 _NAMES = frozenset({"client", "client_id", "username", "user", "name"})  # columns of identities that hold no secret
 # What gives a secret away by its surroundings, whoever's it is.
 _URL_PASSWORD = re.compile(r"(?<=://)([^/\s:@]*):[^@\s/]+(?=@)")
+_KINDS = (
+    "(?:password|passwd|pwd|secret|(?:api|access|private|secret)[-_]?key(?:[-_]base)?"
+    "|(?:access|refresh|auth)[-_]?token)"
+)
 _NAMED = re.compile(
-    r"(?i)\b([\w-]*(?:password|passwd|pwd|secret|api[-_]?key|access[-_]?token|refresh[-_]?token))"
-    r"""(["']?\s*[=:]\s*["']?)(?!["'])[^\s"',;&)]+"""
+    rf"(?i)(?<![\w-])([\w-]*{_KINDS})"
+    r"""(\\?["']?\s*[=:]\s*)("(?:[^"\\]|\\.)+"|'(?:[^'\\]|\\.)+'|\\?["']?(?!["'\\])[^\s"',;&)\\]+)"""
 )
-# As an option of a command (--password X), and as SQL has it (PASSWORD 'x').
+# As an option of a command (--password X), and as SQL has it (PASSWORD 'x', IDENTIFIED WITH y BY 'x').
 _SPACED = re.compile(
-    r"(?i)(--[\w-]*(?:password|passwd|secret|token|api-key)\s+|\bpassword\s+(?='))(?!\$\{)('[^']*'|\S+)"
+    r"(?i)((?<![\w-])--[\w-]*(?:password|passwd|secret|token|api-key)\s+|\bpassword\b[\s(]+(?=E?')"
+    r"|\bidentified\s[\w\s'`]{0,60}?\b(?:by|as)\s+(?:password\s+)?(?=['\"]))"
+    r"(?!\$\{)(E?'(?:[^'\\]|''|\\.)*'|\"[^\"]*\"|\S+)"
 )
+# As clients take it: mysql -pX, curl -u NAME:X.
+_OPTION = re.compile(r"(\b(?:mysql|mariadb)[\w-]*\s(?:[^|;&\n]{0,200}?\s)?-p|\s(?:-u|--user)[ =]?[^\s:=]+:)(?!\$\{)\S+")
+# As PostgreSQL quotes a key: (secret)=(x), (client_id, secret)=(a, x).
+_KEY = re.compile(rf"""(?i)(\([\w", ]*{_KINDS}[\w", ]*\)=\()[^)]*""")
 _SCHEME = re.compile(r"(?i)\b(bearer|basic)(\s+)[\w.~+/=-]{6,}")
 _WORD = re.compile(r"[\w-]{6,}")
+_PART = re.compile(r"\w+")
+_SHORTEST_LINE = 8  # of a value of several lines, such as a key
 _LITERAL = re.compile(r"(?<!route=)'[\w.~+/=-]{16,}'")
 _JWT = re.compile(r"\beyJ[\w-]{6,}\.[\w-]{4,}\.[\w-]*")
 
@@ -42,10 +58,16 @@ class Scrubber:
             replacements[value] = f"${{{name}}}"
             for password in passwords_in(value):
                 replacements.setdefault(password, _HIDDEN)
+        for value in tuple(replacements):
+            for other in _also_written(value):
+                replacements.setdefault(other, _HIDDEN)
         self._replacements = {value: shown for value, shown in replacements.items() if len(value) >= _SHORTEST}
         longest_first = sorted(self._replacements, key=len, reverse=True)
         self._known = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
-        self._words = frozenset(words)
+        self._words = frozenset(word for word in words if _WORD.fullmatch(word))
+        self._odd: dict[str, list[str]] = {}  # by their longest part: looked for where that stands
+        for word in {*words} - self._words:
+            self._odd.setdefault(max(_PART.findall(word), key=len, default=""), []).append(word)
 
     def __call__(self, text: str) -> str:
         """``text`` without its secrets."""
@@ -53,9 +75,15 @@ class Scrubber:
             text = self._known.sub(lambda match: self._replacements[match[0]], text)
         if self._words:
             text = _WORD.sub(lambda match: _HIDDEN if match[0] in self._words else match[0], text)
+        if self._odd:
+            for part in {*_PART.findall(text)} & self._odd.keys():
+                for word in self._odd[part]:
+                    text = text.replace(word, _HIDDEN)
         text = _URL_PASSWORD.sub(rf"\1:{_HIDDEN}", text)
-        text = _NAMED.sub(_hide_named, text)
         text = _SPACED.sub(rf"\1{_HIDDEN}", text)
+        text = _NAMED.sub(_hide_named, text)
+        text = _OPTION.sub(rf"\1{_HIDDEN}", text)
+        text = _KEY.sub(rf"\1{_HIDDEN}", text)
         text = _SCHEME.sub(rf"\1\2{_HIDDEN}", text)
         return _JWT.sub(_HIDDEN, text)
 
@@ -75,7 +103,7 @@ def identity_words(file: Path) -> set[str]:
         value
         for row in rows
         for column, value in row.items()
-        if column not in _NAMES and value and _WORD.fullmatch(value)
+        if column not in _NAMES and value and len(value) >= _SHORTEST_WORD and _PART.search(value)
     }
 
 
@@ -90,7 +118,24 @@ def passwords_in(dsn: str) -> list[str]:
     return found + ([as_written[1]] if as_written else [])
 
 
+def _also_written(secret: str) -> Iterator[str]:
+    """How else programs show a secret: line by line, and as JSON, URLs and Base64 write it."""
+    if len(secret) < _SHORTEST:
+        return
+    if "\n" in secret:
+        yield from (line for line in map(str.strip, secret.splitlines()) if len(line) >= _SHORTEST_LINE)
+    coded = base64.b64encode(secret.encode("utf-8", "surrogateescape")).decode()
+    for written in (json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], quote(secret, safe="")):
+        if written != secret:
+            yield written
+    if len(secret) >= _SHORTEST_LINE:
+        yield coded
+
+
 def _hide_named(match: re.Match[str]) -> str:
     # A reference to the environment is what a secret should look like; it stays.
-    value = match[0][len(match[1]) + len(match[2]) :]
-    return match[0] if value.startswith("${") else f"{match[1]}{match[2]}{_HIDDEN}"
+    value, bare = match[3], match[3].strip("\"'\\")
+    if bare.startswith("${"):
+        return match[0]
+    before, after = value.partition(bare)[::2]
+    return f"{match[1]}{match[2]}{before}{_HIDDEN}{after}"

@@ -40,7 +40,10 @@ class Address:
 
 def parse_address(text: str) -> Address:
     """Read ``mysql://USER:PASSWORD@HOST:PORT/DATABASE``. Raises ValueError, which does not repeat the text."""
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError:  # it quotes what stands in brackets, and a password may
+        raise ValueError("has a [ or ] that is no IPv6 address: write % codes in the password") from None
     written = parts.password or ""
     if parts.scheme not in ("mysql", "mariadb") or not parts.hostname or not parts.username:
         raise ValueError("is not of the form mysql://USER:PASSWORD@HOST:PORT/DATABASE")
