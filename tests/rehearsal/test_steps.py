@@ -1,5 +1,6 @@
 """Steps against a real PostgreSQL and real programs: what is marked, what fails, what is ended."""
 
+import resource
 import time
 
 import pytest
@@ -204,3 +205,26 @@ def test_sessions_carry_the_name_of_their_step(stage, server) -> None:
         wait_for(seen)
     finally:
         runner.stop()
+
+
+@pytest.mark.slow
+def test_rows_that_nobody_wants_are_not_held(stage) -> None:
+    stage.step("SELECT 1; SELECT repeat('x', 1000) FROM generate_series(1, 200000)")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    marks = stage.play()
+    assert [mark.rows for mark in marks if mark.index and mark.event == "ended"] == [1, 200_000]
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 60_000  # KiB
+
+
+def test_a_statement_as_long_as_it_likes(stage, server) -> None:
+    stage.step(f"UPDATE token SET scope = '{'x' * 5_000_000}' WHERE id = 1")  # noqa: S608 - letters
+    assert stage.play()[-1].event == "ended"
+    with server.connect() as connection:
+        assert connection.execute("SELECT length(scope) FROM token WHERE id = 1").fetchone() == (5_000_000,)
+
+
+def test_a_session_that_the_server_ends_says_why(stage) -> None:
+    stage.step("SELECT pg_terminate_backend(pg_backend_pid()); SELECT 2")
+    marks = stage.play()
+    assert events(marks)[-2:] == [("step 1", 1, "failed"), ("step 1", 0, "failed")]
+    assert "terminating connection due to administrator command" in marks[-1].error

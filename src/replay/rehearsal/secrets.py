@@ -21,6 +21,7 @@ _KINDS = (
     "(?:password|passwd|pwd|secret|(?:api|access|private|secret)[-_]?key(?:[-_]base)?"
     "|(?:access|refresh|auth)[-_]?token)"
 )
+_TELLTALE = ("passw", "pwd", "secret", "key", "token", "identified")
 _NAMED = re.compile(
     rf"(?i)(?<![\w-])([\w-]*{_KINDS})"
     r"""(\\?["']?\s*[=:]\s*)("(?:[^"\\]|\\.)+"|'(?:[^'\\]|\\.)+'|\\?["']?(?!["'\\])[^\s"',;&)\\]+)"""
@@ -79,13 +80,19 @@ class Scrubber:
             for part in {*_PART.findall(text)} & self._odd.keys():
                 for word in self._odd[part]:
                     text = text.replace(word, _HIDDEN)
-        text = _URL_PASSWORD.sub(rf"\1:{_HIDDEN}", text)
-        text = _SPACED.sub(rf"\1{_HIDDEN}", text)
-        text = _NAMED.sub(_hide_named, text)
-        text = _OPTION.sub(rf"\1{_HIDDEN}", text)
-        text = _KEY.sub(rf"\1{_HIDDEN}", text)
-        text = _SCHEME.sub(rf"\1\2{_HIDDEN}", text)
-        return _JWT.sub(_HIDDEN, text)
+        lower = text.lower()
+        # Most lines have none of these, and are written as fast as a program says them.
+        if "://" in text:
+            text = _URL_PASSWORD.sub(rf"\1:{_HIDDEN}", text)
+        if any(word in lower for word in _TELLTALE):
+            text = _SPACED.sub(rf"\1{_HIDDEN}", text)
+            text = _NAMED.sub(_hide_named, text)
+            text = _KEY.sub(rf"\1{_HIDDEN}", text)
+        if "-p" in text or "-u" in text:
+            text = _OPTION.sub(rf"\1{_HIDDEN}", text)
+        if "bearer" in lower or "basic" in lower:
+            text = _SCHEME.sub(rf"\1\2{_HIDDEN}", text)
+        return _JWT.sub(_HIDDEN, text) if "eyJ" in text else text
 
     def query(self, sql: str) -> str:
         """``sql`` without secrets, and without literals that look like one (opaque and long)."""

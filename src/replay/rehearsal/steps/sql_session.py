@@ -12,6 +12,7 @@ from psycopg.pq import TransactionStatus
 from replay.rehearsal.commands import Output
 from replay.rehearsal.sessions import sever
 from replay.rehearsal.steps.job import Bench
+from replay.rehearsal.steps.passing import send
 from replay.rehearsal.steps.psql import Script
 from replay.rehearsal.steps.sql import Statement
 from replay.rehearsal.table import Dsn
@@ -123,14 +124,14 @@ class _Session:
         """
         if self.ended:
             raise psycopg.errors.QueryCanceled(self.ended)
+        if statement.data is None and not statement.hands_out:
+            return send(self._connection, statement.text)
         cursor = self._connection.cursor()
         if statement.hands_out:
             with cursor.copy(statement.text.encode()) as copy:
                 for rows in copy:
                     self._said.add(bytes(rows))
-        elif statement.data is None:
-            cursor.execute(statement.text.encode())
-        else:
+        elif statement.data is not None:
             with cursor.copy(statement.text.encode()) as copy:
                 for chunk in _chunks(statement.data):
                     copy.write(chunk)
