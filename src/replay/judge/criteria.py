@@ -21,7 +21,8 @@ class Criteria:
     - ``lateness_s``: the load generator's own lateness, 99th percentile of each arm
     - ``min_requests``: requests of a production workload from the first step's start on
     - ``visible_share``: of each endpoint that production asks for often, so large a share of new failures at most must
-      it take to be seen; ``visible_of``: what part of production's requests counts as often
+      it take to be seen; ``visible_of``: what part of production's requests counts as often (what has half of all of
+      them counts too, the most asked first)
     - ``unseen_steps``: accept that nobody could see whether the steps met the application's database
 
     About the change (a failure gives NO_GO, or INCONCLUSIVE where it was seen once and nothing proves it):

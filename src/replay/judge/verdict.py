@@ -226,7 +226,8 @@ def judge(evidence: Evidence) -> Verdict:
         effects |= {arm: list(one.effects) for arm, one in shown.items()}
         all_shown |= shown
         if REQUESTS not in voids:  # else nothing is seen, whatever it is asked for
-            checks += [check_coverage(case, effects[case.arm]) for case in own[:1] if case.role == "production"]
+            seen_by = [case for case in own[:1] if case.role == "production" and case.spans]
+            checks += [check_coverage(case, effects[case.arm]) for case in seen_by]
         sound = not voids & {REQUESTS, UNPROVEN}
         found = [_weighed(one, voids) for case in own for one in _findings(case, shown[case.arm])]
         repeated = shown_again_among([shown[one.arm] for one in own], criteria)

@@ -6,7 +6,7 @@ import numpy as np
 
 from replay.evidence.heartbeat import last_sign
 from replay.evidence.run import ArmEvidence, Evidence
-from replay.evidence.values import QUIET
+from replay.evidence.values import QUIET, WAIT
 from replay.judge.case import as_far_as_played
 from replay.judge.criteria import Criteria
 from replay.judge.findings import REQUESTS, UNPROVEN, Check, evidence_check
@@ -211,7 +211,7 @@ def _check_finished(evidence: Evidence, steps: ArmEvidence) -> Check:
 
 def _check_met(steps: ArmEvidence, criteria: Criteria) -> Check:
     info = steps.info
-    first_s = min((span.started_s for span in step_spans(steps.marks)), default=np.inf)
+    first_s = min((span.started_s for span in step_spans(steps.marks) if span.kind != WAIT), default=np.inf)
     met = int((steps.observations["due_s"] >= first_s).sum())
     # A small pre-production workload says what it says; one that has ended before the steps says nothing.
     least = criteria.min_requests if info.role == "production" else min(criteria.min_requests, info.planned / 10)
@@ -234,6 +234,8 @@ def _check_met(steps: ArmEvidence, criteria: Criteria) -> Check:
 def _unfinished(spans: tuple[Span, ...], names: list[str]) -> list[str]:
     if not spans:
         return ["none started"]
+    if all(span.kind == WAIT for span in spans):
+        return ["all that was done is to wait"]
     wrong = [f"{span.step!r} never ended" for span in spans if span.ended_s is None]
     if not any(span.failed for span in spans):  # what comes after a failed step may rightly be left out
         started = {span.step for span in spans}
