@@ -116,6 +116,34 @@ SPOILT_ARMS = {
     "a control with steps": ("arm_complete", lambda arm: {"info": dataclasses.replace(arm.info, steps=False)}),
     "an event that is none": ("arm_complete", lambda arm: {"marks": (*arm.marks, Mark(30.0, STEP, "migrate", "wat"))}),
     "no end of the arm": ("arm_complete", lambda arm: {"marks": arm.marks[:-1]}),
+    "an end too early": ("arm_complete", lambda arm: {"info": dataclasses.replace(arm.info, duration_s=120.0)}),
+    "an end without a beginning": (
+        "arm_complete",
+        lambda arm: {"marks": tuple(mark for mark in arm.marks if not mark.step or mark.event != "started")},
+    ),
+    "another length": (
+        "same_schedule",
+        lambda arm: {
+            "info": dataclasses.replace(arm.info, duration_s=120.0),
+            "marks": (*arm.marks[:-1], Mark(120.0, "", "arm", "ended")),
+        },
+    ),
+    "requests that were sent before their predecessors' answers": (
+        "clocks_agree",
+        lambda arm: {"observations": arm.observations.assign(waited_s=10.0)},
+    ),
+    "answers without a status": (
+        "arm_complete",
+        lambda arm: {"observations": arm.observations.assign(status=np.nan)},
+    ),
+    "requests whose endpoint has no name": (
+        "arm_complete",
+        lambda arm: {"observations": arm.observations.assign(endpoint="")},
+    ),
+    "requests of an endpoint that is called like the whole Stage": (
+        "arm_complete",
+        lambda arm: {"observations": arm.observations.assign(endpoint="*")},
+    ),
     "no length": ("arm_complete", lambda arm: {"info": dataclasses.replace(arm.info, duration_s=0.0)}),
     "errors that are called well": ("arm_complete", lambda arm: {"observations": arm.observations.assign(status=500)}),
     "well without an end": (

@@ -13,7 +13,7 @@ from replay.evidence.values import Outcome
 from replay.judge.answers.differences import OUTCOMES
 from replay.judge.answers.texts import texts_of
 from replay.judge.arrays import Flags, numbers
-from replay.judge.findings import REQUESTS, Check, evidence_check, percent
+from replay.judge.findings import REQUESTS, WHOLE_STAGE, Check, evidence_check, percent
 
 _EVENTS = frozenset({"started", "ended", "failed", "interrupted", "not done"})
 _FEWEST = 20
@@ -52,6 +52,8 @@ def _can_be(frame: pd.DataFrame, schema: pa.Schema, most_s: float) -> Flags:
             continue
         if not field.nullable:
             well &= frame[field.name].notna().to_numpy()
+        if field.name == "endpoint":
+            well &= ~frame[field.name].isin(["", WHOLE_STAGE]).to_numpy()
         if pa.types.is_floating(field.type):
             well &= ~(np.abs(numbers(frame, field.name)) > (most_s if field.name.endswith("_s") else LARGEST))
     return well
@@ -66,14 +68,28 @@ def contradictions(arm: ArmEvidence) -> Iterator[str]:
     unknown = sorted({mark.event for mark in arm.marks} - _EVENTS)
     if unknown:
         yield f"its marks have the event {unknown[0]!r:.60}"
-    if info.state == "complete" and not any(not mark.step and mark.event == "ended" for mark in arm.marks):
-        yield "no mark says that it ended"
+    yield from _ends(arm)
     last_s = float(rows["due_s"].max()) if len(rows) else 0.0
     if last_s > info.duration_s + _LATE_S:
         yield f"it is said to last {info.duration_s:g} s, and has requests at {last_s:.0f} s"
     mistaken = _mistaken(arm)
     if mistaken:
         yield f"{mistaken} answers are not what their status says"
+
+
+def _ends(arm: ArmEvidence) -> Iterator[str]:
+    """What the marks say of ends that cannot be: of the arm, or of steps that never began."""
+    info = arm.info
+    ended_s = max((mark.at_s for mark in arm.marks if not mark.step and mark.event == "ended"), default=None)
+    if info.state == "complete" and ended_s is None:
+        yield "no mark says that it ended"
+    if info.state == "complete" and ended_s is not None and ended_s < info.duration_s - _LATE_S:
+        yield f"it is said to last {info.duration_s:g} s, and to have ended after {ended_s:.0f} s"
+    of_steps = [mark for mark in arm.marks if mark.step and not mark.index]
+    began = {mark.step for mark in of_steps if mark.event == "started"}
+    headless = sorted({mark.step for mark in of_steps if mark.event in {"ended", "failed"}} - began)
+    if headless:
+        yield f"its step {headless[0]!r} ended and never began"
 
 
 def _mistaken(arm: ArmEvidence) -> int:
@@ -83,6 +99,7 @@ def _mistaken(arm: ArmEvidence) -> int:
     well = (came == ok) | (came == empty)
     wrong = (well & (status >= 400)) | ((came == refused) & ((status < 400) | (status >= 500)))
     wrong |= (came == error) & (status < 500)
+    wrong |= (well | (came == refused) | (came == error)) & np.isnan(status)
     return int((wrong | (well & np.isnan(numbers(arm.observations, "done_s")))).sum())
 
 
