@@ -1,5 +1,6 @@
 """The files of a report: what is in them, and that they are the same every time."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ from replay.cli.main import run as run_command
 from replay.errors import InputError, ToolError
 from replay.evidence.files import write_json
 from replay.evidence.run import read_run
+from replay.report.html import render
 from replay.report.junit import junit
 from replay.report.story import Story, read_story
 from replay.report.summary import summary
@@ -205,3 +207,32 @@ def test_evidence_is_left_as_it_was(make_run: Callable[..., Path], verdicts: Any
     write_reports(run)
     assert all(path.read_bytes() == content for path, content in before.items())
     assert set(read_run(run).arms) == {"production-control", "production-steps", "qa-control", "qa-steps"}
+
+
+def test_nothing_in_a_text_is_hidden(shown: Story) -> None:
+    """What clears a terminal's screen, and what turns a name around, are spelt out: also in a file that one prints."""
+    text = "GET /\x1b[2J/\u202ednuof-ton"
+    story = Story(shown.evidence, shown.verdict | {"name": text, "reasons": [text]})
+    for written in (summary(story), render(story)):
+        assert "\x1b" not in written
+        assert "\u202e" not in written
+        assert "u202ednuof-ton" in written
+
+
+def test_a_file_with_other_ends_of_lines_is_shown_as_it_is(shown: Story) -> None:
+    migrations = [{"step": "x", "sql": "SELECT 1;\r\nSELECT 2;"}]
+    evidence = dataclasses.replace(shown.evidence, rehearsal=shown.evidence.rehearsal | {"migrations": migrations})
+    assert "SELECT 1;\nSELECT 2;" in render(Story(evidence, shown.verdict))
+
+
+@pytest.mark.parametrize("damage", [{"order": [["a"], {"b": 1}]}, {"migrations": [{"step": "without a file"}]}])
+def test_what_a_damaged_file_says_is_shown_as_far_as_it_can_be(shown: Story, damage: dict[str, Any]) -> None:
+    evidence = dataclasses.replace(shown.evidence, rehearsal=shown.evidence.rehearsal | damage)
+    assert "<h1" in render(Story(evidence, shown.verdict))
+
+
+def test_a_verdict_that_is_nested_without_end_is_refused(make_run: Callable[..., Path], verdicts: Any) -> None:
+    run = make_run(verdicts.go())
+    (run / "verdict.json").write_text("[" * 100_000, encoding="utf-8")
+    with pytest.raises(InputError, match=r"has no readable verdict\.json"):
+        write_reports(run)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from replay.cli.text import plain, print_json
+from replay.cli.text import one_line, print_json
 from replay.errors import ExitCode
 from replay.judge.verdict import Unwritten, Verdict, judge_run
 
@@ -47,4 +47,4 @@ def _show(verdict: Verdict) -> None:
     colour = {"GO": "green", "NO_GO": "red"}.get(verdict.verdict, "yellow")
     click.secho(verdict.verdict, fg=colour, bold=True)
     for reason in verdict.reasons:
-        click.echo(f"  - {plain(reason)}")
+        click.echo(f"  - {one_line(reason)}")

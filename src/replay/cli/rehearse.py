@@ -12,7 +12,7 @@ from rich.console import Console
 from replay.cli.display import Display
 from replay.cli.measured import check_measured
 from replay.cli.outlining import dry
-from replay.cli.text import plain, print_json
+from replay.cli.text import one_line, plain, print_json
 from replay.errors import ExitCode
 from replay.judge.criteria import parse_criteria
 from replay.rehearsal.conductor import check_earlier, conduct
@@ -176,5 +176,5 @@ def show_verdict(done: Rehearsed) -> None:
     colour = {"GO": "green", "NO_GO": "red"}.get(done.verdict, "yellow")
     click.secho(done.verdict, fg=colour, bold=True)
     for reason in done.reasons:
-        click.echo(f"  - {plain(reason)}")
+        click.echo(f"  - {one_line(reason)}")
     click.echo(f"Report: {done.report}")

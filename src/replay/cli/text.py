@@ -9,10 +9,17 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+from replay.report.formats import visible
+
 
 def plain(text: str) -> str:
     """``text`` for a terminal: what Stage, a capture or a plan says cannot move its cursor or rename its window."""
-    return "".join(letter if letter.isprintable() or letter in "\n\t" else repr(letter)[1:-1] for letter in text)
+    return visible(text)
+
+
+def one_line(text: str) -> str:
+    """``text`` for one line of a terminal: no line of its own can look like one of ours."""
+    return plain(" ".join(text.split()))
 
 
 def print_json(document: Any, *, sort_keys: bool = False) -> None:

@@ -159,6 +159,14 @@ _WRITTEN: dict[str, Callable[[float], str]] = {
 }
 
 
+def visible(text: str) -> str:
+    """Text in which nothing is hidden: what moves a cursor, or turns the direction of what follows, is spelt out."""
+    return "".join(letter if letter.isprintable() or letter in _SHOWN else repr(letter)[1:-1] for letter in text)
+
+
+_SHOWN = "\n\t\N{NO-BREAK SPACE}"
+
+
 def words(name: str) -> str:
     """A criterion's name in words: ``lock_wait_s`` is ``lock wait``."""
     return re.sub(r"_(s|bytes|share)$", "", name).replace("_", " ")

@@ -63,6 +63,7 @@ def _environment() -> jinja2.Environment:
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_finalize,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -81,6 +82,12 @@ def _environment() -> jinja2.Environment:
         "json_script": _json_script,
     }
     return environment
+
+
+def _finalize(value: Any) -> Any:
+    """What a template shows: text of others with nothing hidden in it."""
+    ours = not isinstance(value, str) or isinstance(value, Markup)
+    return value if ours else formats.visible(value.replace("\r\n", "\n"))
 
 
 def _json_script(value: Any) -> Markup:

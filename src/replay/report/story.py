@@ -211,7 +211,7 @@ class Story:
     @property
     def lost_arms(self) -> list[str]:
         """Arms that were planned and of which there is nothing."""
-        return [str(name) for name in as_list(self.rehearsal.get("order")) if name not in self.evidence.arms]
+        return [name for name in map(str, as_list(self.rehearsal.get("order"))) if name not in self.evidence.arms]
 
     @property
     def length_s(self) -> float:
@@ -290,7 +290,7 @@ def read_story(run: Path) -> Story:
     hint = f"Judge the run first: replay judge {run}"
     try:
         verdict = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(message, hint) from error
     if not isinstance(verdict, dict):
         raise InputError(message, hint)

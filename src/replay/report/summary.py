@@ -45,7 +45,7 @@ def summary(story: Story) -> str:
             again = "never" if row.never_recovered else formats.moment(row.recovered_s)
             only = " (only in production)" if row.only_in_production else ""
             failed = f"{row.failed:,} of {row.requests:,} ({formats.share(row.share)})"
-            how = row.how or "slower answers"
+            how = plain(row.how) or "slower answers"
             lines.append(
                 f"| {plain(row.endpoint)}{only} | {failed} | {how} | {formats.moment(row.first_bad_s)} | {again} |"
             )
@@ -88,9 +88,9 @@ def summary(story: Story) -> str:
 
 def plain(text: str) -> str:
     """Text that Markdown shows as it is, on one line."""
-    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    return _SPECIAL.sub(r"\\\1", formats.visible(" ".join(text.split())))
 
 
 def code(text: str) -> str:
     """Text for within backticks."""
-    return " ".join(text.replace("`", "'").split())
+    return formats.visible(" ".join(text.replace("`", "'").split()))
