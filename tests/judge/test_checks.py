@@ -138,6 +138,31 @@ def test_a_small_limit_of_a_replicas_lag_is_a_limit(lag_s, limit_s, verdict):
         assert "and caught up" in found["explanation"]
 
 
+@pytest.mark.parametrize(("lag_s", "verdict"), [(7.5, "GO"), (9.5, "NO_GO")])
+def test_a_replica_that_is_often_behind_must_fall_behind_by_half_as_much_again(lag_s, verdict):
+    planted = production()
+    planted.lag(lag_s)
+    planted.lag(6.0, arm="control")
+    judged = judge(simulate.evidence(planted))
+    assert judged.verdict == verdict
+    (check,) = [one for one in judged.checks if one.name == "replica_lag_s"]
+    assert check.passed == (verdict == "GO")
+    assert ("beside what it does anyway" in check.sentence) == check.passed
+
+
+@pytest.mark.parametrize(
+    ("from_s", "beside"), [(0, "without the steps it was 0 s"), (30, "nobody read it without them")]
+)
+def test_where_nobody_read_a_replica_without_the_steps_none_says_what_it_did(from_s, beside):
+    planted = production()
+    planted.lag(9.0, from_s=32)
+    if from_s == 0:
+        planted.lag(0.0, arm="control")
+    planted.readings["steps"] = [one for one in planted.readings["steps"] if one.at_s >= from_s]
+    (found,) = of(judge(simulate.evidence(planted)), metric="replica_lag_s")
+    assert beside in found["explanation"]
+
+
 def test_a_small_lag_that_is_there_without_the_steps_too_is_none():
     planted = production()
     planted.lag(0.9)

@@ -327,6 +327,19 @@ def test_replicas_of_the_plan_that_were_never_read(until_s, verdict):
     assert ("replica_read" in failed(judged)) == (verdict != "GO")
 
 
+def test_a_replica_that_was_not_read_without_the_steps():
+    planted = production()
+    planted.lag(0.2)
+    for arm in ("control", "steps"):
+        planted.readings[arm] += [
+            Reading(float(second), "database", "waiting_backends", 0.0, {}) for second in range(61)
+        ]
+    plan = {"probes": {"database": {"kind": "postgres", "replicas": ["${REPLICA_DSN}"]}}}
+    judged = judge(simulate.evidence(planted, plan=plan))
+    assert (judged.verdict, failed(judged)) == ("INCONCLUSIVE", {"replica_read"})
+    assert "read only 0 during production-control" in judged.reasons[0]
+
+
 @pytest.mark.parametrize("second", [False, True])
 def test_a_copy_of_an_arm_is_no_arm(second):
     evidence = simulate.evidence(production(), qa())

@@ -249,6 +249,8 @@ def _replica(case: Case, mine: list[Finding]) -> list[Check]:
     behind = _failing("replica_lag_s", mine)
     most = max(float(values.max()) for _, values in lags.values())
     well = f"{case.workload}: the replicas stayed within {seconds(most)}."
+    if most >= case.criteria.replica_lag_s:
+        well = f"{case.workload}: a replica fell behind by {seconds(most)}; {_NOT_HELD}."
     return _check(case, "replica_lag_s", (case.criteria.replica_lag_s, most), behind, well)
 
 

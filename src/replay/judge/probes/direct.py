@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,7 @@ from replay.judge.probes.locks import Queue
 from replay.judge.probes.waits import detail_of
 
 _BEHIND = 1.0  # seconds (or bytes) that a replica must fall behind by, where the limit is not smaller
+_FURTHER = 0.5  # by this part of how far behind it is anyway: one that is often behind is so by chance, too
 _GROWS_FOR_S = 5.0
 _MOST_TOLD = 5
 
@@ -138,13 +139,21 @@ def replica_findings(case: Case) -> list[Finding]:
             usual = [_once_caught_up(one, metric, level) for one in (*seen, value[~later])]
             known = float(max([0.0, *np.concatenate(usual).tolist()]))
             rise = value[later].max(initial=0.0) - known
-            if rise <= 0 or rise < level:
+            if rise <= 0 or rise < max(level, _FURTHER * known):
                 continue
             course = _course(at_s[later], value[later], known, metric, level)
+            course = replace(course, beside=_beside(seen, value[~later]))
             grows = metric == "replica_lag_s" and course.grows(case.criteria.replica_lag_growth)
             if value[later].max() >= limit or grows:
                 found.append(_replica_lag(case, metric, replica, course))
     return found
+
+
+def _beside(controls: list[Values], before: Values) -> str:
+    """Beside what a lag stands, in words: an arm without the steps, or else the time before them."""
+    if any(len(one) for one in controls):
+        return "without the steps it was {} at most"
+    return "before them it was {} at most" if len(before) else "nobody read it without them"
 
 
 def _once_caught_up(value: Values, metric: str, level: float) -> Values:
@@ -161,6 +170,7 @@ class _Course:
     """How far a replica fell behind: from ``onset_s`` on, furthest at ``peak_s``, by ``slope`` a second until then.
 
     ``caught_up_s`` is None where it had not when the arm ended; ``growing`` says that it then still fell behind.
+    ``beside`` says, with a place for how far, where it was known to be ``known`` behind.
     """
 
     onset_s: float
@@ -170,6 +180,7 @@ class _Course:
     slope: float | None
     growing: bool
     caught_up_s: float | None
+    beside: str = ""
 
     def grows(self, limit: float) -> bool:
         """Whether it falls behind by so much a second, and would go on to."""
@@ -224,7 +235,7 @@ def _replica_lag(case: Case, metric: str, replica: str, course: _Course) -> Find
         control=known,
         explanation=f"The replica {replica} fell behind {said(phase)}, up to {amount}"
         f"{f' ({bytes_at_most / 1e6:.1f} MB)' if metric == 'replica_lag_s' and bytes_at_most else ''}, {course.told}; "
-        f"without the steps it was {seconds(known) if metric == 'replica_lag_s' else f'{known / 1e6:.1f} MB'} at most.",
+        f"{course.beside.format(seconds(known) if metric == 'replica_lag_s' else f'{known / 1e6:.1f} MB')}.",
         severity=BLOCKING,
         probe=probe,
         metric=metric,

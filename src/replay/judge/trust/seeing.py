@@ -96,7 +96,8 @@ def replicas_of(evidence: Evidence) -> dict[str, int]:
 def check_replicas(arm: ArmEvidence, probe: str, replicas: int) -> list[Check]:
     """The replicas that a probe could not read in the end, or not at all: how far they fell behind is unknown.
 
-    ``replicas`` is how many the plan has.
+    ``replicas`` is how many the plan has. In a control each must have been read: what one does anyway is held against
+    no step.
     """
     mine = arm.readings[arm.readings["probe"] == probe]
     missed: dict[str, tuple[float, str]] = {}
@@ -105,6 +106,9 @@ def check_replicas(arm: ArmEvidence, probe: str, replicas: int) -> list[Check]:
         if replica := str(detail.get("replica") or ""):
             missed[replica] = (float(at_s), str(detail.get("error") or ""))
     seen = replica_lag(mine, "replica_lag_s")
+    too_few = f"Of {replicas} replicas probe {probe!r} read only {len(seen)} during {arm.info.arm}."
+    if not arm.info.steps:
+        return [_unread(arm, too_few, 0)] if len(seen) < replicas else []
     lost = {replica: _blind(arm, at_s, at_s[:0], steady=True) for replica, (at_s, _) in seen.items()}
     told = [
         _unread(arm, f"The replica {replica} was not read {when} during {arm.info.arm}.", len(seen[replica][0]))
@@ -112,8 +116,7 @@ def check_replicas(arm: ArmEvidence, probe: str, replicas: int) -> list[Check]:
         if when
     ]
     if len({*seen, *missed}) < replicas:
-        sentence = f"Of {replicas} replicas probe {probe!r} read only {len(seen)} during {arm.info.arm}."
-        told.append(_unread(arm, sentence, 0))
+        told.append(_unread(arm, too_few, 0))
     return told + [
         _unread(
             arm,

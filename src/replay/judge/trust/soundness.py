@@ -120,7 +120,7 @@ def check_workload(evidence: Evidence, trial: Trial, criteria: Criteria) -> list
     checks += [check_probe(arm, *probe) for arm in arms for probe in probes_of(evidence).items()]
     checks += [
         check
-        for arm in trial.all_steps
+        for arm in arms
         for name, replicas in replicas_of(evidence).items()
         for check in check_replicas(arm, name, replicas)
     ]
