@@ -194,6 +194,11 @@ SPOILT_RUNS = {
     "prints of one": ("run_noted", {"stage": {"fingerprints": {"qa-control": "1"}}}),
     "no databases": ("run_noted", {"stage": {"databases": None}}),
     "a workload that was not played": ("run_noted", {"plan": {"workloads": {"production": {}, "qa": {}, "bots": {}}}}),
+    "an arm of another plan": ("run_noted", {"plan": {"workloads": {"production": {}}}}),
+    "a role that the plan has not": (
+        "run_noted",
+        {"plan": {"workloads": {"production": {"role": "pre-production"}, "qa": {"role": "pre-production"}}}},
+    ),
     "played at another time": ("run_noted", {"started_at": "2026-01-02T00:00:00+00:00"}),
     "confirmed by the first pair": (
         "arms_present",

@@ -9,7 +9,7 @@ import pytest
 from replay.report import formats
 from replay.report.differences import compare
 from replay.report.locks import Behind, Episode, told
-from replay.report.sections import smallest_effects, smallest_sentence
+from replay.report.sections import outages, smallest_effects, smallest_sentence
 from replay.report.story import Story, read_story
 from replay.report.summary import summary
 from replay.report.write import write_reports
@@ -176,3 +176,31 @@ def test_what_broke_and_is_slow_too_does_not_come_before_what_broke_first(
     rows = Story(run.evidence, run.verdict | {"findings": findings}, run.kinds).endpoint_rows("production")
     assert [row.endpoint for row in rows if row.broke] == before
     assert rows[len(before) - 1].slow is not None
+
+
+def test_the_root_of_an_endpoint_is_that_of_most_of_its_failures(make_run: Callable[..., Path], verdicts: Any) -> None:
+    run = read_story(make_run(verdicts.no_go()))
+    name = next(row.endpoint for row in run.endpoint_rows("production") if row.broke)
+    same = {"endpoint": name, "unit": "share", "requests": 300}
+    refused = verdicts.finding(**same, outcome="refused", failures=72, root=None)
+    unsent = verdicts.finding(**same, outcome="unsent", failures=37, root="POST /another")
+
+    def root(*findings: dict[str, Any]) -> str:
+        story = Story(run.evidence, run.verdict | {"findings": list(findings)}, run.kinds)
+        (row,) = [one for one in story.endpoint_rows("production") if one.endpoint == name]
+        return row.root
+
+    assert root(refused, unsent) == ""
+    assert root(refused, unsent | {"failures": 200}) == "POST /another"
+
+
+@pytest.mark.parametrize("never", [True, False])
+def test_an_endpoint_that_came_back_and_is_never_well_again_says_so(
+    make_run: Callable[..., Path], verdicts: Any, never: bool
+) -> None:
+    run = read_story(make_run(verdicts.no_go()))
+    (out,) = [row for row in run.verdict["endpoints"] if row["outages"]][:1]
+    rows = [out | {"never_recovered": never, "outages": [out["outages"][0] | {"first_good_s": 30.0}]}]
+    story = Story(run.evidence, run.verdict | {"endpoints": rows}, run.kinds)
+    assert [one.again for one in outages(story)] == [never]
+    assert ("not for good, see above" in summary(story)) == never

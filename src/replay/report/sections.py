@@ -44,6 +44,7 @@ class OutageRow:
     back_in: str
     failures: int
     requests: int
+    again: bool = False  # what failed later, and to the end, was not sent or tells too little
 
     @property
     def share(self) -> float:
@@ -121,7 +122,8 @@ def outages(story: Story) -> list[OutageRow]:
     """The outages of the main workload's endpoints, in the order in which they began, in the arm that is shown."""
     made = []
     for row in _endpoints(story):
-        for one in rows(row.get("outages")):
+        of_row = rows(row.get("outages"))
+        for one in of_row:
             first_bad_s, first_good_s = one.get("first_bad_s"), one.get("first_good_s")
             shown = OutageRow(
                 endpoint=str(row.get("endpoint")),
@@ -131,6 +133,7 @@ def outages(story: Story) -> list[OutageRow]:
                 back_in=str(one.get("came_back") or ""),
                 failures=int(one.get("failures") or 0),
                 requests=int(one.get("requests") or 0),
+                again=bool(row.get("never_recovered")) and first_good_s is not None and one is of_row[-1],
             )
             made.append((float("inf") if first_bad_s is None else float(first_bad_s), shown))
     return [shown for _, shown in sorted(made, key=lambda pair: (pair[0], pair[1].endpoint))]

@@ -322,6 +322,14 @@ def _kinds(arm: ArmEvidence) -> Kinds:
     }
 
 
+def _root(held: list[dict[str, Any]]) -> str:
+    """The cause of most of what an endpoint had against it: what a few requests followed from is none of the others."""
+    failed = [one for one in held if isinstance(one.get("failures"), int) and one.get("unit") == "share"]
+    weightiest = max(failed, key=lambda one: one["failures"], default=None)
+    told = held if weightiest is None else [weightiest]
+    return next((str(one["root"]) for one in told if one.get("root")), "")
+
+
 def _slowness(finding: dict[str, Any]) -> Slowness:
     evidence = finding.get("evidence")
     told = evidence if isinstance(evidence, dict) else {}
@@ -359,7 +367,7 @@ def _endpoint_row(
         broke=len(held) > len(slow),
         slow=max(map(_slowness, slow), key=lambda one: one.times, default=None),
         only_in_production=True if True in only else only[0] if only else None,
-        root=next((str(one["root"]) for one in held if one.get("root")), ""),
+        root=_root(held),
         explanations=tuple(str(one["explanation"]) for one in findings if one.get("explanation")),
         role=str(roles.get(name) or ""),
     )

@@ -38,7 +38,7 @@ def summary(story: Story) -> str:
     broke = [row for row in story.endpoint_rows(story.main) if row.broke]
     if broke:
         lines += [
-            "| Endpoint, in the order of breaking | Failed | How | Broke | Works again |",
+            "| Endpoint, in the order of breaking | Failed, of the whole arm | How | Broke | Works again |",
             "|---|---|---|---|---|",
         ]
         for row in broke:
@@ -75,7 +75,8 @@ def summary(story: Story) -> str:
         ]
         for outage in gone:
             broken = f"{outage.broke}, {plain(outage.broke_in)}"
-            back = "not seen to" if outage.back is None else f"{outage.back}, {plain(outage.back_in)}"
+            later = "; not for good, see above" if outage.again else ""
+            back = "not seen to" if outage.back is None else f"{outage.back}, {plain(outage.back_in)}{later}"
             failed = f"{outage.failures:,} of {outage.requests:,} ({formats.share(outage.share)})"
             lines.append(f"| {plain(outage.endpoint)} | {broken} | {back} | {failed} |")
         lines.append("")

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from replay.evidence.run import Evidence, second_pairs
+from replay.evidence.values import QUIET
 from replay.judge.findings import UNPROVEN, Check, evidence_check
 
 _KEYS: dict[str, type] = {
@@ -62,6 +63,7 @@ def _arms(evidence: Evidence, plan: dict[str, Any]) -> Iterator[str]:
     played = {arm.info.workload for arm in evidence.arms.values()}
     planned = _table(plan.get("workloads"))
     yield from (f"the workload {name} of its plan has no arm" for name in planned if name not in played)
+    yield from _workloads(evidence, planned)
     pairs = second_pairs(evidence.rehearsal)
     odd = sorted({*_table(evidence.rehearsal.get("confirming"))} - {*pairs})
     yield from (f"the second pair of {workload} is none" for workload in odd)
@@ -70,6 +72,19 @@ def _arms(evidence: Evidence, plan: dict[str, Any]) -> Iterator[str]:
         for name in pair:
             if name not in order or order.index(name) < max(firsts, default=-1):
                 yield f"{name} cannot have been played to confirm what others had shown: it did not come after them"
+
+
+def _workloads(evidence: Evidence, planned: dict[str, Any]) -> Iterator[str]:
+    """Arms that are of another plan, or stand for another traffic than it has them stand for."""
+    roles = {name: str(_table(own).get("role", "production")) for name, own in planned.items()}
+    for name, arm in evidence.arms.items():
+        workload, role = arm.info.workload, arm.info.role
+        if role == QUIET:
+            continue
+        if workload not in roles:
+            yield f"its plan lacks the workload {workload!r} of {name}"
+        elif roles[workload] != role:
+            yield f"its plan has {workload!r} as {roles[workload]}, and {name} as {role}"
 
 
 def _of(evidence: Evidence, arm: str) -> str:
