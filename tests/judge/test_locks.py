@@ -229,3 +229,9 @@ def test_a_text_is_the_same_as_itself_without_its_end_marks(text: str, literal: 
     plain = literal.replace("'", "")
     assert is_same(f"SET n = '{plain}' /* who */ ;", "SET  n =\n'***'")
     assert not is_same(f"SET n = '{plain}'", f"SET m = '{plain}'")
+
+
+def test_where_the_database_does_not_say_the_statement_the_step_alone_is_named():
+    found = finding(readings(*[[session(query="")]] * 12))
+    assert f"for a lock behind step {STEP!r}, which held the lock" in found["explanation"]
+    assert found["root"] == f"lock queue behind step {STEP!r}"

@@ -9,6 +9,7 @@ import pytest
 from replay.report import formats
 from replay.report.differences import compare
 from replay.report.locks import Behind, Episode, told
+from replay.report.panels import panels
 from replay.report.sections import outages, smallest_effects, smallest_sentence
 from replay.report.story import Story, read_story
 from replay.report.summary import summary
@@ -204,3 +205,18 @@ def test_an_endpoint_that_came_back_and_is_never_well_again_says_so(
     story = Story(run.evidence, run.verdict | {"endpoints": rows}, run.kinds)
     assert [one.again for one in outages(story)] == [never]
     assert ("not for good, see above" in summary(story)) == never
+
+
+def test_where_the_judge_counts_more_than_the_chart_shows_the_chart_says_why(
+    make_run: Callable[..., Path], verdicts: Any
+) -> None:
+    run = read_story(make_run(verdicts.no_go()))
+    (arm,) = [arm for arm in run.arms if arm.info.workload == "production" and arm.info.steps]
+
+    def note(failed: int) -> str:
+        row = verdicts.endpoint("production", SLOW, (2000, failed, 0, 12.0, None)) | {"arm": arm.info.arm}
+        story = Story(run.evidence, run.verdict | {"endpoints": [row]}, run.kinds)
+        return panels(story).timelines[run.arms.index(arm)].note
+
+    assert "1,999 failed, what came too late or was changed among them" in note(1999)
+    assert "among them" not in note(0)

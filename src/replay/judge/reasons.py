@@ -16,7 +16,6 @@ from replay.judge.findings import (
     listed,
     percent,
     seconds,
-    short,
 )
 from replay.judge.pairs.compared import BESIDE
 from replay.judge.trust.databases import unseen_accepted
@@ -247,11 +246,10 @@ def _waited(case: Case) -> list[str]:
         return []
     queue, rows = case.queues[0], case.flags("t_new") & case.later
     failed = int(case.met_cause(case.column("root_start")[rows], case.column("root_end")[rows]).sum())
-    met = f" {failed} requests failed meanwhile." if failed else ""
-    behind = f"{short(queue.statement, 90)!r} of step {queue.step!r}"
+    met = f" {failed} request{'s' * (failed != 1)} failed meanwhile." if failed else ""
     longest, allowed = seconds(queue.longest_s), seconds(case.criteria.lock_wait_s)
-    told = f"{case.workload}: the application waited up to {longest} for a lock behind {behind}; {allowed} are allowed."
-    return [told + met]
+    told = f"{case.workload}: the application waited up to {longest} for a lock behind {queue.told}"
+    return [f"{told}; {allowed} are allowed.{met}"]
 
 
 def _put_up_with(cases: list[Case], findings: list[Finding]) -> str:

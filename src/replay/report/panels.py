@@ -9,7 +9,7 @@ from altair.utils.schemapi import debug_mode
 from replay.evidence.run import ArmEvidence
 from replay.report import charts, formats, frames
 from replay.report.frames import AS_EXPECTED
-from replay.report.story import PRODUCTION, EndpointRow, Story
+from replay.report.story import PRODUCTION, EndpointRow, Story, rows
 
 MOST_STRIPS = 24
 # Metric, heading, unit in a tooltip, divisor that turns the metric into that unit.
@@ -77,6 +77,9 @@ def _timeline(story: Story, arm: ArmEvidence, bars: dict[str, pd.DataFrame]) -> 
         return Panel(f"timeline-{story.arms.index(arm)}", title, f"{note}. Nothing was observed.", None)
     bad = int(bars[info.arm].loc[bars[info.arm]["outcome"] != AS_EXPECTED, "requests"].sum())
     note += f"; {bad:,} not answered as expected" if bad else "; all answered as expected"
+    failed = _failed(story, info.arm) if info.steps else 0
+    if failed > bad:
+        note += f"; {failed:,} failed, what came too late or was changed among them"
     spec = charts.timeline_chart(
         bars[info.arm],
         frames.step_spans(arm),
@@ -85,6 +88,12 @@ def _timeline(story: Story, arm: ArmEvidence, bars: dict[str, pd.DataFrame]) -> 
         f"Requests per second in the arm {info.arm}. {note}.",
     )
     return Panel(f"timeline-{story.arms.index(arm)}", title, note, spec)
+
+
+def _failed(story: Story, arm: str) -> int:
+    """How many requests of an arm with the steps failed newly as the judge has it: beside the same ones without."""
+    told = [row.get("steps") for row in rows(story.verdict.get("endpoints")) if row.get("arm") == arm]
+    return sum(int(one.get("failed") or 0) for one in told if isinstance(one, dict))
 
 
 def _signal(story: Story, signal: tuple[str, str, str, float], width_s: float) -> Panel:

@@ -68,7 +68,7 @@ def lock_findings(case: Case) -> list[Finding]:
 
 def _lock_wait(case: Case, queue: Queue) -> Finding:
     holder, query = queue.held_up_by
-    held = ", which ran while the step held the lock" if queue.unclear else ", which held the lock"
+    held = ", which ran while the step held the lock" if queue.unclear and queue.statement else ", which held the lock"
     sessions = "1 session" if queue.queued == 1 else f"{queue.queued} sessions"
     gap_s = _sampling_gap_s(case.steps.readings, queue.probe)
     phase = next(
@@ -82,7 +82,7 @@ def _lock_wait(case: Case, queue: Queue) -> Finding:
         observed=queue.longest_s,
         control=0.0,
         explanation=f"The application waited up to {seconds(queue.longest_s)} for a lock behind "
-        f"{short(queue.statement, 90)!r} of step {queue.step!r}{queue.clause('itself waited for', held)}; "
+        f"{queue.told}{queue.clause('itself waited for', held)}; "
         f"{sessions} queued at most.",
         severity=BLOCKING,
         probe=queue.probe,

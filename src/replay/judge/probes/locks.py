@@ -76,7 +76,13 @@ class Queue:
     @property
     def root(self) -> str:
         """The cause in words, as part of a sentence."""
-        return f"lock queue behind {short(self.statement, 90)!r} of step {self.step!r}{self.clause('waited for')}"
+        return f"lock queue behind {self.told}{self.clause('waited for')}"
+
+    @property
+    def told(self) -> str:
+        """The statement and its step in words; the step alone where the database did not say the statement."""
+        statement = f"{short(self.statement, 90)!r} of " if self.statement else ""
+        return f"{statement}step {self.step!r}"
 
     def clause(self, waited: str, held: str = "") -> str:
         """What the step did while the application waited, as the end of a sentence that names ``statement``.
