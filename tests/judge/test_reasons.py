@@ -46,6 +46,24 @@ def test_the_endpoint_of_which_most_answers_are_slow_comes_first() -> None:
     assert told[2].startswith("Two pairs of passes showed it")
 
 
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ((True, True), "Only under production's traffic."),
+        ((False, None), "Of these 1 under pre-production's traffic too."),
+        ((True, False, False), "Of these 1 only under production's traffic, 2 under pre-production's traffic too."),
+        ((None, None), ""),
+    ],
+)
+def test_of_endpoints_told_together_it_says_how_many_fail_in_production_alone(others: tuple, said: str) -> None:
+    more = [
+        dataclasses.replace(slow(f"GET /{number}", 0.1, 1, 99), only_in_production=only)
+        for number, only in enumerate(others)
+    ]
+    told = reasons("NO_GO", [slow("GET /first", 0.3, 85, 89), *more], [], [])[1]
+    assert told.partition("). ")[2] == said, told
+
+
 def test_it_does_not_depend_on_their_order() -> None:
     findings = [slow("GET /a", 0.3, 85, 289), slow("GET /b", 0.2, 206, 214)]
     assert reasons("NO_GO", findings, [], []) == reasons("NO_GO", findings[::-1], [], [])

@@ -145,7 +145,7 @@ def _together(findings: list[Finding], kind: str) -> str:
         else [f"{endpoint} ({figure(finding.observed or 0.0)})" for endpoint, finding in worst.items()]
     )
     count = "Another endpoint" if len(named) == 1 else f"{len(named)} more endpoints"
-    scope = "" if findings[0].role == "pre-production" else _scope(findings)
+    scope = "" if findings[0].role == "pre-production" else _scope(findings) or _of_these(list(worst.values()))
     kind = kind if len(named) == 1 else kind.replace("was ", "were ")
     sentence = f"{count} {kind} under {findings[0].workload} too: {listed(named, _MOST)}."
     return f"{sentence} {scope}".strip()
@@ -202,6 +202,16 @@ def _sentence(finding: Finding, *, is_new: bool) -> str:
     told = finding.explanation if finding.explanation.endswith(".") else f"{finding.explanation}."
     cause = f"Cause: {finding.root}." if is_new and finding.unit == "share" and finding.proven and finding.root else ""
     return " ".join(part for part in (told, cause, _scope([finding])) if part)
+
+
+def _of_these(findings: list[Finding]) -> str:
+    """Where it happens, where some of the endpoints say another thing than others."""
+    if len(findings) == 1:
+        return _scope(findings)
+    told = {True: "only under production's traffic", False: "under pre-production's traffic too"}
+    counts = {what: sum(one.only_in_production is value for one in findings) for value, what in told.items()}
+    parts = [f"{count} {what}" for what, count in counts.items() if count]
+    return f"Of these {', '.join(parts)}." if parts else ""
 
 
 def _scope(findings: list[Finding]) -> str:
