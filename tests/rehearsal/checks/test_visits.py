@@ -1,13 +1,15 @@
 """Which requests are played: first visits, cut, with what they need of others, in an order that can be played."""
 
+import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from replay.rehearsal.checks.visits import first_visits, most_of_each, share_out
 from replay.scenario.runtime.pacing import VISITS, check
-from replay.scenario.schedule import Extract, Inject, PlannedRequest, Schedule
+from replay.scenario.schedule import Extract, Inject, PlannedRequest, Schedule, read_schedule, write_schedule
 
 
 def request(
@@ -62,6 +64,18 @@ def test_what_another_visit_handed_out_is_asked_for_first() -> None:
     visits, _ = first_visits(whole, ["b"], reads_only=False)
     assert paths(visits.of("b")) == ["/0", "/1", "/2"]
     assert [[inject.origin for inject in planned.injects] for planned in visits.schedule] == [[], [0], [1]]
+
+
+def test_what_reads_back_a_write_names_the_read_before_it_where_that_is_played_too(tmp_path: Path) -> None:
+    again = dataclasses.replace(request(4, "b", 1), reads_back=1)
+    elsewhere = dataclasses.replace(request(5, "b", 1), reads_back=0)  # the first of these was no visit of this client
+    whole = schedule(
+        request(0, "a", 0), request(1, "b", 1), request(2, "a", 0), request(3, "b", 1, method="POST"), again, elsewhere
+    )
+    visits, _ = first_visits(whole, ["b"], reads_only=False)
+    assert [planned.reads_back for planned in visits.schedule] == [None, None, 0, None]
+    write_schedule(visits.schedule, tmp_path / "schedule.parquet")  # which a load generator refuses where they are wrong
+    assert read_schedule(tmp_path / "schedule.parquet") == visits.schedule
 
 
 def test_where_only_reading_is_allowed() -> None:

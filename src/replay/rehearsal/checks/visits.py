@@ -104,5 +104,6 @@ def _moved(planned: PlannedRequest, moved: Mapping[int, int], visit: int) -> Pla
         visit=visit,
         due_s=number * _APART_S,
         after=number - 1 if number else None,
+        reads_back=None if planned.reads_back is None else moved.get(planned.reads_back),
         injects=tuple(one if one.origin is None else replace(one, origin=moved[one.origin]) for one in planned.injects),
     )
