@@ -17,6 +17,7 @@ from replay.errors import StageError, first_line
 from replay.rehearsal.commands import OutputLog, Program, RunningCommand
 from replay.rehearsal.plan import TargetPlan
 from replay.rehearsal.probes.plan import ProbePlan
+from replay.rehearsal.probes.postgres.source import OURS
 from replay.rehearsal.sessions import Session, limited
 
 _POLL_S = 0.2
@@ -99,8 +100,8 @@ def read_schema(connection: Session) -> list[tuple[str, str, str]]:
     """What the schema of a database has: (kind, name, definition), sorted. Raises psycopg.Error."""
     with connection.transaction():
         # On it depends how names are written. For this transaction: a pooler may give the session to others.
-        connection.execute("SET LOCAL search_path = public")
-        rows = connection.execute(_SCHEMA.encode()).fetchall()
+        connection.execute(f"SET LOCAL search_path = public {OURS}".encode())
+        rows = connection.execute(f"{_SCHEMA.rstrip()} {OURS}".encode()).fetchall()
     return [(str(kind), str(name), str(text)) for kind, name, text in rows]
 
 

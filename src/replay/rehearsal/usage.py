@@ -17,7 +17,7 @@ import psycopg
 
 from replay.errors import first_line
 from replay.rehearsal.clock import ArmClock
-from replay.rehearsal.probes.postgres.source import Source
+from replay.rehearsal.probes.postgres.source import OURS, Source
 from replay.rehearsal.stage import digest, read_schema
 
 _EVERY_S, _CLOSELY_S = 1.0, 0.1
@@ -249,7 +249,9 @@ class Usage:
                     self._dsn, autocommit=True, connect_timeout=3, application_name="replay databases"
                 )
             with self._plain.transaction():
-                self._plain.execute("SET LOCAL statement_timeout = '5s'; SET LOCAL lock_timeout = '1s'")
+                self._plain.execute(
+                    f"SET LOCAL statement_timeout = '5s' {OURS}; SET LOCAL lock_timeout = '1s' {OURS}".encode()
+                )
                 return digest(sorted(read_schema(self._plain)))
         except psycopg.Error as error:
             self._close_plain()

@@ -74,7 +74,7 @@ def test_what_reads_back_a_write_names_the_read_before_it_where_that_is_played_t
     )
     visits, _ = first_visits(whole, ["b"], reads_only=False)
     assert [planned.reads_back for planned in visits.schedule] == [None, None, 0, None]
-    write_schedule(visits.schedule, tmp_path / "schedule.parquet")  # which a load generator refuses where they are wrong
+    write_schedule(visits.schedule, tmp_path / "schedule.parquet")  # refused where they are wrong
     assert read_schedule(tmp_path / "schedule.parquet") == visits.schedule
 
 

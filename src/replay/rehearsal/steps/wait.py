@@ -8,6 +8,7 @@ import psycopg
 
 from replay.errors import StageError
 from replay.rehearsal.plan import TargetPlan
+from replay.rehearsal.probes.postgres.source import OURS
 from replay.rehearsal.sessions import limited
 from replay.rehearsal.stage import wait_until_ready
 from replay.rehearsal.steps.job import Bench
@@ -82,7 +83,7 @@ class WaitJob:
     def _waiting(self, database: Dsn) -> str:
         try:
             with limited(database.value, _ANSWER_S, self._bench.plan.session_name) as session:
-                waiting = int(session.execute(_WAITING).fetchall()[0][0])
+                waiting = int(session.execute(f"{_WAITING} {OURS}".encode()).fetchall()[0][0])
         except psycopg.Error as error:
             return f"the database says: {str(error).strip() or type(error).__name__}"
         return f"{waiting} sessions wait for a lock" if waiting else ""

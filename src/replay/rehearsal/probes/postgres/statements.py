@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from replay.rehearsal.probes.postgres.source import Source
+from replay.rehearsal.probes.postgres.source import OURS, Source
 from replay.rehearsal.secrets import Scrubber
 
 _MOST = 50
+_MOST_OURS = 50  # of our own queries, which are left out
 _LONGEST_QUERY = 500
 _EXTENSION = """
 SELECT quote_ident(n.nspname) AS schema, e.extversion AS version
@@ -22,7 +23,8 @@ WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) AN
 GROUP BY queryid
 """
 _TEXTS = """
-SELECT queryid, min(left(query, 4000)) AS query FROM {schema}.pg_stat_statements(true)
+SELECT queryid, min(left(query, 4000)) AS query, bool_or(position(%s in query) > 0) AS ours
+FROM {schema}.pg_stat_statements(true)
 WHERE queryid = ANY (%s) GROUP BY queryid
 """
 
@@ -63,23 +65,23 @@ class Statements:
     def end(self) -> Iterator[tuple[float, dict[str, Any]]]:
         """For the fifty statements that took most time since ``begin``: seconds, and the detail of the reading.
 
-        Raises psycopg.Error.
+        What the rehearsal itself asked to watch is none of them. Raises psycopg.Error.
         """
         before = self._before
         after = self._costs() if before is not None else None
         if before is None or after is None:
             return
         spent = {queryid: cost.since(before.get(queryid, Cost())) for queryid, cost in after.items()}
-        most = sorted((one for one in spent if spent[one].calls), key=lambda one: (-spent[one].seconds, one))[:_MOST]
-        texts = self._texts(most)
-        for queryid in most:
+        most = sorted((one for one in spent if spent[one].calls), key=lambda one: (-spent[one].seconds, one))
+        texts = self._texts(most[: _MOST + _MOST_OURS])
+        for queryid in [one for one in most if one in texts][:_MOST]:
             yield spent[queryid].seconds, self._detail(queryid, spent[queryid], before.get(queryid), texts)
 
     def _detail(self, queryid: int, cost: Cost, before: Cost | None, texts: Mapping[int, str]) -> dict[str, Any]:
         earlier = before if before is not None and before.calls else None
         return {
             "queryid": str(queryid),  # 64 bits, more than a number in JSON is sure to keep
-            "query": self._scrub.query(texts.get(queryid, ""))[:_LONGEST_QUERY],
+            "query": self._scrub.query(texts[queryid])[:_LONGEST_QUERY],
             "calls": cost.calls,
             "rows": cost.rows,
             "plans": cost.plans,
@@ -106,11 +108,12 @@ class Statements:
         }
 
     def _texts(self, queryids: list[int]) -> dict[int, str]:
+        """The texts of all but our own."""
         extension = self._extension()
         if extension is None or not queryids:
             return {}
-        rows = self._source.rows(_TEXTS.format(schema=extension[0]), queryids)
-        return {row["queryid"]: row["query"] or "" for row in rows}
+        rows = self._source.rows(_TEXTS.format(schema=extension[0]), OURS, queryids)
+        return {row["queryid"]: row["query"] or "" for row in rows if not row["ours"]}
 
     def _extension(self) -> tuple[str, tuple[int, ...]] | None:
         """The extension's schema and version, or None where it is not installed."""
