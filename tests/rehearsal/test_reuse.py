@@ -8,7 +8,7 @@ import pytest
 from replay.errors import InputError
 from replay.evidence.run import read_run
 from replay.judge.verdict import judge_run
-from replay.rehearsal.conductor import conduct
+from replay.rehearsal.conductor import check_earlier, conduct
 from replay.rehearsal.outline import check_plan
 from replay.rehearsal.plan import read_plan
 from replay.scenario.locustfile import build_scenario
@@ -39,6 +39,8 @@ def out(playable) -> Path:
 @pytest.mark.slow
 def test_they_are_not_played_again(playable, api, earlier, out) -> None:
     asked = api.asked["tokens"]
+    plan = check_plan(read_plan(playable.write(), playable.environment), out)
+    assert check_earlier(plan, out, resume=False, controls_of=earlier).there == {"production-control"}
     run = rehearse(playable, out, controls_of=earlier)
     assert list(run.arms) == ["production-control", "production-steps"]
     assert api.asked["tokens"] - asked == run.arms["production-steps"].info.planned

@@ -54,8 +54,8 @@ class Display(Follower):
         """See Observer."""
         super().begins(outline)
         self._say(
-            f"Rehearsal {outline.plan.name}: {len(outline.arms)} arms on {outline.plan.target.target.url}, "
-            f"{cost(outline)}"
+            f"Rehearsal {outline.plan.name}: {len(outline.arms)} arms on {outline.plan.target.target.url}"
+            f"{f' ({len(outline.there)} there already)' if outline.there else ''}, {cost(outline)}"
         )
         for warning in outline.warnings:
             self._say(f"Note: {warning}")
@@ -83,8 +83,7 @@ class Display(Follower):
         super().started(arm, number)
         if not self._console.is_terminal:
             self._say(
-                f"{self._place()}: playing {arm.planned:,} requests in {minutes(arm.duration_s)}"
-                f"{', with the steps' if arm.steps else ''}"
+                f"{self._place()}: playing {extent(arm)}{', with the steps' if arm.steps and arm.planned else ''}"
             )
 
     def mark(self, arm: ArmOutline, mark: Mark) -> None:
@@ -100,10 +99,12 @@ class Display(Follower):
         now = time.monotonic()
         if not self._console.is_terminal and now - self._line_at >= _LINE_EVERY_S:
             self._line_at = now
-            self._say(
-                f"{self._place()}: {at_s:.0f} of {arm.duration_s:.0f} s, "
-                f"{sight.observed:,} of {arm.planned:,} requests, {minutes(self.live.left_s)} left in all"
+            done = (
+                f"{at_s:.0f} of {arm.duration_s:.0f} s, {sight.observed:,} of {arm.planned:,} requests"
+                if arm.planned
+                else f"{at_s:.0f} s without traffic"
             )
+            self._say(f"{self._place()}: {done}, {minutes(self.live.left_s)} left in all")
             for line in _trouble(at_s, sight):
                 self._say(f"  {line}")
 
@@ -120,11 +121,12 @@ class Display(Follower):
 
     def ended(self, arm: ArmOutline, info: ArmInfo) -> None:
         """See Observer."""
-        reason = f": {info.reason}" if info.reason else ""
+        reason = f": {info.reason}" if info.reason not in {"", info.state} else ""
         self._say(f"{arm.name}: {info.state}{reason} ({self.live.sight.observed:,} of {info.planned:,} requests)")
 
     def _say(self, line: str) -> None:
-        self._console.print(Text(plain(line)), highlight=False)
+        # In a file or a pipeline's log a line stays one line.
+        self._console.print(Text(plain(line)), highlight=False, soft_wrap=not self._console.is_terminal)
 
     def _place(self) -> str:
         return f"[{self.live.number}/{self.live.arms}] {self.live.arm.name if self.live.arm else ''}"
@@ -140,12 +142,15 @@ class Display(Follower):
         if at_s is None:
             return Group(head, Text(f"  {live.doing} ... {left}"))
         row = Table.grid(padding=(0, 2))
-        row.add_row(
-            ProgressBar(total=arm.duration_s, completed=min(max(at_s, 0.0), arm.duration_s), width=32),
-            Text(f"{max(0.0, at_s):.0f} of {arm.duration_s:.0f} s"),
-            Text(f"{sight.observed:,} of {arm.planned:,} requests"),
-            Text(left),
-        )
+        if arm.planned:
+            row.add_row(
+                ProgressBar(total=arm.duration_s, completed=min(max(at_s, 0.0), arm.duration_s), width=32),
+                Text(f"{max(0.0, at_s):.0f} of {arm.duration_s:.0f} s"),
+                Text(f"{sight.observed:,} of {arm.planned:,} requests"),
+                Text(left),
+            )
+        else:
+            row.add_row(Text(f"{max(0.0, at_s):.0f} s without traffic"), Text(left))
         lines: list[RenderableType] = [head, row]
         if step is not None:
             running = f"{step.kind} “{step.step}” for {max(0.0, at_s - step.at_s):.1f} s"
@@ -153,7 +158,7 @@ class Display(Follower):
                 text = " ".join(statement.statement.split())
                 running += f", statement {statement.index} for {max(0.0, at_s - statement.at_s):.1f} s: {text}"
             lines.append(Text(f"  {running}", overflow="ellipsis", no_wrap=True))
-        elif at_s > arm.duration_s:
+        elif arm.planned and at_s > arm.duration_s:
             lines.append(Text("  waiting for the last answers"))
         if arm.planned:
             green = sum(since_s is None for _, since_s in sight.endpoints)
@@ -203,6 +208,13 @@ def cost(outline: Outline) -> str:
         f"{told}, and up to {len(more.arms)} arms, {minutes(more.estimate_s)} and {size} more "
         "if something must be confirmed"
     )
+
+
+def extent(arm: ArmOutline) -> str:
+    """What an arm plays: ``911 requests in 22 s``."""
+    if arm.planned:
+        return f"{arm.planned:,} requests in {minutes(arm.duration_s)}"
+    return "no requests, for as long as the steps take"
 
 
 def minutes(seconds: float) -> str:

@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from replay.cli.display import cost, minutes
+from replay.cli.display import cost, extent, minutes
 from replay.cli.text import plain, print_json
 from replay.errors import ExitCode
 from replay.rehearsal.checks.asking import ask_stage
@@ -72,9 +72,8 @@ def _show(outline: Outline, checks: Sequence[Check] | None, *, as_json: bool) ->
     click.echo("\nArms, in this order:")
     for number, arm in enumerate(outline.arms, 1):
         steps = "with the steps" if arm.steps else "control"
-        click.echo(
-            f"  {number}. {arm.name:24} {arm.role}, {steps}: {arm.planned:,} requests in {minutes(arm.duration_s)}"
-        )
+        there = "; there already" if arm.name in outline.there else ""
+        click.echo(f"  {number}. {arm.name:24} {arm.role}, {steps}: {extent(arm)}{there}")
     _show_pools(outline)
     click.echo("\nSteps:" if outline.steps else "\nSteps: none")
     for step in outline.steps:
@@ -152,6 +151,7 @@ def _outline_json(outline: Outline, checks: Sequence[Check]) -> dict[str, Any]:
                 "steps": bool(arm.steps),
                 "planned": arm.planned,
                 "duration_s": arm.duration_s,
+                "there": arm.name in outline.there,
             }
             for arm in outline.arms
         ],

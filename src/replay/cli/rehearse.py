@@ -72,7 +72,9 @@ def rehearse(
     display = Display(console, None if web is None else dataclasses.replace(web, live=out.absolute() / LIVE))
     if controls_of is not None:
         console.print(
-            f"The controls of {controls_of} are taken over, and not played again as long as Stage is the same."
+            f"The controls of {controls_of} are taken over, and not played again as long as Stage is the same.",
+            highlight=False,
+            soft_wrap=True,
         )
     judged: list[Verdict] = []
 
@@ -156,7 +158,7 @@ def command(
     folder = out or Path("runs") / plan.stem
     outline = outline_of(plan, folder, resume=resume)
     if dry_run:
-        check_earlier(outline, folder, resume=resume, controls_of=controls_of)
+        outline = check_earlier(outline, folder, resume=resume, controls_of=controls_of)
         for note in (note for workload in outline.workloads for note in workload.notes):
             click.secho(f"Note: {plain(note)}", fg="yellow", err=True)  # before anything is sent
         return dry(outline, folder, offline=offline, as_json=as_json)

@@ -65,16 +65,17 @@ def conduct(
                 record.end("failed", f"the controls of {reused.source} could not be copied")
                 raise InputError(f"The controls of {reused.source} cannot be copied: {error}.") from error
         there = (*(earlier.whole if earlier else ()), *(reused.arms if reused else ()))
-        _conduct(outline, out, observer, record, whole=there, suspects=suspects)
+        _conduct(dataclasses.replace(outline, there=frozenset(there)), out, observer, record, suspects=suspects)
 
 
-def check_earlier(outline: Outline, out: Path, *, resume: bool, controls_of: Path | None) -> None:
-    """Whether what is there of an earlier rehearsal can be taken. Touches nothing. Raises InputError as ``conduct``."""
+def check_earlier(outline: Outline, out: Path, *, resume: bool, controls_of: Path | None) -> Outline:
+    """The outline with the arms that an earlier rehearsal has. Touches nothing. Raises InputError as ``conduct``."""
     values = Record(out, outline).values
     if resume:
-        read_earlier(out, outline, values)
-    elif controls_of is not None:
-        find_controls(controls_of, outline, values)
+        return dataclasses.replace(outline, there=frozenset(read_earlier(out, outline, values).whole))
+    if controls_of is not None:
+        return dataclasses.replace(outline, there=frozenset(find_controls(controls_of, outline, values).arms))
+    return outline
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,6 @@ def _conduct(
     observer: Observer,
     record: Record,
     *,
-    whole: Collection[str],
     suspects: Suspects | None,
 ) -> None:
     scrub = outline.plan.scrubber()
@@ -118,7 +118,7 @@ def _conduct(
                 observer.begins(outline)
             check_marker(outline.plan)
             stand = _Stand(out, observer, record, _prepare(outline, out))
-            stand.play(outline, {arm.name for arm in outline.arms} - set(whole))
+            stand.play(outline, {arm.name for arm in outline.to_play})
             if strangers := record.strangers:
                 record.forget(strangers)
                 stand.play(outline, strangers)

@@ -152,7 +152,7 @@ class Follower(Observer):
     def _left_s(self, live: Live) -> float:
         if self._outline is None or live.arm is None:
             return 0.0
-        later = self._outline.arms[live.number :]
+        later = [arm for arm in self._outline.arms[live.number :] if arm.name not in self._outline.there]
         own = live.arm.duration_s - max(0.0, live.at_s or 0.0)
         return max(0.0, own) + sum(arm.duration_s + self._outline.overhead_s for arm in later)
 

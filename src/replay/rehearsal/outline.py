@@ -41,7 +41,8 @@ _JUDGED_BYTES = 275  # of memory, for each
 class Outline:
     """A checked plan: nothing in it is known to stand in the way. ``warnings`` are worth a look.
 
-    ``reset_s`` is how long putting Stage back takes, by a guess until it was timed.
+    ``reset_s`` is how long putting Stage back takes, by a guess until it was timed. ``there`` are the names of the arms
+    that need not be played, as an earlier rehearsal has them.
     """
 
     plan: Plan
@@ -50,6 +51,12 @@ class Outline:
     steps: tuple[Step, ...]
     warnings: tuple[str, ...]
     reset_s: float = _RESET_S
+    there: frozenset[str] = frozenset()
+
+    @property
+    def to_play(self) -> tuple[ArmOutline, ...]:
+        """The arms that are not there already."""
+        return tuple(arm for arm in self.arms if arm.name not in self.there)
 
     @property
     def overhead_s(self) -> float:
@@ -58,13 +65,13 @@ class Outline:
 
     @property
     def estimate_s(self) -> float:
-        """About how long all of it takes."""
-        return sum(arm.duration_s + self.overhead_s for arm in self.arms)
+        """About how long it takes to play what is not there already."""
+        return sum(arm.duration_s + self.overhead_s for arm in self.to_play)
 
     @property
     def estimate_bytes(self) -> int:
         """About how much it writes."""
-        return int(self.planned * _BYTES_OF_A_REQUEST + sum(arm.duration_s for arm in self.arms) * _BYTES_OF_A_SECOND)
+        return int(sum(arm.planned * _BYTES_OF_A_REQUEST + arm.duration_s * _BYTES_OF_A_SECOND for arm in self.to_play))
 
     @property
     def planned(self) -> int:
@@ -75,9 +82,10 @@ class Outline:
     def may_follow(self) -> "Outline":
         """The same with the arms alone that may be played besides: a second pair of each workload, if all want one."""
         if not confirms(self.plan):
-            return dataclasses.replace(self, arms=())
+            return dataclasses.replace(self, arms=(), there=frozenset())
         wanted = {arm.workload_name: arm.name for arm in reversed(self.arms) if arm.steps}
-        return dataclasses.replace(self, arms=tuple(arm for pair in second_pairs(self.arms, wanted) for arm in pair))
+        pairs = tuple(arm for pair in second_pairs(self.arms, wanted) for arm in pair)
+        return dataclasses.replace(self, arms=pairs, there=frozenset())
 
     @property
     def hints(self) -> tuple[str, ...]:

@@ -156,7 +156,7 @@ class _Asking:
         except StageError as error:
             return broken(NAME, error)
         self.reset_s = done.all_s
-        return tell_reset(done, len(self._outline.arms))
+        return tell_reset(done, len(self._outline.to_play))
 
     def _fingerprint(self, before: Fingerprint | None) -> Generator[Check, None, Fingerprint | None]:
         """A check only where it cannot be taken; the fingerprint, or None."""

@@ -24,7 +24,7 @@ def check_disk(outline: Outline, out: Path) -> Check:
 
 def check_duration(outline: Outline, reset_s: float | None) -> Check:
     """How long all arms take; ``reset_s`` is what putting Stage back took, None where that was not timed."""
-    arms, played_s = len(outline.arms), sum(arm.duration_s for arm in outline.arms)
+    arms, played_s = len(outline.to_play), sum(arm.duration_s for arm in outline.to_play)
     told = "the reset as it was timed" if reset_s is not None else "the reset by a guess"
     beside = f", with {told}" if outline.plan.target.reset is not None else ""
     more = outline.may_follow
