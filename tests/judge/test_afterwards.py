@@ -55,6 +55,27 @@ def test_a_rollback_that_put_back_all_passes() -> None:
     assert "no rows are lost in 1 table." in check.sentence
 
 
+@pytest.mark.parametrize(
+    ("left", "came", "verdict"),
+    [
+        (0, ["table alembic_version came"], "GO"),
+        (0, ["sequence alembic_version_id_seq came", "table alembic_version came"], "GO"),
+        (1, ["table alembic_version came"], "NO_GO"),
+        (0, ["table alembic_version came", "table sources came"], "NO_GO"),
+        (0, ["column alembic_version.version_num changed"], "NO_GO"),
+    ],
+)
+def test_the_empty_table_that_a_migration_tool_made_for_its_notes_is_no_difference(left, came, verdict) -> None:
+    notes = {**table(0, left, name="alembic_version"), "rows": None, "checksum": None}
+    changed = {"changes": came, "schema_after": "another"}
+    found = judge(after(table(1000, 1100), notes, control=[table(1000, 1103)], **changed))
+    assert found.verdict == verdict
+    (check,) = (check for check in found.checks if check.name == "data_after_rollback")
+    assert ("as before but for alembic_version, where nothing is noted" in check.sentence) == (verdict == "GO")
+    if "table sources came" in came:
+        assert "in the schema, table sources came." in check.sentence
+
+
 def test_rows_that_a_rollback_lost_are_told_with_figures() -> None:
     verdict = judge(after(table(1000, 950), control=[table(1000, 1100)]))
     assert verdict.verdict == "NO_GO"

@@ -499,7 +499,10 @@ def test_what_an_interruption_left_undone_is_no_finding():
         ),
     )
     is_inconclusive(evidence, "steps_finished")
-    assert not [finding for finding in judge(evidence).findings if finding.severity != "note"]
+    verdict = judge(evidence)
+    assert not [finding for finding in verdict.findings if finding.severity != "note"]
+    assert any("Go on with it (--resume), or rehearse again." in reason for reason in verdict.reasons)
+    assert not any("longer duration, or the steps an earlier start" in reason for reason in verdict.reasons)
 
 
 def test_a_step_whose_moment_never_came_is_inconclusive():

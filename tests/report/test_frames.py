@@ -14,13 +14,14 @@ from replay.evidence.values import ArmInfo, Mark
 from replay.report import formats, frames, locks
 from replay.report.story import read_story
 
-COLUMNS = ["endpoint", "due_s", "waited_s", "sent_s", "outcome", "expected_status", "expected_shape"]
+COLUMNS = ["endpoint", "due_s", "waited_s", "sent_s", "outcome", "expected_status", "expected_shape", "error"]
 
 
 def arm(observed: list[tuple[object, ...]], marks: tuple[Mark, ...] = ()) -> ArmEvidence:
     info = ArmInfo("a-steps", "a", "production", True, "2026-01-01T00:00:00Z", 10.0, len(observed))
     readings = pd.DataFrame({"at_s": [], "probe": [], "metric": [], "value": [], "detail": []})
-    return ArmEvidence(info, pd.DataFrame(observed, columns=COLUMNS), readings, pd.DataFrame(), marks, ())
+    seen = pd.DataFrame([(*one, None)[: len(COLUMNS)] for one in observed], columns=COLUMNS)
+    return ArmEvidence(info, seen, readings, pd.DataFrame(), marks, ())
 
 
 def test_an_outcome_that_the_capture_had_too_is_as_expected() -> None:
@@ -38,6 +39,15 @@ def test_an_outcome_that_the_capture_had_too_is_as_expected() -> None:
     )
     assert list(told["outcome"]) == ["as expected", "as expected", "unsent", "empty", "timeout", "as expected"]
     assert told["at_s"].iloc[2] == 3.5
+
+
+def test_what_an_arm_that_was_ended_did_not_send_is_left_out() -> None:
+    observed = [
+        ("GET /a", 1.0, 0.0, 1.1, "server error", 200, "{id:number}"),
+        ("GET /a", 2.0, 0.0, None, "unsent", 200, "{id:number}", "no value from request 0 (it answered 500)"),
+        ("GET /a", 3.0, 0.0, None, "unsent", 200, "{id:number}", "interrupted"),
+    ]
+    assert list(frames.told_apart(arm(observed).observations)["outcome"]) == ["server error", "unsent"]
 
 
 def test_bars_are_stacked_without_gaps_and_count_every_request() -> None:

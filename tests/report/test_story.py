@@ -1,11 +1,13 @@
 """What a report says of slowness, of what a GO would have seen, and of what a NO_GO rests on."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from replay.evidence.values import Mark
 from replay.report import formats
 from replay.report.differences import compare
 from replay.report.locks import Behind, Episode, told
@@ -56,6 +58,20 @@ def test_how_many_times_as_long_is_not_made_up(make_run: Callable[..., Path], ve
         first, *_ = story.endpoint_rows("production")
         assert first.slow is not None
         assert first.slow.times == times
+
+
+def test_what_the_migration_took_is_of_its_own_steps_alone(make_run: Callable[..., Path], verdicts: Any) -> None:
+    story = read_story(make_run(verdicts.go(), broken=False))
+    arms = story.evidence.arms
+    name = story.arm(story.main).info.arm
+    more = (
+        Mark(30.0, "until well", "wait", "started"),
+        Mark(40.0, "until well", "wait", "ended"),
+        Mark(40.0, "flush", "command", "started"),
+        Mark(41.0, "flush", "command", "failed", error="status 403"),
+    )
+    arms[name] = dataclasses.replace(arms[name], marks=(*arms[name].marks, *more))
+    assert {one.name: one.production for one in compare(story).symptoms}["The migration took"] == "1.2 s"
 
 
 def test_it_is_in_no_table_of_what_broke(only_slow: Path) -> None:

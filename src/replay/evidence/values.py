@@ -7,6 +7,7 @@ from typing import Any
 from replay.shapes import EMPTY, is_empty
 
 CHANGE_DATA = ("migrate", "rollback", "revert")  # kinds of steps; the others leave data and schema alone
+INTERRUPTED = "interrupted"  # the error of what was not sent as the arm ended before
 WAIT = "wait"  # the kind of a step that does nothing to Stage
 QUIET = "quiet"  # the workload and the role of an arm without traffic
 
@@ -195,6 +196,7 @@ class ArmInfo:
 __all__ = [
     "CHANGE_DATA",
     "EMPTY",
+    "INTERRUPTED",
     "QUIET",
     "WAIT",
     "ArmInfo",

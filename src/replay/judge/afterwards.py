@@ -32,6 +32,9 @@ _FEWEST_ROWS = 5
 # What may put back a release and leave its data alone; what sends SQL or calls a migration's tool does not.
 _OF_CODE = ("run", "http")
 _READS = ("GET ", "HEAD ", "OPTIONS ")
+# Where a migration tool notes what it has done: it makes the table with its first migration, and leaves it there. One
+# that has come and is empty says that nothing is done.
+_LEDGERS = ("alembic_version", "django_migrations", "schema_migrations")
 _MOST_TOLD = 3
 _UNCOMPARED = "was not compared with what was before"
 
@@ -173,8 +176,10 @@ def _told_well(case: Case, span: Span, evidence: Evidence) -> str:
     counted = [table for one in compared for table in one.tables if table.rows_after is not None]
     unread = [table.name for one in compared for table in one.tables if table.rows_after is None]
     missing = f" Not counted: {', '.join(unread[:_MOST_TOLD])}." if unread else ""
+    kept = [name for one in compared for name in _ledgers(one)]
+    but = f" but for {listed(kept, _MOST_TOLD)}, where nothing is noted any more" if kept else ""
     return (
-        f"{_told_after(case, span)} {under(case)} the schema is as before, and no rows are lost in "
+        f"{_told_after(case, span)} {under(case)} the schema is as before{but}, and no rows are lost in "
         f"{len(counted)} table{'s' * (len(counted) != 1)}.{missing}"
     )
 
@@ -234,7 +239,9 @@ def _differences(case: Case, database: Database, evidence: Evidence) -> list[_Di
     control = None if case.role == QUIET else _same_in(evidence, case.control.info.arm, database)
     usual = set(control.changes) if control is not None else set()  # what the application changes by itself
     changes = [change for change in database.changes if change not in usual]
-    found = [_Difference(f"in the schema, {change}", {"schema": change}) for change in changes]
+    ledgers = _ledgers(database)
+    told = [change for change in changes if not _is_of(change, ledgers)]
+    found = [_Difference(f"in the schema, {change}", {"schema": change}) for change in told]
     if not changes and database.schema != database.schema_after and not usual:
         found.append(_Difference("the schema is another", {"schema": "another"}))
     quiet = case.role == QUIET and not outside(database.written, around(case.spans, case.end_s))
@@ -249,6 +256,22 @@ def _differences(case: Case, database: Database, evidence: Evidence) -> list[_Di
         if difference is not None:
             found.append(difference)
     return found
+
+
+def _ledgers(database: Database) -> list[str]:
+    """The tables that a migration tool has made for itself meanwhile, and that are empty again."""
+    return [
+        table.name
+        for table in database.tables
+        if table.name.rpartition(".")[2] in _LEDGERS
+        and table.rows_after == 0
+        and f"table {table.name} came" in database.changes
+    ]
+
+
+def _is_of(change: str, ledgers: Iterable[str]) -> bool:
+    """Whether a change of the schema, ``table django_migrations came``, is one of these tables or its sequence."""
+    return any(change in {f"table {name} came", f"sequence {name}_id_seq came"} for name in ledgers)
 
 
 def _still(case: Case, database: Database, evidence: Evidence) -> set[str]:

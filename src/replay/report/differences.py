@@ -13,7 +13,7 @@ from replay.report.story import PRODUCTION, EndpointRow, Story
 NOT_MEASURED = "not measured"
 NOT_REHEARSED = "not rehearsed"
 _ALARM = 1000.0  # the figure of what is bad whatever it is compared with
-_CHANGES = frozenset({"rollback", "revert"})
+_MIGRATE = "migrate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def _symptoms(story: Story, before: _Side, main: _Side) -> list[Symptom]:
         ("Requests that failed", *_pair(_failed, before, main)),
         ("Empty answers", *_pair(_empty, before, main)),
     ]
-    if any(span.kind not in _CHANGES for span in story.step_spans(story.main)):
+    if any(span.kind == _MIGRATE for span in story.step_spans(story.main)):
         pairs.append(("The migration took", *_pair(_migration, before, main)))
     pairs += [
         ("Lock queue at its longest", *_pair(_queue, before, main)),
@@ -130,7 +130,7 @@ def _empty(side: _Side) -> tuple[str, float]:
 
 
 def _migration(side: _Side) -> tuple[str, float | None]:
-    spans = [] if side.arm is None else [span for span in frames.step_spans(side.arm) if span.kind not in _CHANGES]
+    spans = [] if side.arm is None else [span for span in frames.step_spans(side.arm) if span.kind == _MIGRATE]
     if not spans:
         return formats.MISSING, None
     total = sum(span.duration_s or 0.0 for span in spans)

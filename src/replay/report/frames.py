@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from replay.evidence.run import ArmEvidence
-from replay.evidence.values import Mark, Outcome, expected_outcome
+from replay.evidence.values import INTERRUPTED, Mark, Outcome, expected_outcome
 
 AS_EXPECTED = "as expected"
 # From what a client notices least to what it notices most: the order in which bars are stacked.
@@ -49,8 +49,10 @@ def bar_width(length_s: float) -> float:
 def told_apart(observations: pd.DataFrame) -> pd.DataFrame:
     """``endpoint``, ``at_s`` (when sent, or due where never sent) and ``outcome`` of each observation.
 
-    An outcome that the capture had for the same request, a 404 that a test asks for, is ``as expected``.
+    An outcome that the capture had for the same request, a 404 that a test asks for, is ``as expected``. What was not
+    sent as the arm was ended before is none of it.
     """
+    observations = observations[observations["error"] != INTERRUPTED]
     wanted = observations[["expected_status", "expected_shape"]]
     pairs = wanted.drop_duplicates()
     outcomes = [

@@ -41,7 +41,7 @@ def check_run(evidence: Evidence, criteria: Criteria) -> list[Check]:
             observed=f"missing {', '.join(missing)}" if missing else state,
             well="The run is complete.",
             wrong=f"The run is not complete: {'; '.join(wrong)}.",
-            hint="Rehearse again, and let it come to its end.",
+            hint="Go on with it (--resume), or rehearse again.",
             voids=UNPROVEN,
         ),
         evidence_check(
@@ -183,7 +183,9 @@ def _check_arm(evidence: Evidence, arm: ArmEvidence) -> Check:
         well=f"Arm {info.arm} is complete"
         + (f": {observed} of {info.planned} planned requests were observed." if info.role != QUIET else "."),
         wrong=f"Arm {info.arm} is not complete: {'; '.join(wrong)}.",
-        hint="Rehearse again; what is damaged or missing cannot be judged.",
+        hint="See what ended it, and rehearse again."
+        if info.state == "aborted" and not spoilt
+        else "Rehearse again; what is damaged or missing cannot be judged.",
         # An arm that a rule cut short, because everything failed perhaps, is judged on what it has.
         voids="" if info.state == "aborted" and not spoilt else UNPROVEN if observed else REQUESTS,
     )
@@ -204,7 +206,9 @@ def _check_finished(evidence: Evidence, steps: ArmEvidence) -> Check:
         observed=float(sum(span.ended_s is not None for span in spans)),
         well=f"All {len(spans)} steps started and ended within {info.arm}.",
         wrong=f"Not all steps came to their end within {info.arm}: {'; '.join(wrong)}.",
-        hint="Give the arm a longer duration, or the steps an earlier start, then rehearse again.",
+        hint="Give the arm a longer duration, or the steps an earlier start, then rehearse again."
+        if info.state == "complete"
+        else "The arm was cut short.",
         voids="" if info.state == "aborted" else UNPROVEN,
     )
 

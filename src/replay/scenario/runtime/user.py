@@ -19,7 +19,7 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from replay.errors import ExitCode, InputError, ReplayError, ToolError
 from replay.evidence.files import ArmFolder
-from replay.evidence.values import Observation, Outcome, expected_outcome
+from replay.evidence.values import INTERRUPTED, Observation, Outcome, expected_outcome
 from replay.scenario.lacking import kind_of
 from replay.scenario.process import PARENT_VARIABLE
 from replay.scenario.repeats import Coming, coming, only, per_second, round_of
@@ -205,7 +205,7 @@ class Session:
         """Close a replay that is not over, if there is one, and let the exit code say so."""
         if self._recorder is not None:
             self._environment.process_exit_code = self._environment.process_exit_code or int(ExitCode.INTERRUPTED)
-            self.close("interrupted")
+            self.close(INTERRUPTED)
 
     def leave(self, code: int) -> None:
         """End the run, and the process too, whose exit code is the first that is not 0.
