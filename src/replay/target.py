@@ -115,7 +115,8 @@ def check_not_production(target: Target, production_hosts: Collection[str]) -> N
         if host == target.host and port in (None, target.port):
             raise Refused(
                 f"The target {target.url} is the host of a production capture ({entry}).",
-                "A rehearsal runs on Stage: point the target there.",
+                "A rehearsal runs on Stage: point the target there. If it was Stage that was captured, say so in a "
+                "copy: replay import CAPTURE --environment stage --out COPY.",
             )
 
 

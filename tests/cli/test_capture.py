@@ -65,7 +65,7 @@ def test_a_bad_key_file_is_named(upstream, tmp_path, capsys):
 
 def test_nothing_recorded_is_a_capture_too(upstream, tmp_path, capsys):
     assert capture(upstream, tmp_path / "c", "--duration", "0.2", "--environment", "stage") == 0
-    capsys.readouterr()
+    assert ", for 0.2 s, or until Ctrl-C\n" in capsys.readouterr().err
     assert run(["inspect", str(tmp_path / "c"), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert (document["state"], document["exchanges"], document["environment"]) == ("complete", 0, "stage")

@@ -217,7 +217,9 @@ def test_a_target_that_is_not_allowed(setting) -> None:
 
 def test_a_target_that_is_the_production_capture_s_host(setting) -> None:
     setting.values["target"] |= {"url": "https://api.example.test", "allow": ["api.example.test", "127.0.0.1"]}
-    refusal(setting, Refused, "is the host of a production capture")
+    with pytest.raises(Refused, match="is the host of a production capture") as refused:
+        check(setting)
+    assert "If it was Stage that was captured" in refused.value.hint
 
 
 def test_the_host_of_a_test_capture_is_no_production(setting) -> None:

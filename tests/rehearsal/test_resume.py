@@ -48,6 +48,24 @@ def interrupted(playable, *, arms: int, number: int) -> None:
     process.wait(60)
 
 
+_TWICE = """
+import os, signal
+from replay.rehearsal.conductor import _interruptions
+with _interruptions():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except KeyboardInterrupt:
+        os.kill(os.getpid(), signal.SIGINT)
+print("went on")
+"""
+
+
+def test_a_second_interruption_leaves_at_once_and_says_how_to_go_on() -> None:
+    done = subprocess.run([sys.executable, "-c", _TWICE], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "Left at once: Stage is as the steps have left it. --resume goes on with what was seen.\n"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_the_arms_that_are_missing_are_played(playable, api, number) -> None:

@@ -173,7 +173,8 @@ class _Display:
         before, self._before = self._before, progress
         if before is None:
             front = self._recording.front
-            self._console.print(f"Recording http://{progress.listening} {_described(front)}, until Ctrl-C")
+            until = "until Ctrl-C" if self._duration_s is None else f"for {self._duration_s:g} s, or until Ctrl-C"
+            self._console.print(f"Recording http://{progress.listening} {_described(front)}, {until}")
             if isinstance(front, Proxy) and front.insecure:
                 self._console.print("WARNING: --insecure: whoever stands before the upstream can read and change all.")
             if not self._recording.scrub:

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import os
+import select
 import shutil
 import signal
 import sys
@@ -23,6 +24,8 @@ from replay.rehearsal.record import Record
 from replay.rehearsal.resume import alone_in, clear, read_earlier
 from replay.rehearsal.reuse import find_controls, take_over
 from replay.scenario.locustfile import build_scenario, read_scenario
+
+_LEFT = b"Left at once: Stage is as the steps have left it. --resume goes on with what was seen.\n"
 
 Suspects = Callable[[Path], Mapping[str, str]]
 
@@ -199,9 +202,10 @@ def _interruptions() -> Iterator[None]:
         nonlocal came
         if came:
             # Load, steps and commands see that we are gone and end by themselves.
-            if sys.stderr.isatty():
-                sys.stderr.write("\x1b[?25h\n")  # the live display had hidden the cursor
-                sys.stderr.flush()
+            shown = b"\x1b[?25h\n" if sys.stderr.isatty() else b""  # the live display had hidden the cursor
+            with contextlib.suppress(OSError, ValueError):
+                if select.select([], [sys.stderr], [], 0)[1]:  # who does not read must not hold us up
+                    os.write(sys.stderr.fileno(), shown + _LEFT)
             os._exit(ExitCode.INTERRUPTED)
         came = True
         raise KeyboardInterrupt
