@@ -3,6 +3,7 @@
 import json
 import re
 from datetime import UTC, datetime
+from itertools import chain
 from types import SimpleNamespace
 
 import pytest
@@ -14,6 +15,7 @@ from replay.errors import InputError, PlanError, Refused
 from replay.rehearsal import outline as outlines
 from replay.rehearsal.checks import room
 from replay.rehearsal.checks.room import check_disk, check_duration
+from replay.rehearsal.checks.uses import STEP, uses_of
 from replay.rehearsal.outline import check_plan
 from replay.rehearsal.plan import read_plan
 from replay.traffic import Exchange, Request, Response
@@ -408,3 +410,15 @@ def test_the_plan_of_init_passes_once_its_files_are_there(setting, monkeypatch, 
     (tmp_path / "scripts").mkdir()
     setting.program("scripts/reset-stage", "true")
     assert run(["rehearse", str(plan), "--dry-run"]) == 0
+
+
+def test_a_dry_run_knows_what_the_steps_before_send_until_a_command_comes(setting) -> None:
+    (sql,) = setting.values["steps"]
+    wait = {"name": "wait", "kind": "wait", "after": "0s", "wait": "1s"}
+    command = {"name": "command", "kind": "command", "after": "0s", "run": "true"}
+    again = [{**sql, "name": f"again {number}", "after": "0s"} for number in range(2)]
+    for one in again:
+        del one["at"]
+    setting.values["steps"] = [sql, wait, again[0], command, again[1]]
+    uses = [use for use in chain(*uses_of(check(setting)).values()) if use.kind == STEP]
+    assert [use.before for use in uses] == [(), uses[0].statements, None]

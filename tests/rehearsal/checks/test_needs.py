@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replay.rehearsal.checks.needs import CREATE, OWN, Need, needs_of
+from replay.rehearsal.checks.needs import CREATE, OWN, Need, made_by_none, needs_of
 
 
 @pytest.mark.parametrize(
@@ -57,3 +57,21 @@ def test_a_change_of_role(statement: str) -> None:
 @given(st.lists(st.text("ALTER TABLEONDROPcreate indx.\",()'/*-$\n", max_size=60), max_size=5))
 def test_no_text_is_too_odd(statements: list[str]) -> None:
     needs_of(statements)
+
+
+@pytest.mark.parametrize(
+    ("statements", "lost"),
+    [
+        (["ALTER TABLE nowhere ADD x int"], ["nowhere"]),
+        (["CREATE TABLE app.nowhere (id int)", "ALTER TABLE app.nowhere ADD x int"], []),
+        (["ALTER TABLE t RENAME TO nowhere", "DROP TABLE nowhere"], []),
+        (["CREATE TABLE no (id serial)", "ALTER SEQUENCE nowhere", "ALTER SEQUENCE no_id_seq CYCLE"], ["nowhere"]),
+        (["DROP TABLE IF EXISTS nowhere"], []),
+        (["SELECT make_partition('nowhere')", "DROP TABLE nowhere"], []),
+        (["SET search_path = app", "DROP TABLE nowhere"], []),
+        (["-- CREATE TABLE nowhere", "DROP TABLE nowhere"], ["nowhere"]),
+    ],
+)
+def test_what_no_statement_makes(statements: list[str], lost: list[str]) -> None:
+    names = [need.name for need in needs_of(statements).needs if need.right == OWN and need.name != "t"]
+    assert made_by_none(dict.fromkeys(names), statements) == lost

@@ -86,6 +86,17 @@ def test_what_a_step_makes_itself_is_not_asked(peopled) -> None:
     assert check.figures == {"relations": ["app", "app.event"], "not there yet": ["app.new"]}
 
 
+def test_what_is_not_there_and_nobody_makes_is_named(peopled) -> None:
+    own = ("ALTER TABLE app.new ADD x int", "ALTER TABLE app.gone ADD x int")
+
+    def hint(before: tuple[str, ...] | None) -> str:
+        use = Use("the tested", STEP, Dsn(as_role(peopled.primary, "app_owner"), "${X}"), own, before)
+        return [check.hint for check in check_database(use.dsn.value, [use])][-1]
+
+    assert hint(("CREATE TABLE app.new (id int)",)).startswith("app.gone: not there, and no statement makes it. ")
+    assert hint(None) == "app.gone, app.new: not there yet, so not asked.", "a command may make it"
+
+
 def test_a_step_that_changes_its_role_is_not_asked(peopled) -> None:
     check = rights(as_role(peopled.primary, "app_stranger"), STEP, "SET ROLE app_owner", "DROP TABLE app.event")
     assert check.state == NOT_ASKED

@@ -40,6 +40,8 @@ _NEEDS = tuple(
     )
 )
 _ROLE = _compiled(r"SET (?:LOCAL |SESSION )?(?:ROLE|SESSION AUTHORIZATION|AUTHORIZATION) ")
+_MAKES = _compiled(r"\s*(?:CREATE|SELECT|WITH|DO|CALL|IMPORT|EXECUTE)\b")
+_RENAMES, _IF_EXISTS, _SEARCH_PATH = (_compiled(rf"\b{text}\b") for text in ("RENAME", "IF EXISTS", "SEARCH_PATH"))
 _HARMLESS = frozenset(
     "ABORT ANALYZE BEGIN CHECKPOINT COMMIT DEALLOCATE DISCARD END EXPLAIN FETCH LISTEN RELEASE RESET ROLLBACK "
     "SAVEPOINT SELECT SET SHOW START TABLE VALUES".split()
@@ -81,6 +83,24 @@ def needs_of(statements: Iterable[str]) -> Needs:
         elif re.split(r"\W", text, maxsplit=1)[0].upper() not in _HARMLESS:
             untold += 1
     return Needs(tuple(found), untold, roles)
+
+
+def made_by_none(names: Iterable[str], statements: Iterable[str]) -> list[str]:
+    """Those of the relations that no statement makes, as far as they tell: a step that needs one will fail.
+
+    What a query, a function or a renaming speaks of, it may make; what is named with IF EXISTS need not be there.
+    """
+    texts = [_COMMENT.sub(" ", statement) for statement in statements]
+    if any(_SEARCH_PATH.search(text) for text in texts):
+        return []
+    makers = [text.lower() for text in texts if _MAKES.match(text) or _RENAMES.search(text) or _IF_EXISTS.search(text)]
+    words = {word for text in makers for word in re.findall(r"\w+", text)}
+    return [name for name in names if not _is_told(re.findall(_WORD, name)[-1].strip('"').lower(), makers, words)]
+
+
+def _is_told(name: str, makers: Iterable[str], words: Iterable[str]) -> bool:
+    """Whether statements speak of a relation, or of the table that it belongs to: ``event`` has ``event_id_seq``."""
+    return any(name in text for text in makers) or any(name.startswith(f"{word}_") for word in words)
 
 
 def _listed(names: str) -> list[str]:

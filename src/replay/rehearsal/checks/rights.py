@@ -9,7 +9,7 @@ import psycopg
 from replay.errors import first_line
 from replay.rehearsal.checks.check import PLAN, STAGE, Check, failed, not_asked, passed
 from replay.rehearsal.checks.clocks import DATABASE_LIMIT_S, judge_clock, look_at
-from replay.rehearsal.checks.needs import CREATE, OWN, Need, needs_of
+from replay.rehearsal.checks.needs import CREATE, OWN, Need, made_by_none, needs_of
 from replay.rehearsal.checks.places import database_listens, place_of
 from replay.rehearsal.checks.uses import PROBE, REPLICA, STEP, Use
 
@@ -147,7 +147,12 @@ def _step(connection: Connection, who: _Who, use: Use, name: str) -> Check:
         more = f", and {rest} right{'s' * (rest > 1)} more" if rest else ""
         hint = "; ".join(lacking[1:4]) or "Give the step the dsn of the role that will migrate production."
         return failed(name, f"{who.user} {lacking[0]}{more}.", hint, fault=PLAN, figures={**figures, "lacks": lacking})
+    lost = [] if use.before is None else made_by_none(later, (*use.before, *use.statements))
     note = f"{', '.join(later[:5])}: not there yet, so not asked." if later else ""
+    if lost:
+        note = (
+            f"{', '.join(lost[:5])}: not there, and no statement makes it. Unless something else does, the step fails."
+        )
     what = f"what its SQL does to {', '.join(there[:5])}" if there else "what its SQL needs, as far as that tells"
     if len(there) > 5:
         what += f" and {len(there) - 5} more"
