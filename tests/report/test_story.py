@@ -74,6 +74,32 @@ def test_what_the_migration_took_is_of_its_own_steps_alone(make_run: Callable[..
     assert {one.name: one.production for one in compare(story).symptoms}["The migration took"] == "1.2 s"
 
 
+def test_of_repetitions_the_worst_one_is_told(make_run: Callable[..., Path], verdicts: Any) -> None:
+    story = read_story(make_run(verdicts.go(), broken=False))
+    arms = story.evidence.arms
+    shown = story.arm(story.main)
+    longer = tuple(dataclasses.replace(mark, at_s=mark.at_s * 3) for mark in shown.marks)
+    info = dataclasses.replace(shown.info, arm="production-steps-2")
+    arms["production-steps-2"] = dataclasses.replace(shown, info=info, marks=longer)
+    told = {one.name: one.production for one in compare(story).symptoms}
+    assert told["The migration took"] == "3.7 s (the worst of 2 arms)"
+    assert "worst" not in told["Lock queue at its longest"], "where it is the same in both"
+
+
+def test_a_rollback_that_left_something_did_not_work(make_run: Callable[..., Path], verdicts: Any) -> None:
+    run = read_story(make_run(verdicts.go(), broken=False))
+    arm = run.arm(run.main)
+    more = (Mark(30.0, "undo", "rollback", "started"), Mark(31.0, "undo", "rollback", "ended"))
+    run.evidence.arms[arm.info.arm] = dataclasses.replace(arm, marks=(*arm.marks, *more))
+
+    def told(story: Story) -> str:
+        return {one.name: one.production for one in compare(story).symptoms}["Rolling the data back"]
+
+    assert told(run) == "worked, 1.3 s"
+    left = verdicts.finding(endpoint=None, metric="data_after_rollback", unit="count", observed=1.0, control=0.0)
+    assert told(Story(run.evidence, run.verdict | {"findings": [left]})) == "ended, but left a difference, 1.3 s"
+
+
 def test_it_is_in_no_table_of_what_broke(only_slow: Path) -> None:
     page = write_reports(only_slow).read_text(encoding="utf-8")
     assert "No endpoint broke. 1 of 7 became slow." in page

@@ -3,6 +3,7 @@
 Where no pre-production was rehearsed, production's control arm (no steps) stands in its place, and the heading says so.
 """
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -37,10 +38,16 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """One column: an arm, and what the judge says of its endpoints."""
+    """One column: an arm, and what the judge says of its endpoints.
+
+    ``others`` are further arms of the same kind: repetitions, controls, those of a second pair. ``left`` says that a
+    rollback left something otherwise than it was.
+    """
 
     arm: ArmEvidence | None
     endpoints: list[EndpointRow]
+    others: tuple[ArmEvidence, ...]
+    left: bool = False
     control: bool = False
 
 
@@ -49,16 +56,23 @@ _How = Callable[[_Side], tuple[str, float | None]]
 
 def compare(story: Story) -> Table:
     """The table for a run. Without an arm that ran the steps it has no lines."""
-    main = _Side(story.arm(story.main), story.endpoint_rows(story.main))
+    main = _side(story, story.main)
     if main.arm is None:
         return Table("", "", [])
     role = story.workloads.get(story.main or "", "")
     heading = "Production" if role == PRODUCTION else f"Workload {story.main}"
     if story.before is None:
-        control = _Side(story.arm(story.main, steps=False), main.endpoints, control=True)
+        control = _side(story, story.main, control=True)
         return Table("Without the change", "With it", _symptoms(story, control, main))
-    other = _Side(story.arm(story.before), story.endpoint_rows(story.before))
-    return Table("Pre-production", heading, _symptoms(story, other, main))
+    return Table("Pre-production", heading, _symptoms(story, _side(story, story.before), main))
+
+
+def _side(story: Story, workload: str | None, *, control: bool = False) -> _Side:
+    shown = story.arm(workload, steps=not control)
+    alike = [arm for arm in story.arms if (arm.info.workload, arm.info.steps) == (workload, not control)]
+    left = not control and bool(story.findings_of("data_after_rollback", workload=workload))
+    others = tuple(arm for arm in alike if arm is not shown)
+    return _Side(shown, story.endpoint_rows(workload), others, left=left, control=control)
 
 
 def _symptoms(story: Story, before: _Side, main: _Side) -> list[Symptom]:
@@ -70,14 +84,14 @@ def _symptoms(story: Story, before: _Side, main: _Side) -> list[Symptom]:
         ("Empty answers", *_pair(_empty, before, main)),
     ]
     if any(span.kind == _MIGRATE for span in story.step_spans(story.main)):
-        pairs.append(("The migration took", *_pair(_migration, before, main)))
+        pairs.append(("The migration took", *_pair(_worst(_migration), before, main)))
     pairs += [
-        ("Lock queue at its longest", *_pair(_queue, before, main)),
-        ("Replica behind, at most", *_pair(_lag, before, main)),
-        ("Error-log lines, busiest second", *_pair(_log, before, main)),
+        ("Lock queue at its longest", *_pair(_worst(_queue), before, main)),
+        ("Replica behind, at most", *_pair(_worst(_lag), before, main)),
+        ("Error-log lines, busiest second", *_pair(_worst(_log), before, main)),
     ]
     if any(span.kind == "rollback" for span in story.step_spans(story.main)):
-        pairs.append(("Rolling the data back", *_pair(_rollback, before, main)))
+        pairs.append(("Rolling the data back", *_pair(_worst(_rollback), before, main)))
     pairs.append(("Recovered", *_pair(_recovery, before, main)))
     return [Symptom(*pair) for pair in pairs]
 
@@ -94,6 +108,18 @@ def _pair(how: _How, before: _Side, main: _Side) -> tuple[str, str, bool]:
         return texts[0], texts[1], False
     worse = mine > 1 and mine > 2 * (other or 0.0)
     return texts[0], texts[1], worse
+
+
+def _worst(how: _How) -> _How:
+    """The same of the arm where it is worst, where a workload met the steps several times."""
+
+    def told(side: _Side) -> tuple[str, float | None]:
+        arms = [how(dataclasses.replace(side, arm=arm)) for arm in (side.arm, *side.others)]
+        text, value = max(arms, key=lambda one: -1.0 if one[1] is None else one[1])
+        alike = all(other == text for other, _ in arms)
+        return (text if alike else f"{text} (the worst of {len(arms)} arms)"), value
+
+    return told
 
 
 def _broke(side: _Side) -> tuple[str, float]:
@@ -171,7 +197,8 @@ def _rollback(side: _Side) -> tuple[str, float | None]:
         return "failed", _ALARM
     if any(span.ended_s is None for span in spans):
         return "never ended", _ALARM
-    return f"worked, {formats.seconds(sum(span.duration_s or 0.0 for span in spans))}", 0
+    took = formats.seconds(sum(span.duration_s or 0.0 for span in spans))
+    return (f"ended, but left a difference, {took}", _ALARM) if side.left else (f"worked, {took}", 0)
 
 
 def _recovery(side: _Side) -> tuple[str, float | None]:
