@@ -50,14 +50,31 @@ def drag(at_s: Times, latency_s: Times, endpoint: Rows, usual_s: Sequence[float]
     return factor
 
 
+def is_told(at_s: Times, latency_s: Times, rows: Rows) -> bool:
+    """Whether at most of these answers' moments enough others came that tell how all of Stage was.
+
+    Shapes as for `drag`; ``rows`` are the answers of one endpoint, one at least.
+    """
+    block, came = _blocks(at_s), np.isfinite(latency_s)
+    own = np.zeros(len(at_s), dtype=np.bool_)
+    own[rows] = True
+    others = np.bincount(block[came & ~own], minlength=int(block.max()) + 1)
+    return bool(np.median(others[block[rows]]) >= _FEWEST)
+
+
 def _slower(at_s: Times, latency_s: Times, endpoint: Rows, usual_s: Sequence[float]) -> tuple[Times, Flags, Rows]:
     """(by how much each answer was slower, as a logarithm; where that is known; the block of two seconds)."""
-    block = np.maximum(np.floor(at_s / TALLY_BLOCK_S), 0.0).astype(np.int64)
+    block = _blocks(at_s)
     with np.errstate(divide="ignore", invalid="ignore"):
         slower = np.log(latency_s / np.asarray(usual_s, dtype=np.float64)[endpoint])
     told = np.isfinite(slower)
     middle = _medians(block[told], slower[told], int(block.max(initial=0)) + 1)[block]
     return np.clip(slower, middle - FURTHEST, middle + FURTHEST), told, block
+
+
+def _blocks(at_s: Times) -> Rows:
+    block: Rows = np.maximum(np.floor(at_s / TALLY_BLOCK_S), 0.0).astype(np.int64)
+    return block
 
 
 def _medians(block: Rows, values: Times, blocks: int) -> Times:

@@ -20,7 +20,7 @@ from replay.judge.arrays import Flags, Rows, Times
 from replay.judge.case import Case
 from replay.judge.criteria import Criteria
 from replay.judge.effects.blocks import TALLY_BLOCK_S
-from replay.judge.effects.drag import calm, drag
+from replay.judge.effects.drag import calm, drag, is_told
 from replay.judge.effects.failures import Comparison, Events, compare, tallied
 from replay.judge.effects.shifts import Least, Shift, shift_of, shifted_in_both
 from replay.judge.effects.shown import Size, shown_by_both, suspected
@@ -166,6 +166,7 @@ def _held_to(limits: Criteria, kind: _Kind) -> Criteria:
 
 def _slowdown_of(case: Case, endpoint: str, measures: dict[str, _Measure]) -> Slowdown | None:
     limits, rows = case.criteria.of(endpoint), case.rows[endpoint]
+    came_s = measures[_CAME][case.control.info.arm]
     p95_s = {name: _p95(case, endpoint, measure) for name, measure in measures.items()}
     later = _later(case, rows)
     if not np.isfinite(p95_s[_CAME]) or not len(later):
@@ -206,7 +207,9 @@ def _slowdown_of(case: Case, endpoint: str, measures: dict[str, _Measure]) -> Sl
         severity, phases = SUSPECT, told or phases or (_longest(case, later),)
     if noted and lasted_s >= limits.latency_lasting_s:
         strong = any(_persists(case, phase, later, enough_s, limits) for phase in phases)
-        if cause is not None or (strong and _beyond_chance(tallies, limits)):
+        # One pair proves it only where others were there, of which the same would be known if it were all of Stage.
+        alone = strong and _beyond_chance(tallies, limits) and is_told(case.column("t_start"), came_s.steps, later)
+        if cause is not None or alone:
             severity = BLOCKING
     return Slowdown(
         endpoint, rows, test, severity, cause, phases, limit_s, p95_s[_CAME], lasted_s, p_value, tallies, shifts
