@@ -48,6 +48,9 @@ def test_what_an_arm_that_was_ended_did_not_send_is_left_out() -> None:
         ("GET /a", 3.0, 0.0, None, "unsent", 200, "{id:number}", "interrupted"),
     ]
     assert list(frames.told_apart(arm(observed).observations)["outcome"]) == ["server error", "unsent"]
+    nothing = arm(observed[2:])
+    assert frames.timeline(nothing, 1.0)["requests"].sum() == 0
+    assert frames.strips(nothing, ["GET /a"], 1.0).empty
 
 
 def test_bars_are_stacked_without_gaps_and_count_every_request() -> None:

@@ -116,7 +116,7 @@ def _worst(how: _How) -> _How:
     def told(side: _Side) -> tuple[str, float | None]:
         arms = [how(dataclasses.replace(side, arm=arm)) for arm in (side.arm, *side.others)]
         text, value = max(arms, key=lambda one: -1.0 if one[1] is None else one[1])
-        alike = all(other == text for other, _ in arms)
+        alike = all(other == value for _, other in arms)
         return (text if alike else f"{text} (the worst of {len(arms)} arms)"), value
 
     return told

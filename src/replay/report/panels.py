@@ -70,18 +70,19 @@ def _timeline(story: Story, arm: ArmEvidence, bars: dict[str, pd.DataFrame]) -> 
     title = f"{_role(info.role, info.workload)}, {'with the steps' if info.steps else 'without them (control)'}"
     number = info.arm.rpartition("-")[2]
     title += f", arm {number}" if number.isdecimal() else ""
-    note = f"{len(arm.observations):,} of {info.planned:,} planned requests"
+    mine = bars[info.arm]
+    note = f"{mine['requests'].sum():,} of {info.planned:,} planned requests"
     if info.state != "complete":
         note += f"; this arm is {info.state}" + (f": {info.reason}" if info.reason else "")
-    if arm.observations.empty:
+    if mine.empty:
         return Panel(f"timeline-{story.arms.index(arm)}", title, f"{note}. Nothing was observed.", None)
-    bad = int(bars[info.arm].loc[bars[info.arm]["outcome"] != AS_EXPECTED, "requests"].sum())
+    bad = int(mine.loc[mine["outcome"] != AS_EXPECTED, "requests"].sum())
     note += f"; {bad:,} not answered as expected" if bad else "; all answered as expected"
     failed = _failed(story, info.arm) if info.steps else 0
     if failed > bad:
         note += f"; {failed:,} failed, what came too late or was changed among them"
     spec = charts.timeline_chart(
-        bars[info.arm],
+        mine,
         frames.step_spans(arm),
         story.length_s,
         most,
@@ -127,10 +128,12 @@ def _peak(value: float, metric: str) -> str:
 def _strips(story: Story) -> tuple[Panel | None, int]:
     arm = story.arm(story.main)
     endpoints = story.endpoint_rows(story.main)
-    if arm is None or arm.observations.empty or not endpoints:
+    if arm is None or not endpoints:
         return None, 0
     shown = endpoints[:MOST_STRIPS]
     cells = frames.strips(arm, [row.endpoint for row in shown], frames.bar_width(story.length_s) * 2)
+    if cells.empty:
+        return None, 0
     labels = [
         (
             row.endpoint,
