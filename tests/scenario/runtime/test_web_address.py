@@ -64,6 +64,7 @@ def test_a_rehearsal_says_from_when_on_it_answers() -> None:
     outline: Any = SimpleNamespace(
         plan=SimpleNamespace(name="plan", target=target, probes=()),
         arms=(),
+        there=frozenset(),
         estimate_s=0.0,
         estimate_bytes=0,
         may_follow=SimpleNamespace(arms=()),
