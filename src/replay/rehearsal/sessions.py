@@ -9,6 +9,8 @@ from typing import Any
 
 import psycopg
 
+# Of a database without one (SQL_ASCII) texts would come as bytes.
+ENCODING = "utf8"
 Session = psycopg.Connection[tuple[Any, ...]]
 
 
@@ -21,7 +23,12 @@ def limited(dsn: str, limit_s: float, name: str, *, connect_limit_s: int = 5) ->
     """
     cut = threading.Event()
     with psycopg.connect(
-        dsn, autocommit=True, connect_timeout=connect_limit_s, application_name=name, prepare_threshold=None
+        dsn,
+        autocommit=True,
+        connect_timeout=connect_limit_s,
+        application_name=name,
+        prepare_threshold=None,
+        client_encoding=ENCODING,
     ) as session:
         descriptor = session.fileno()
 

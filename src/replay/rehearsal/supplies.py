@@ -20,6 +20,7 @@ from replay.errors import InputError, StageError
 from replay.rehearsal.plan import Plan, WorkloadPlan
 from replay.rehearsal.queries import PoolPlan, Query
 from replay.rehearsal.secrets import identity_words
+from replay.rehearsal.sessions import ENCODING
 from replay.scenario.identities import read_identities, tell_lack
 from replay.scenario.pools import MOST_VALUES, first_values, not_empty, read_values, write_values
 
@@ -170,7 +171,9 @@ def _rows(query: Query, what: str, *, secret: bool = False) -> Generator[Sequenc
     """The names of the columns, then the rows, a batch at a time. Whatever the query is, it changes nothing."""
     try:
         with (
-            psycopg.connect(query.dsn.value, connect_timeout=10, application_name="replay pool") as connection,
+            psycopg.connect(
+                query.dsn.value, connect_timeout=10, application_name="replay pool", client_encoding=ENCODING
+            ) as connection,
             connection.cursor("replay_pool") as cursor,
         ):
             connection.read_only = True

@@ -18,6 +18,7 @@ import psycopg
 from replay.errors import first_line
 from replay.rehearsal.clock import ArmClock
 from replay.rehearsal.probes.postgres.source import OURS, Source
+from replay.rehearsal.sessions import ENCODING
 from replay.rehearsal.stage import digest, read_schema
 
 _EVERY_S, _CLOSELY_S = 1.0, 0.1
@@ -246,7 +247,11 @@ class Usage:
         try:
             if self._plain is None:  # kept open, so as not to be counted as a session of a command
                 self._plain = psycopg.connect(
-                    self._dsn, autocommit=True, connect_timeout=3, application_name="replay databases"
+                    self._dsn,
+                    autocommit=True,
+                    connect_timeout=3,
+                    application_name="replay databases",
+                    client_encoding=ENCODING,
                 )
             with self._plain.transaction():
                 self._plain.execute(

@@ -12,6 +12,7 @@ from replay.rehearsal.checks.clocks import DATABASE_LIMIT_S, judge_clock, look_a
 from replay.rehearsal.checks.needs import CREATE, OWN, Need, made_by_none, needs_of
 from replay.rehearsal.checks.places import database_listens, place_of
 from replay.rehearsal.checks.uses import PROBE, REPLICA, STEP, Use
+from replay.rehearsal.sessions import ENCODING
 
 _PATIENCE_S = 5
 _WHO = """
@@ -59,6 +60,7 @@ def check_database(dsn: str, uses: Sequence[Use]) -> Iterator[Check]:
             connect_timeout=_PATIENCE_S,
             application_name="replay check",
             prepare_threshold=None,  # a pooler may stand between
+            client_encoding=ENCODING,
         ) as connection:
             connection.execute("SET statement_timeout = '10s'")
             who = _Who(*connection.execute(_WHO.encode()).fetchall()[0])

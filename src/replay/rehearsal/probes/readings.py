@@ -4,6 +4,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterable, Mapping
 
+from replay.errors import first_line
 from replay.evidence.files import Segments
 from replay.evidence.values import Reading
 from replay.rehearsal.clock import ArmClock
@@ -57,10 +58,19 @@ class Readings:
 class Sampler:
     """Calls ``sample`` every ``interval_s`` in a thread until it is stopped; where sampling is slow, more rarely.
 
-    A sample's own cost is kept below a quarter of the time, so that reading Stage does not become a load on it.
+    A sample's own cost is kept below a quarter of the time, so that reading Stage does not become a load on it. With
+    ``failed``, what a sample raises is told to it, and the next one is taken all the same.
     """
 
-    def __init__(self, name: str, interval_s: float, sample: Callable[[], None], end: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        interval_s: float,
+        sample: Callable[[], None],
+        end: Callable[[], None],
+        failed: Callable[[str], None] | None = None,
+    ) -> None:
+        self._failed = failed
         self._interval_s = interval_s
         self._sample = sample
         self._end = end
@@ -83,12 +93,20 @@ class Sampler:
         try:
             while not self._stopping.is_set():
                 began_s = clock.now_s()
-                self._sample()
+                self._try(self._sample)
                 ended_s = clock.now_s()
                 due_s = max(due_s + self._interval_s, ended_s + 3 * (ended_s - began_s))
                 self._stopping.wait(max(0.0, due_s - clock.now_s()))
         finally:
-            self._end()
+            self._try(self._end)
+
+    def _try(self, do: Callable[[], None]) -> None:
+        try:
+            do()
+        except Exception as error:
+            if self._failed is None:
+                raise
+            self._failed(f"{type(error).__name__}: {first_line(error)}")
 
 
 class Samplers:

@@ -10,7 +10,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from replay.rehearsal.commands import Output
-from replay.rehearsal.sessions import sever
+from replay.rehearsal.sessions import ENCODING, sever
 from replay.rehearsal.steps.job import Bench
 from replay.rehearsal.steps.passing import send
 from replay.rehearsal.steps.psql import Script
@@ -101,7 +101,7 @@ class _Session:
     def __init__(self, dsn: str, name: str, timeout_s: float, write: Callable[[str], None]) -> None:
         self.ended = ""
         self._connection = psycopg.connect(
-            dsn, autocommit=True, application_name=name, connect_timeout=10, client_encoding="utf8"
+            dsn, autocommit=True, application_name=name, connect_timeout=10, client_encoding=ENCODING
         )
         self._said = Output(write)
         self._connection.add_notice_handler(

@@ -59,13 +59,18 @@ def _samplers(plan: PostgresProbePlan, setting: Setting) -> list[Sampler]:
     def readings(suffix: str = "") -> Readings:
         return Readings(name, setting.clock, setting.readings(f"{name}{suffix}"))
 
-    sessions = Sessions(dsn, name, readings(), setting.steps, scrub)
-    server = Server(dsn, name, readings("-server"), scrub)
+    def sampler(what: str, reader: Sessions | Server | Replica, into: Readings, interval_s: float) -> Sampler:
+        return Sampler(f"probe {name}{what}", interval_s, reader.sample, reader.end, into.failed)
+
+    of_sessions, of_server = readings(), readings("-server")
+    sessions = Sessions(dsn, name, of_sessions, setting.steps, scrub)
+    server = Server(dsn, name, of_server, scrub)
     samplers = [
-        Sampler(f"probe {name}", plan.interval_s, sessions.sample, sessions.end),
-        Sampler(f"probe {name}, server", max(_COUNTERS_S, plan.interval_s), server.sample, server.end),
+        sampler("", sessions, of_sessions, plan.interval_s),
+        sampler(", server", server, of_server, max(_COUNTERS_S, plan.interval_s)),
     ]
     for number, replica_dsn in enumerate(plan.replicas, 1):
-        replica = Replica(dsn, replica_dsn.value, name, readings(f"-replica-{number}"), scrub)
-        samplers.append(Sampler(f"probe {name}, replica {number}", plan.interval_s, replica.sample, replica.end))
+        of_replica = readings(f"-replica-{number}")
+        replica = Replica(dsn, replica_dsn.value, name, of_replica, scrub)
+        samplers.append(sampler(f", replica {number}", replica, of_replica, plan.interval_s))
     return samplers

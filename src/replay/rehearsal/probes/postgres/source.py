@@ -8,6 +8,8 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 
+from replay.rehearsal.sessions import ENCODING
+
 _PROBE_NAME = "replay probe"
 _RETRY_S = 1.0
 # Stands in every query of ours that is asked during an arm. pg_stat_statements keeps it with the text, so that what
@@ -38,7 +40,12 @@ class Source:
             return None
         self._again_at = time.monotonic() + _RETRY_S
         self._connection = psycopg.connect(
-            self._dsn, autocommit=True, application_name=self._name, connect_timeout=3, row_factory=dict_row
+            self._dsn,
+            autocommit=True,
+            application_name=self._name,
+            connect_timeout=3,
+            client_encoding=ENCODING,
+            row_factory=dict_row,
         )
         self._connection.execute(
             f"SET statement_timeout = '5s' {OURS}; SET lock_timeout = '1s' {OURS}; SET jit = off {OURS}".encode()
