@@ -76,7 +76,15 @@ def test_a_secret_of_several_lines_goes_line_by_line() -> None:
 
 
 @pytest.mark.parametrize(
-    "written", ['to\\"k/en+and more', "to%22k%2Fen%2Band%20more", "dG8iay9lbithbmQgbW9yZQ==", 'to"k/en+and more']
+    "written",
+    [
+        'to\\"k/en+and more',
+        "to%22k%2Fen%2Band%20more",
+        "to%22k/en%2Band%20more",
+        "to%22k%2Fen%2Band+more",
+        "dG8iay9lbithbmQgbW9yZQ==",
+        'to"k/en+and more',
+    ],
 )
 def test_a_secret_goes_however_it_is_written(written: str) -> None:
     assert Scrubber({}, ['to"k/en+and more'])(f"it is <{written}>") == "it is <***>"

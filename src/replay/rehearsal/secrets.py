@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
@@ -132,9 +132,8 @@ def _also_written(secret: str) -> Iterator[str]:
     if "\n" in secret:
         yield from (line for line in map(str.strip, secret.splitlines()) if len(line) >= _SHORTEST_LINE)
     coded = base64.b64encode(secret.encode("utf-8", "surrogateescape")).decode()
-    for written in (json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], quote(secret, safe="")):
-        if written != secret:
-            yield written
+    as_json = (json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False))
+    yield from (*as_json, quote(secret), quote(secret, safe=""), quote_plus(secret))
     if len(secret) >= _SHORTEST_LINE:
         yield coded
 
