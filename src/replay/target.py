@@ -90,7 +90,7 @@ def check_allowed(host: str, allow: Collection[str], what: str, *, by_option: bo
 
     An empty name is none. ``by_option`` says that ``allow`` was given with ``--allow`` and not in a plan.
     """
-    if (_name(host) or None) in {_name(entry) for entry in allow}:
+    if is_allowed(host, allow):
         return
     allowed = ", ".join(sorted(filter(_name, allow))) or "nothing"
     if by_option:
@@ -102,6 +102,11 @@ def check_allowed(host: str, allow: Collection[str], what: str, *, by_option: bo
         f"{what} would go to {host}, which the plan does not allow (allowed: {allowed}).",
         f'Add "{host}" to allow in [target] if it is Stage.',
     )
+
+
+def is_allowed(host: str, allow: Collection[str]) -> bool:
+    """Whether ``host`` is one of ``allow``, as ``check_allowed`` looks at them."""
+    return (_name(host) or None) in {_name(entry) for entry in allow}
 
 
 def check_not_production(target: Target, production_hosts: Collection[str]) -> None:

@@ -123,6 +123,16 @@ def test_a_socket_with_such_a_name(setting, place: str) -> None:
         check(setting)
 
 
+@pytest.mark.parametrize("allowed", ["localhost", "LOCALHOST.", "localhost:5432", "[::1]:5432"])
+def test_a_socket_is_this_machine_however_that_is_allowed(setting, allowed: str) -> None:
+    setting.environment["STAGE_DSN"] = "host=/var/run/postgresql"
+    setting.values["target"] |= {"url": "http://stage.test", "allow": ["stage.test", allowed]}
+    assert check(setting).arms
+    setting.values["target"]["allow"] = ["stage.test"]
+    with pytest.raises(Refused, match="would go to a database on this machine"):
+        check(setting)
+
+
 def test_names_in_a_command_of_a_shell(setting) -> None:
     words = "sh -c 'psql -h db.test \"dbname=shop_prod\"'"
     setting.values["steps"] = [{"name": "up", "kind": "migrate", "at": "1s", "run": words}]

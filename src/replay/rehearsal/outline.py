@@ -25,7 +25,7 @@ from replay.rehearsal.steps.runner import Step
 from replay.rehearsal.table import Command, Dsn
 from replay.rehearsal.workloads import WorkloadOutline, outline_workload
 from replay.scenario.identities import read_identities, tell_lack
-from replay.target import PRODUCTION, check_allowed, check_not_production, parse_environment
+from replay.target import PRODUCTION, check_allowed, check_not_production, is_allowed, parse_environment
 
 # For the estimates alone: how long a reset takes as a rule, or else locust's boot, and what evidence weighs.
 _RESET_S = 5.0
@@ -180,7 +180,7 @@ def check_database(user: str, dsn: Dsn, allow: Iterable[str], *, by_option: bool
         raise PlanError(f"{user} goes to a database by the name of a service.", "Write its host into the dsn.")
     names = {values.get(key) or "" for key in ("host", "hostaddr")} - {""}
     hosts = {host for name in names for host in name.split(",")}
-    here = {"localhost", "127.0.0.1", "::1"} & {entry.lower() for entry in allow}
+    here = any(is_allowed(name, tuple(allow)) for name in ("localhost", "127.0.0.1", "::1"))
     for host in sorted(hosts or {""}):
         # No host, or a path: a socket, whose database is on this very machine.
         if host and not host.startswith(("/", "@")):
