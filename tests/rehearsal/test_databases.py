@@ -23,12 +23,13 @@ from replay.judge.trust.databases import outside
 from replay.judge.verdict import judge, judge_run
 from replay.rehearsal.clock import ArmClock
 from replay.rehearsal.conductor import conduct
-from replay.rehearsal.databases import _GRACE_S, ArmDatabases, _read
+from replay.rehearsal.databases.arm import ArmDatabases, _read
+from replay.rehearsal.databases.postgres import _GRACE_S, PostgresReading
+from replay.rehearsal.databases.tables import TableCount, count_tables
+from replay.rehearsal.databases.usage import Spells
 from replay.rehearsal.outline import check_plan
 from replay.rehearsal.plan import Plan, read_plan
 from replay.rehearsal.steps.prepare import prepare_steps
-from replay.rehearsal.tables import count_tables
-from replay.rehearsal.usage import Spells
 from replay.report.write import write_reports
 
 from .probing import wait_for
@@ -303,15 +304,26 @@ def test_an_arm_that_was_given_up_is_not_looked_at_again(made, server, table) ->
     assert [(one["rows"], one["rows_after"], one["uncounted"]) for one in found["tables"]] == [(1000, None, "")]
 
 
+def counted_of(connection: psycopg.Connection, name: str, limit_s: float = 5.0) -> dict[str, TableCount]:
+    until = time.monotonic() + limit_s
+    return count_tables(PostgresReading(connection), {name}, others=False, quick=False, until=until)
+
+
 def test_a_locked_table_and_the_time_are_no_reason_to_wait(server, table) -> None:
     with server.connect() as holder, server.connect() as connection:
         connection.execute("SET lock_timeout = '100ms'")
         with holder.transaction():
             holder.execute(f"LOCK TABLE {table}")
-            locked = count_tables(connection, {table}, others=False, quick=False, until=time.monotonic() + 5)
-        late = count_tables(connection, {table}, others=False, quick=False, until=time.monotonic())
-        counted = count_tables(connection, {table}, others=False, quick=False, until=time.monotonic() + 5)
-        nothing = count_tables(connection, {"elsewhere"}, others=False, quick=False, until=time.monotonic() + 5)
+            locked = count_tables(
+                PostgresReading(connection), {table}, others=False, quick=False, until=time.monotonic() + 5
+            )
+        late = counted_of(connection, table, limit_s=0.0)
+        counted = count_tables(
+            PostgresReading(connection), {table}, others=False, quick=False, until=time.monotonic() + 5
+        )
+        nothing = count_tables(
+            PostgresReading(connection), {"elsewhere"}, others=False, quick=False, until=time.monotonic() + 5
+        )
     assert "lock timeout" in locked[table].uncounted
     assert late[table].uncounted == "no time was left for it"
     assert (counted[table].rows, counted[table].uncounted) == (1000, "")
@@ -321,7 +333,7 @@ def test_a_locked_table_and_the_time_are_no_reason_to_wait(server, table) -> Non
 def test_a_server_that_says_nothing_more_is_left_alone(made, server) -> None:
     databases = made.sql_step("up", "SELECT 1", server.primary).begin()
     (database,) = databases._databases
-    _read(database, "then", 0.1 - _GRACE_S, lambda connection: connection.execute("SELECT pg_sleep(60)") and None)
+    _read(database, "then", 0.1 - _GRACE_S, lambda reading: reading._rows("SELECT pg_sleep(60)") and None)
     (said,) = database.unread
     assert said.startswith("then: ")
     assert "statement timeout" not in said
@@ -333,7 +345,9 @@ def test_partitions_are_named_with_their_table(server) -> None:
         connection.execute("CREATE TABLE visit (at int) PARTITION BY RANGE (at)")
         connection.execute("CREATE TABLE visit_1 PARTITION OF visit FOR VALUES FROM (0) TO (10)")
         connection.execute("INSERT INTO visit SELECT generate_series(0, 9)")
-        found = count_tables(connection, {"visit"}, others=False, quick=False, until=time.monotonic() + 5)
+        found = count_tables(
+            PostgresReading(connection), {"visit"}, others=False, quick=False, until=time.monotonic() + 5
+        )
         connection.execute("DROP TABLE visit")
     assert {name: one.rows for name, one in found.items()} == {"visit_1": 10}
 

@@ -16,14 +16,14 @@ from replay.evidence.values import ArmInfo, Mark
 from replay.rehearsal.abort import reason_to_abort
 from replay.rehearsal.arms import ArmOutline
 from replay.rehearsal.clock import ArmClock
-from replay.rehearsal.databases import ArmDatabases
+from replay.rehearsal.databases import ArmDatabases, fingerprint, first_of
 from replay.rehearsal.load import TICK_S, Load
 from replay.rehearsal.observer import Observer
 from replay.rehearsal.outline import Outline
 from replay.rehearsal.probes.plan import Setting
 from replay.rehearsal.record import Record
 from replay.rehearsal.secrets import Scrubber
-from replay.rehearsal.stage import fingerprint, put_back, wait_for_replicas
+from replay.rehearsal.stage import put_back, wait_for_replicas
 from replay.rehearsal.steps.plan import ROLLBACK
 from replay.rehearsal.steps.runner import Step, StepRunner
 from replay.rehearsal.supplies import Supplies, asks_stage, gather
@@ -161,9 +161,10 @@ class ArmPlayer:
     def _put_back(self) -> None:
         plan = self._plan
         put_back(plan.target, plan.folder, self._folder.path, self._scrub, self._doing)
-        if plan.dsns:
+        database = first_of(plan)
+        if database is not None:
             self._doing("taking the database's fingerprint")
-            found = fingerprint(plan.dsns[0][1].value, self._record.counted)
+            found = fingerprint(database, self._record.counted)
             self._record.fingerprint(self._arm.name, found)
             self._databases.begin()
         self._doing("waiting until the replicas have all")

@@ -13,10 +13,10 @@ from psycopg import ProgrammingError
 from replay.errors import InputError, PlanError, Refused
 from replay.evidence.values import CHANGE_DATA
 from replay.rehearsal.arms import ArmOutline, arms_of, second_pairs
+from replay.rehearsal.databases import looks
 from replay.rehearsal.destinations import destinations_of, settings_of
 from replay.rehearsal.plan import Plan
 from replay.rehearsal.probes.plan import check_interval
-from replay.rehearsal.probes.postgres import PostgresProbePlan
 from replay.rehearsal.production import check_captured, check_names
 from replay.rehearsal.steps.actions import Alembic, Django, Run
 from replay.rehearsal.steps.plan import count_repetitions
@@ -303,14 +303,14 @@ def _too_many(outline: Outline) -> Iterable[str]:
 
 def _unseen(plan: Plan) -> Iterable[str]:
     """Steps with commands of which nothing will tell where they went."""
-    looks = any(isinstance(probe, PostgresProbePlan) for probe in plan.probes)
+    looked = any(map(looks, plan.probes))
     commands = (Run, Alembic, Django)
     unseen = [step.name for step in plan.steps if step.kind in CHANGE_DATA and isinstance(step.action, commands)]
-    if unseen and not looks and plan.criteria.get("unseen_steps") is not True:
+    if unseen and not looked and plan.criteria.get("unseen_steps") is not True:
         yield (
             f"Nothing will show whether {', '.join(map(repr, unseen))} met the application's database, so that the "
-            "verdict cannot be GO: add a probe of kind postgres for it, or unseen_steps = true in [criteria] where "
-            "that database is another (MySQL, SQLite)."
+            "verdict cannot be GO: add a probe of kind postgres or mysql for it, or unseen_steps = true in [criteria] "
+            "where that database is another (SQLite)."
         )
 
 

@@ -11,10 +11,10 @@ from replay import __version__
 from replay.evidence.files import write_json
 from replay.evidence.run import FORMAT
 from replay.rehearsal.arms import ArmOutline
+from replay.rehearsal.databases import Fingerprint
 from replay.rehearsal.outline import Outline
 from replay.rehearsal.resume import Earlier
 from replay.rehearsal.reuse import Reused
-from replay.rehearsal.stage import Fingerprint
 from replay.rehearsal.steps.sql_session import SqlWork
 
 _LONGEST_SQL = 200_000

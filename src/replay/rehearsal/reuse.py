@@ -11,6 +11,7 @@ from typing import Any
 from replay.errors import InputError
 from replay.evidence.run import read_info
 from replay.rehearsal.arms import ArmOutline
+from replay.rehearsal.databases import first_of
 from replay.rehearsal.noted import check_noted
 from replay.rehearsal.outline import Outline
 from replay.rehearsal.resume import read_json
@@ -54,7 +55,8 @@ def find_controls(source: Path, outline: Outline, values: dict[str, Any]) -> Reu
             raise InputError(f"The controls in {source} cannot serve again: {sentence}.", _ANEW)
     stage = earlier.get("stage")
     prints = stage.get("fingerprints") if isinstance(stage, dict) else None
-    if not isinstance(prints, dict) or not prints or not outline.plan.dsns or not outline.plan.target.reset:
+    verified = first_of(outline.plan) is not None and outline.plan.target.reset
+    if not isinstance(prints, dict) or not prints or not verified:
         raise InputError(
             f"The controls in {source} cannot serve again: nothing tells whether Stage is the same.",
             f"It takes a reset, and a probe or a step with a dsn, in both rehearsals. {_ANEW}",

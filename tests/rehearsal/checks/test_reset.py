@@ -9,8 +9,8 @@ import pytest
 from replay.errors import StageError
 from replay.rehearsal.checks.check import FAILED, PASSED, STAGE
 from replay.rehearsal.checks.reset import compare, put_back
+from replay.rehearsal.databases import Fingerprint
 from replay.rehearsal.plan import read_plan
-from replay.rehearsal.stage import Fingerprint
 
 BEFORE = Fingerprint("PostgreSQL 18.0", "s1", {"public.a": 3, "public.b": 5})
 

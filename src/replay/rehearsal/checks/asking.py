@@ -17,10 +17,11 @@ from replay.rehearsal.checks.reset import NAME, WHOLE, compare, put_back, tell_r
 from replay.rehearsal.checks.rights import check_database
 from replay.rehearsal.checks.room import check_disk, check_duration
 from replay.rehearsal.checks.uses import uses_of
+from replay.rehearsal.databases import Fingerprint, fingerprint, first_of
 from replay.rehearsal.outline import Outline
 from replay.rehearsal.probes.mysql.plan import MysqlProbePlan
 from replay.rehearsal.production import MARKER, check_marker
-from replay.rehearsal.stage import Fingerprint, fingerprint, wait_until_ready
+from replay.rehearsal.stage import wait_until_ready
 from replay.rehearsal.steps.actions import Alembic, Django, Run
 
 
@@ -160,11 +161,12 @@ class _Asking:
 
     def _fingerprint(self, before: Fingerprint | None) -> Generator[Check, None, Fingerprint | None]:
         """A check only where it cannot be taken; the fingerprint, or None."""
-        if not self._plan.dsns or self.reset_s is None:
+        database = first_of(self._plan)
+        if database is None or self.reset_s is None:
             return None
         self._say("taking the database's fingerprint")
         try:
-            return fingerprint(self._plan.dsns[0][1].value, None if before is None else set(before.rows))
+            return fingerprint(database, None if before is None else set(before.rows))
         except StageError as error:
             yield broken(WHOLE, error)
             return None
@@ -178,7 +180,7 @@ class _Asking:
         except ReplayError as error:
             yield broken(WHOLE, error)
             return
-        if not self._plan.dsns:
+        if first_of(self._plan) is None:
             yield not_asked(WHOLE, "The plan has no dsn of the database, so that nothing could be compared.")
         elif before is not None and written is not None:
             after = yield from self._fingerprint(before)

@@ -7,9 +7,9 @@ from pathlib import Path
 from replay.errors import StageError
 from replay.rehearsal import stage
 from replay.rehearsal.checks.check import STAGE, Check, failed, passed
+from replay.rehearsal.databases import Fingerprint
 from replay.rehearsal.plan import Plan
 from replay.rehearsal.secrets import Scrubber
-from replay.rehearsal.stage import Fingerprint
 
 _LAST_LINES = 5
 NAME = "reset"

@@ -51,7 +51,7 @@ class MysqlProbePlan(ProbePlan):
 
     def tell_behind(self) -> str:
         """Which replica is behind."""
-        return next(filter(None, map(tell_behind, self.replicas)), "")
+        return next(filter(None, (tell_behind(self.primary, replica) for replica in self.replicas)), "")
 
     def open(self, setting: Setting) -> Probe:
         """The probe of one arm."""
@@ -80,15 +80,14 @@ def _address(table: Table, key: str, text: str) -> Address:
 
 def _samplers(plan: MysqlProbePlan, setting: Setting) -> list[Sampler]:
     name, scrub = plan.name, setting.scrub
-    ours: set[int] = set()
 
     def readings(suffix: str = "") -> Readings:
         return Readings(name, setting.clock, setting.readings(f"{name}{suffix}"))
 
-    sessions = Sessions(Source(plan.primary, name, ours), readings(), setting.steps, scrub, ours)
+    sessions = Sessions(Source(plan.primary, name), readings(), setting.steps, scrub)
     samplers = [Sampler(f"probe {name}", plan.interval_s, sessions.sample, sessions.end)]
     for number, address in enumerate(plan.replicas, 1):
-        pair = Source(plan.primary, name, ours), Source(address, name)
+        pair = Source(plan.primary, name), Source(address, name)
         replica = Replica(*pair, readings(f"-replica-{number}"), scrub)
         samplers.append(Sampler(f"probe {name}, replica {number}", plan.interval_s, replica.sample, replica.end))
     return samplers

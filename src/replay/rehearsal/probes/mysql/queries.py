@@ -3,8 +3,12 @@
 For MariaDB from 10.11 and MySQL from 8.0 on: ``information_schema`` for the one, ``performance_schema`` for the other.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from replay.rehearsal.probes.mysql.source import Version
 
+_SERVERS_OWN = frozenset({"system user", "event_scheduler"})
 USER = "SELECT CURRENT_USER() AS user, @@max_connections AS connections_limit, @@performance_schema AS schema_on"
 COUNTS = "SHOW GLOBAL STATUS WHERE Variable_name IN ('Threads_connected', 'Threads_running')"
 HISTORY = "SELECT COUNT AS length FROM information_schema.INNODB_METRICS WHERE NAME = 'trx_rseg_history_len'"
@@ -93,3 +97,9 @@ def replica_query(version: Version) -> str:
     if version.maria:
         return "SHOW ALL SLAVES STATUS"
     return "SHOW REPLICA STATUS" if version.number >= (8, 0, 22) else "SHOW SLAVE STATUS"
+
+
+def is_client(row: Mapping[str, Any]) -> bool:
+    """Whether a session, of which ``user`` and ``command`` are known, is not the server's own."""
+    command = str(row["command"] or "")
+    return row["user"] not in _SERVERS_OWN and command != "Daemon" and not command.startswith("Binlog Dump")

@@ -12,8 +12,6 @@ from replay.rehearsal.probes.mysql.source import PROBE_NAME, TROUBLE, Source, is
 from replay.rehearsal.probes.readings import Readings
 from replay.rehearsal.secrets import Scrubber
 
-_SERVERS_OWN = frozenset({"system user", "event_scheduler"})
-
 
 @dataclass(frozen=True, slots=True)
 class Ability:
@@ -27,12 +25,11 @@ class Ability:
 class Sessions:
     """Reads who is connected, who waits for whom, and the longest transaction."""
 
-    def __init__(self, source: Source, readings: Readings, steps: Mapping[str, str], scrub: Scrubber, ours: set[int]):
+    def __init__(self, source: Source, readings: Readings, steps: Mapping[str, str], scrub: Scrubber) -> None:
         self._source = source
         self._readings = readings
         self._steps = steps
         self._scrub = scrub
-        self._ours = ours
         self._limit: int | None = None
         self._ability = Ability()
         self._applications: dict[int, str] = {}
@@ -93,7 +90,7 @@ class Sessions:
 
     def _read(self) -> None:
         transactions = self._source.rows(queries.TRANSACTIONS) if self._ability.transactions else []
-        rows = [row for row in self._source.rows(self._processes_query()) if int(row["pid"]) not in self._ours]
+        rows = [row for row in self._source.rows(self._processes_query()) if int(row["pid"]) not in self._source.ours]
         at_s = self._readings.now_s
         if self._ability.schema and any(int(row["pid"]) not in self._applications for row in rows):
             self._name_all(rows)
@@ -103,7 +100,7 @@ class Sessions:
         seen = self._since(seen, transactions, at_s)
         if at_s < 0:
             return
-        clients = {int(row["pid"]) for row in rows if _is_client(row)}
+        clients = {int(row["pid"]) for row in rows if queries.is_client(row)}
         self._counts([one for one in seen if one.pid in clients], at_s)
         waiting = [one for one in seen if one.pid in self._waiting]
         self._readings.add("waiting_backends", float(len(waiting)), at_s=at_s)
@@ -204,8 +201,3 @@ class Sessions:
             for row in self._source.rows(query)
             if str(row["waiting"]) in pids and str(row["blocking"]) in pids
         ]
-
-
-def _is_client(row: Mapping[str, Any]) -> bool:
-    command = str(row["command"] or "")
-    return row["user"] not in _SERVERS_OWN and command != "Daemon" and not command.startswith("Binlog Dump")

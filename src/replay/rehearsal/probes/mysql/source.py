@@ -18,7 +18,9 @@ PROBE_NAME = "replay probe"
 # What a server, a wire or the driver can do to a query. The driver asserts what packets must look like.
 TROUBLE = (pymysql.MySQLError, OSError, RuntimeError, ValueError, AssertionError)
 _RETRY_S = 1.0
-_READ_S = 5
+_READ_S = 5.0
+_GRACE_S = 2.0  # for the server to give a statement up by itself
+_WHO = "SELECT CONNECTION_ID() AS pid, VERSION() AS version, CONCAT(@@hostname, ':', @@port) AS server"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +76,23 @@ def parse_version(text: str) -> Version:
     return Version("mariadb" in text.lower(), (int(found[1]), int(found[2]), int(found[3])))
 
 
+# The sessions of all sources of this process, by what their servers call themselves: not every server tells anybody
+# else what a session is called.
+_OURS: set[tuple[str, int]] = set()
+
+
 class Source:
     """A connection that is made again after it broke, at most once a second.
 
-    The numbers of its sessions go into ``ours``, so that nobody takes them for the application's.
+    No answer takes much longer than ``patience_s``. Its session is in ``ours``: it is nobody's of the application.
     """
 
-    def __init__(self, address: Address, name: str, ours: set[int] | None = None) -> None:
+    def __init__(self, address: Address, name: str, *, patience_s: float = _READ_S) -> None:
         self._address = address
         self._name = f"{PROBE_NAME}: {name}"
-        self._ours = set() if ours is None else ours
+        self._patience_s = patience_s
         self._connection: pymysql.Connection[DictCursor] | None = None
-        self._pid = 0
+        self._session = ("", 0)
         self._again_at = 0.0
         self.version = Version(maria=False, number=(8, 0, 0))
 
@@ -106,18 +113,41 @@ class Source:
             charset="utf8mb4",
             autocommit=True,
             connect_timeout=3,
-            read_timeout=_READ_S,
-            write_timeout=_READ_S,
+            read_timeout=self._patience_s + _GRACE_S,
+            write_timeout=self._patience_s + _GRACE_S,
             program_name=self._name,
             cursorclass=DictCursor,
         )
-        row = self.rows("SELECT CONNECTION_ID() AS pid, VERSION() AS version")[0]
-        self._pid = int(row["pid"])
-        self._ours.add(self._pid)
+        row = self.rows(_WHO)[0]
+        self._session = (str(row["server"]), int(row["pid"]))
+        _OURS.add(self._session)
         self.version = parse_version(str(row["version"]))
-        limit = f"max_statement_time = {_READ_S}" if self.version.maria else f"max_execution_time = {_READ_S}000"
-        self.rows(f"SET SESSION lock_wait_timeout = 1, {limit}")
+        self.rows("SET SESSION lock_wait_timeout = 1")
+        self.limit(None)
         return True
+
+    def limit(self, limit_s: float | None) -> None:
+        """Let the server give up each later statement after so long, at the latest after the patience."""
+        limit_s = self._patience_s if limit_s is None else min(limit_s, self._patience_s)
+        # Zero would be no limit at all.
+        limit_ms = max(1, int(limit_s * 1000))
+        limit = f"max_statement_time = {limit_ms / 1000}" if self.version.maria else f"max_execution_time = {limit_ms}"
+        self.rows(f"SET SESSION {limit}")
+
+    @property
+    def ours(self) -> set[int]:
+        """The numbers of all sessions on this server that are this process's."""
+        return {pid for server, pid in tuple(_OURS) if server == self._session[0]}
+
+    @property
+    def server(self) -> str:
+        """Whose server it is, and which: ``MariaDB 10.11.19``."""
+        return f"{'MariaDB' if self.version.maria else 'MySQL'} {'.'.join(map(str, self.version.number))}"
+
+    @property
+    def lost(self) -> bool:
+        """Whether there is no connection, or it has broken."""
+        return self._connection is None or not self._connection.open
 
     @property
     def place(self) -> str:
@@ -134,7 +164,7 @@ class Source:
 
     def close(self) -> None:
         """Close the connection. A server that has started anew gives its number to another."""
-        self._ours.discard(self._pid)
+        _OURS.discard(self._session)
         if self._connection is not None:
             with contextlib.suppress(*TROUBLE):
                 self._connection.close()

@@ -1,50 +1,25 @@
 """Who uses a database while an arm is played, as its own counters and its sessions tell.
 
-The server counts how often tables and indexes are read and written. Probes read none of them, so that between the steps
-only the application moves these counts, however short its sessions are. What moved was moved in the second before it
-was seen, or somewhat earlier: a session hands in what it has counted when it is at rest.
-
 Somebody else may use a database too, a monitoring say. So it is looked at before the traffic starts as well: only the
-application has more to do with it than without.
+application has more to do with it than without. What moved was moved in the second before it was seen, or somewhat
+earlier.
 """
 
-import contextlib
 import threading
 from collections.abc import Sequence
 from typing import Any
 
-import psycopg
-
 from replay.errors import first_line
 from replay.rehearsal.clock import ArmClock
-from replay.rehearsal.probes.postgres.source import OURS, Source
-from replay.rehearsal.sessions import ENCODING
-from replay.rehearsal.stage import digest, read_schema
+from replay.rehearsal.databases.database import TROUBLE, Database, Session, said
+from replay.rehearsal.databases.fingerprint import digest
 
 _EVERY_S, _CLOSELY_S = 1.0, 0.1
 _LINGER_S = 1.0  # after a command
 _REST = 9.0  # times what a look takes: a tenth of the time at most
 _MOST_SPELLS = 1000
 _MOST_LOOKS = 2000
-_SESSIONS_COUNTED = 140000  # the version of the server that began to count them
-_COUNTS = """
-SELECT coalesce(sum(pg_stat_get_numscans(c.oid)), 0)::bigint AS scans,
-       coalesce(sum(pg_stat_get_tuples_inserted(c.oid) + pg_stat_get_tuples_updated(c.oid)
-                    + pg_stat_get_tuples_deleted(c.oid)), 0)::bigint AS writes,
-       current_setting('track_counts')::bool AS counts
-FROM pg_class c
-WHERE c.relkind IN ('r', 'i', 'm')
-  AND c.relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname ~ '^pg_' OR nspname = 'information_schema')
-"""
-# What a role may not see of others is null.
-_SESSIONS = """
-SELECT pid, backend_start::text AS began, concat_ws(' ', query_start, state_change) AS moved
-FROM pg_stat_get_activity(NULL)
-WHERE datid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND pid <> pg_backend_pid()
-  AND usesysid IS NOT NULL AND coalesce(backend_type, 'client backend') = 'client backend'
-  AND application_name NOT LIKE 'replay%'
-"""
-_MADE = "SELECT sessions FROM pg_stat_database WHERE datname = current_database()"
+_MOST_SAID = 3
 
 
 class Spells:
@@ -72,10 +47,9 @@ class Usage:
     ``schemas`` says whether each step's end is to be followed by a look at the schema.
     """
 
-    def __init__(self, dsn: str, replicas: Sequence[str], clock: ArmClock, schemas: bool) -> None:
-        self._source = Source(dsn, "databases")
-        self._replicas = [Source(replica, "databases") for replica in replicas]
-        self._dsn = dsn
+    def __init__(self, database: Database, replicas: Sequence[Database], clock: ArmClock, schemas: bool) -> None:
+        self._watch = database.watch()
+        self._replicas = [replica.watch() for replica in replicas]
         self._clock = clock
         self._schemas = schemas
         self._lock = threading.Lock()
@@ -87,15 +61,14 @@ class Usage:
         self._counts = False
         self._last_s: float | None = None
         self._totals: tuple[tuple[int, ...], ...] = ()
-        self._sessions: set[tuple[int, str | None, str]] | None = None
+        self._sessions: set[Session] | None = None
         self._touched, self._written, self._active = Spells(), Spells(), Spells()
         self._looks: list[tuple[float, float, int, int]] = []
         self._command: str | None = None
-        self._known: set[tuple[int, str | None]] = set()
+        self._known: set[str] = set()
         self._made: int | None = None
         self._ended_s: float | None = None
         self._schema: str | None = None
-        self._plain: psycopg.Connection[tuple[Any, ...]] | None = None
         self._commands: dict[str, dict[str, Any]] = {}
         self.unread: list[str] = []
 
@@ -143,13 +116,12 @@ class Usage:
         except Exception as error:  # noqa: BLE001 - what looks on must not break an arm
             self.unread.append(f"during the arm: {type(error).__name__}: {first_line(error)}")
         finally:
-            for source in (self._source, *self._replicas):
-                source.close()
-            self._close_plain()
+            for watch in (self._watch, *self._replicas):
+                watch.close()
 
     def _look(self) -> None:
         try:
-            if self._source.connect() is None:
+            if self._watch.connect() is None:
                 return
             with self._lock:
                 marks, self._marks = self._marks, []
@@ -158,18 +130,22 @@ class Usage:
                 self._step(name, begins=begins, command=command)
             if self._ended_s is not None and self._clock.now_s() > self._ended_s + _LINGER_S:
                 self._finish()
-        except psycopg.Error as error:
-            self._source.close()
-            if len(self.unread) < 3:
-                self.unread.append(f"during the arm: {first_line(error)}")
+        except TROUBLE as error:
+            self._watch.close()
+            self._say(said(error))
+
+    def _say(self, what: str) -> None:
+        text = f"during the arm: {what}"
+        if len(self.unread) < _MOST_SAID and text not in self.unread:
+            self.unread.append(text)
 
     def _sample(self) -> None:
         at_s = self._clock.now_s()
         since_s, self._last_s = self._last_s, at_s
-        row = self._source.rows(_COUNTS)[0]
-        totals = ((row["scans"], row["writes"]), *self._of_replicas())
-        sessions = {(one["pid"], one["began"], one["moved"]) for one in self._source.rows(_SESSIONS)}
-        self._counts = bool(row["counts"])
+        activity = self._watch.activity()
+        totals = ((activity.reads, activity.writes), *self._of_replicas())
+        sessions = self._watch.sessions()
+        self._counts = activity.counts
         if since_s is not None and self._sessions is not None:
             self._note(since_s, at_s, totals, len(sessions - self._sessions))
         # What was read before the start may be handed in after it.
@@ -183,8 +159,7 @@ class Usage:
         self._totals, self._sessions = totals, sessions
         self._samples += since_s is not None and at_s >= 0
         if self._command is not None:
-            new = {(pid, began) for pid, began, _ in sessions} - self._known
-            self._saw(self._command, len(new))
+            self._saw(self._command, len({who for who, _ in sessions} - self._known))
 
     def _note(self, since_s: float, at_s: float, totals: tuple[tuple[int, ...], ...], sessions: int) -> None:
         """How much moved between two looks: scans and rows written, of the replicas too, and sessions at work."""
@@ -195,16 +170,16 @@ class Usage:
     def _of_replicas(self) -> list[tuple[int, ...]]:
         """Reads of the replicas are the application's too; one that cannot be read is the probe's to say."""
         found: list[tuple[int, ...]] = []
-        for source in self._replicas:
+        for watch in self._replicas:
             try:
-                row = source.rows(_COUNTS)[0] if source.connect() is not None else None
-            except psycopg.Error:
-                source.close()
-                row = None
+                reads = watch.reads_of_replica() if watch.connect() is not None else None
+            except TROUBLE:
+                watch.close()
+                reads = None
             # Writes are seen at the primary. Without a count: the same as before, whatever that was.
             number = len(found) + 1
             before = self._totals[number] if number < len(self._totals) else (0,)
-            found.append((row["scans"],) if row is not None else before)
+            found.append((reads,) if reads is not None else before)
         return found
 
     def _step(self, name: str, *, begins: bool, command: bool) -> None:
@@ -212,8 +187,8 @@ class Usage:
             self._finish()
         if command and begins:
             self._command = name
-            self._known = {(pid, began) for pid, began, _ in self._sessions or ()}
-            self._made = self._sessions_made()
+            self._known = {who for who, _ in self._sessions or ()}
+            self._made = self._watch.sessions_made()
             self._commands[name] = {"sessions": None if self._made is None else 0, "schema": None}
         elif command and name == self._command:
             self._ended_s = self._clock.now_s()
@@ -225,7 +200,7 @@ class Usage:
         name, self._command, self._ended_s = self._command, None, None
         if name is None:
             return
-        made = self._sessions_made()
+        made = self._watch.sessions_made()
         if made is not None and self._made is not None:
             self._saw(name, made - self._made)
         had, self._schema = self._schema, self._read_schema()
@@ -238,33 +213,9 @@ class Usage:
         if sessions > (had or 0):
             self._commands[command]["sessions"] = sessions
 
-    def _sessions_made(self) -> int | None:
-        if self._source.version < _SESSIONS_COUNTED:
-            return None
-        return int(self._source.rows(_MADE)[0]["sessions"])
-
     def _read_schema(self) -> str | None:
         try:
-            if self._plain is None:  # kept open, so as not to be counted as a session of a command
-                self._plain = psycopg.connect(
-                    self._dsn,
-                    autocommit=True,
-                    connect_timeout=3,
-                    application_name="replay databases",
-                    client_encoding=ENCODING,
-                )
-            with self._plain.transaction():
-                self._plain.execute(
-                    f"SET LOCAL statement_timeout = '5s' {OURS}; SET LOCAL lock_timeout = '1s' {OURS}".encode()
-                )
-                return digest(sorted(read_schema(self._plain)))
-        except psycopg.Error as error:
-            self._close_plain()
-            self.unread.append(f"during the arm: {first_line(error)}")
+            return digest(self._watch.schema())
+        except TROUBLE as error:
+            self._say(said(error))
             return None
-
-    def _close_plain(self) -> None:
-        plain, self._plain = self._plain, None
-        if plain is not None:
-            with contextlib.suppress(psycopg.Error):
-                plain.close()
