@@ -133,7 +133,7 @@ def is_compared(case: Case, evidence: Evidence) -> bool:
 
 
 def check_compared(case: Case, evidence: Evidence) -> list[Check]:
-    """Whether what a rollback left in a PostgreSQL database was looked at; none where no such database was noted."""
+    """Whether what a rollback left in a database was looked at; none where no database was noted."""
     span = _rolled_back(case)
     noted, damaged = noted_databases(evidence, case.arm)
     mine = [] if span is None else _its_own(noted, span)
@@ -158,7 +158,7 @@ def check_compared(case: Case, evidence: Evidence) -> list[Check]:
             well=f"What the {span.kind} {span.step!r} left {under(case)} was compared with what was before.",
             wrong=f"What the {span.kind} {span.step!r} left {under(case)} could not be compared with what was before: "
             f"{'; '.join(wrong)}.",
-            hint="See that the step's role may read the tables, and that they can be counted in time; rehearse again.",
+            hint="See that the dsn's user may read the tables, and that they can be counted in time; rehearse again.",
             voids="",
         )
     ]
@@ -170,7 +170,7 @@ def _told_well(case: Case, span: Span, evidence: Evidence) -> str:
         return f"{left} {_UNCOMPARED}: {why_not}."
     compared = _compared(case, span, evidence)
     if not compared and not _its_own(noted_databases(evidence, case.arm)[0], span):
-        return f"{left} {_UNCOMPARED}: only PostgreSQL databases are looked at, and none of its was noted."
+        return f"{left} {_UNCOMPARED}: none of its databases was noted."
     if not compared:
         return f"{left} could not be compared with what was before."
     counted = [table for one in compared for table in one.tables if table.rows_after is not None]

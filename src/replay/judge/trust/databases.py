@@ -1,4 +1,4 @@
-"""What a rehearsal noted of its PostgreSQL databases, and whether the steps met the one that the application uses.
+"""What a rehearsal noted of its databases, and whether the steps met the one that the application uses.
 
 ``stage.databases`` of ``rehearsal.json`` has it, by arm; its keys are described in docs/files.md.
 """
@@ -16,18 +16,21 @@ from replay.judge.findings import UNPROVEN, Check, evidence_check
 from replay.judge.phases import Span, step_spans
 from replay.judge.trust.bystanders import Look, follows_traffic
 
+LOOKED_AT = ("postgres", "mysql")
+"""The kinds of probes whose databases are looked at."""
 _COMMANDS = ("run", "alembic", "django")
 FEWEST_LOOKS = 2
 _MOMENT_S = 0.5  # a shorter time outside the steps may only be a look that came late
 _EARLY_S, _LATE_S = 0.3, 2.0  # around a step; a session's counts reach the server's somewhat late
 _HINT = "See that the step goes to the database that Stage's application is configured with, then rehearse again."
 _UNSEEN_HINT = (
-    "Give the plan a probe of kind postgres with the dsn of the application's database, or the step that dsn, then "
-    "rehearse again. Where the application keeps its data in something else (MySQL, SQLite), make sure where the steps "
-    "go, and set unseen_steps = true in [criteria]."
+    "Give the plan a probe of kind postgres or mysql with the dsn of the application's database, or an SQL step that "
+    "dsn, then rehearse again; let a MySQL or MariaDB count who uses its tables (performance_schema, userstat). Where "
+    "the application keeps its data in something else (SQLite), make sure where the steps go, and set unseen_steps = "
+    "true in [criteria]."
 )
 _ACCEPTED = "; unseen_steps = true accepts that"
-_NO_DATABASE = "the plan names no PostgreSQL database, neither as a step's dsn nor as a probe's"
+_NO_DATABASE = "the plan names no database that is looked at, neither as a step's dsn nor as a probe's"
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +243,7 @@ class _Asked:
                 self._note(f"what a command did in {one} was not noted")
                 return None
         if not theirs:
-            self._note("no probe looks at a PostgreSQL database, and a command does not say where it goes")
+            self._note("no probe looks at a database, and a command does not say where it goes")
             return None
         if not met:
             return (

@@ -56,7 +56,7 @@ _MEASURES = (
     Measure(
         ("rollback_rows_share",),
         frozenset(),
-        'Let the last step that changes data be one of kind = "rollback", with the dsn of a PostgreSQL database',
+        'Let the last step that changes data be one of kind = "rollback", and give it or a probe the database\'s dsn',
         ROLLBACK,
     ),
     Measure(

@@ -7,6 +7,7 @@ from typing import Any
 from replay.evidence.run import Evidence, second_pairs
 from replay.evidence.values import QUIET
 from replay.judge.findings import UNPROVEN, Check, evidence_check
+from replay.judge.trust.databases import LOOKED_AT
 
 _KEYS: dict[str, type] = {
     "criteria": dict,
@@ -108,7 +109,7 @@ def _stage(evidence: Evidence, plan: dict[str, Any]) -> Iterator[str]:
     """What is noted of Stage's database before each arm that was played, where the plan names one."""
     steps, probes = _list(plan.get("steps")), _table(plan.get("probes")).values()
     names_one = any(isinstance(step, dict) and step.get("dsn") for step in steps)
-    names_one |= any(isinstance(probe, dict) and probe.get("kind") == "postgres" for probe in probes)
+    names_one |= any(isinstance(probe, dict) and probe.get("kind") in LOOKED_AT for probe in probes)
     if not names_one:
         return
     stage = _table(evidence.rehearsal.get("stage"))

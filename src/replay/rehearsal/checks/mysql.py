@@ -5,10 +5,16 @@ from collections.abc import Iterator
 from replay.rehearsal.checks.check import PLAN, STAGE, Check, failed, not_asked, passed
 from replay.rehearsal.checks.clocks import DATABASE_LIMIT_S, judge_clock, look_at
 from replay.rehearsal.checks.places import listens
+from replay.rehearsal.databases.mysql import MysqlDatabase
 from replay.rehearsal.probes.mysql import queries
 from replay.rehearsal.probes.mysql.plan import MysqlProbePlan
 from replay.rehearsal.probes.mysql.source import TROUBLE, Address, Source, is_refused, quoted_user, said
 
+_LIMIT_S, _MOST_TOLD = 10.0, 5
+_UNCOUNTED = (
+    "The server does not count who reads and writes them, and sessions that come and go are hardly seen: switch "
+    "performance_schema on, or in MariaDB SET GLOBAL userstat = 1."
+)
 _NOW = "SELECT UNIX_TIMESTAMP(SYSDATE(6)) AS now_s"
 
 
@@ -44,6 +50,8 @@ def _check(probe: MysqlProbePlan, address: Address, *, replica: bool) -> Iterato
             if replica
             else _primary(source, user, whose, schema_on=bool(row["schema_on"]), replicated=bool(probe.replicas))
         )
+        if not replica:
+            yield _tables(MysqlDatabase(address), probe.name)
     except TROUBLE as error:
         fault = PLAN if is_refused(error) else STAGE
         yield failed(name, f"It refuses the probe {probe.name!r}: {said(error)}.", "See its dsn.", fault=fault)
@@ -66,6 +74,29 @@ def _primary(source: Source, user: str, name: str, *, schema_on: bool, replicate
         )
     note = "" if schema_on else "performance_schema is off: who holds a metadata lock will not be known."
     return passed(name, f"{user} may see what other sessions do.", note, figures={"performance_schema": schema_on})
+
+
+def _tables(database: MysqlDatabase, probe: str) -> Check:
+    """Whether all tables can be compared, and whether it will be known who uses them."""
+    name = f"tables for the probe {probe!r}"
+    with database.read(_LIMIT_S) as reading:
+        tables = reading.tables()
+    hidden = [table for table in tables if table.forbidden]
+    if hidden:
+        names = [table.shown for table in hidden]
+        more = f" and {len(names) - _MOST_TOLD} more" if len(names) > _MOST_TOLD else ""
+        told = f"{', '.join(names[:_MOST_TOLD])}{more} cannot be compared before and after an arm."
+        return failed(name, told, hidden[0].forbidden, fault=PLAN, figures={"hidden": names})
+    if not tables:
+        return passed(name, f"There are none in {database.name}, or none that its user may read.")
+    watch = database.watch()
+    try:
+        watch.connect()
+        counts = watch.activity().counts
+    finally:
+        watch.close()
+    note = "" if counts else _UNCOUNTED
+    return passed(name, f"{len(tables)} can be compared before and after an arm.", note, figures={"counts": counts})
 
 
 def _replica(source: Source, user: str, name: str) -> Check:

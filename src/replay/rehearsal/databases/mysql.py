@@ -59,6 +59,8 @@ _COUNTS_USERSTAT = """
 SELECT COALESCE(SUM(ROWS_READ), 0) AS seen, COALESCE(SUM(ROWS_CHANGED), 0) AS written
 FROM information_schema.TABLE_STATISTICS WHERE {ours TABLE_SCHEMA}
 """
+# Where neither counts, InnoDB tells at least which rows were written since it last counted a table.
+_WRITTEN = "SELECT NAME AS name, MODIFIED_COUNTER AS written FROM information_schema.{}"
 # What tells that a session has done something since it was last looked at.
 _SESSIONS_MARIADB = """
 SELECT ID AS pid, USER AS user, COMMAND AS command, QUERY_ID AS moved
@@ -133,6 +135,11 @@ class _Asked:
     def shown(self, base: str, name: str) -> str:
         """A table's name in messages."""
         return name if self.base else f"{base}.{name}"
+
+    def holds(self, path: str) -> bool:
+        """Whether a table is of the database, by InnoDB's name for it: ``DATABASE/TABLE``."""
+        base = _decoded(path.partition("/")[0])
+        return base == self.base if self.base else base not in _SYSTEM
 
     @property
     def user(self) -> str:
@@ -229,12 +236,9 @@ class MysqlReading:
         query = _INNODB.format("INNODB_SYS_TABLES" if self._asked.source.version.maria else "INNODB_TABLES")
         if base is None or not self._asked.may(f"{query} LIMIT 1"):
             return
-        names = [str(row["name"]).partition("/") for row in self._rows(query)]
-        hidden = {
-            _decoded(re.split("(?i)#p#", name)[0])
-            for where, _, name in names
-            if _decoded(where) == base and not _NOT_TABLES.match(name)
-        }
+        paths = [str(row["name"]) for row in self._rows(query)]
+        names = {path.partition("/")[2] for path in paths if self._asked.holds(path)}
+        hidden = {_decoded(re.split("(?i)#p#", name)[0]) for name in names if not _NOT_TABLES.match(name)}
         for name in sorted(hidden):
             if name.lower() not in seen:
                 told = f"{self._asked.user} may not read it: GRANT SELECT ON {_quoted(base)}.* TO {self._asked.user}"
@@ -287,9 +291,14 @@ class MysqlWatch:
     def activity(self) -> Activity:
         """Rows read and written."""
         if not self._counts:
-            return Activity(0, 0, counts=False)
+            return Activity(0, self._written() if self._sees_others else 0, counts=False)
         row = self._asked.rows(self._counts)[0]
         return Activity(int(row["seen"]), int(row["written"]), counts=True)
+
+    def _written(self) -> int:
+        table = "INNODB_SYS_TABLESTATS" if self._asked.source.version.maria else "INNODB_TABLESTATS"
+        rows = self._asked.source.rows(_WRITTEN.format(table))
+        return sum(int(row["written"]) for row in rows if self._asked.holds(str(row["name"])))
 
     def reads_of_replica(self) -> int:
         """How often sessions were seen at work: what a replica applies reads rows too, but has no such session."""
@@ -299,7 +308,7 @@ class MysqlWatch:
         return self._reads
 
     def sessions(self) -> set[Session]:
-        """But for our own, and the server's. None where the server counts and the user may not see them."""
+        """But for our own, and the server's; none where the user may not see them and the server counts."""
         if not self._sees_others:
             if self._counts:
                 return set()

@@ -157,7 +157,9 @@ class Usage:
             if self._sessions is not None and sessions - self._sessions:
                 self._active.add(since_s, at_s)
         self._totals, self._sessions = totals, sessions
-        self._samples += since_s is not None and at_s >= 0
+        # Where nothing is counted, a look at which nobody is there tells nothing: a session may have come and gone.
+        tells = activity.counts or bool(sessions)
+        self._samples += since_s is not None and at_s >= 0 and tells
         if self._command is not None:
             self._saw(self._command, len({who for who, _ in sessions} - self._known))
 
