@@ -103,6 +103,7 @@ class Usage:
 
     def _play(self) -> None:
         try:
+            self._look()  # it connects too, and that is not what a look takes
             if self._schemas:
                 self._schema = self._read_schema()
             while not self._stopping:
