@@ -131,6 +131,8 @@ class Usage:
                 self._step(name, begins=begins, command=command)
             if self._ended_s is not None and self._clock.now_s() > self._ended_s + _LINGER_S:
                 self._finish()
+        except PermissionError as error:  # the connection is well
+            self._say(said(error))
         except TROUBLE as error:
             self._watch.close()
             self._say(said(error))
