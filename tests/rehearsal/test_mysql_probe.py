@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import signal
 import threading
 import time
@@ -35,8 +36,8 @@ class Probed:
     def __init__(self, folder: Path, primary: str, *replicas: str) -> None:
         self.arm = ArmFolder(folder / "arm")
         self.arm.create()
-        plan = MysqlProbePlan("database", parse_address(primary), tuple(map(parse_address, replicas)), 0.2)
-        self.probe = plan.open(
+        self.plan = MysqlProbePlan("database", parse_address(primary), tuple(map(parse_address, replicas)), 0.2)
+        self.probe = self.plan.open(
             Setting(
                 ArmClock.started_now(),
                 readings=self.arm.readings,
@@ -317,7 +318,9 @@ def test_a_replica_that_stands_still_falls_behind_and_catches_up(tmp_path) -> No
 
         with probed.running():
             wait_for(lambda: lags()[-1:] == [0])
+            wait_for(lambda: not probed.plan.tell_behind())
             replica.run("STOP SLAVE SQL_THREAD")
+            assert "replication does not run" in probed.plan.tell_behind()
             primary.run("UPDATE shop.token SET scope = 'stopped'", "FLUSH BINARY LOGS")
             wait_for(lambda: lags()[-1] > 1)
             replica.run("START SLAVE SQL_THREAD")
@@ -325,9 +328,15 @@ def test_a_replica_that_stands_still_falls_behind_and_catches_up(tmp_path) -> No
             wait_for(lambda: lags()[-1] == 0)
             first_peaks = sum(lag > 1 for lag in lags())
             replica.run("STOP SLAVE", "CHANGE MASTER TO MASTER_DELAY = 4", "START SLAVE")
+            primary.run("UPDATE shop.token SET scope = 'waiting'")
+            said = probed.plan.tell_behind()
+            assert re.search(
+                rf"127.0.0.1:{replica.port} has not all of its primary's log, .* shop-bin.000002:\d+", said
+            )
             assert copied("third")
             wait_for(lambda: sum(lag > 1 for lag in lags()) > first_peaks)
             wait_for(lambda: lags()[-1] == 0)
+            wait_for(lambda: not probed.plan.tell_behind())
         primary.run("CREATE USER plain@'%' IDENTIFIED BY 'hush-hush'", "GRANT PROCESS ON *.* TO plain@'%'")
         coarse = Probed(tmp_path / "coarse", f"mysql://plain:hush-hush@127.0.0.1:{primary.port}", replica.dsn())
         with coarse.running():

@@ -26,15 +26,35 @@ def maria() -> Iterator[MariaDB]:
 
 
 def test_a_user_who_may_see(maria: MariaDB) -> None:
-    first, clock, rights = check_mysql(probe(maria.dsn()))
-    assert [first.state, clock.state, rights.state] == [PASSED] * 3
+    first, clock, rights, tables = check_mysql(probe(maria.dsn()))
+    assert [first.state, clock.state, rights.state, tables.state] == [PASSED] * 4
     assert "MariaDB" in first.sentence
+    assert tables.sentence == "1 can be compared before and after an arm."
+    assert (tables.hint, tables.figures["counts"]) == ("", True)
 
 
 def test_a_user_who_may_not(maria: MariaDB) -> None:
-    _, _, rights = check_mysql(probe(maria.dsn("stranger", "hush-42")))
+    _, _, rights, tables = check_mysql(probe(maria.dsn("stranger", "hush-42")))
     assert (rights.state, rights.fault) == (FAILED, PLAN)
     assert "GRANT PROCESS ON *.* TO 'stranger'@'%'" in rights.hint
+    assert (tables.state, tables.figures["counts"]) == (PASSED, False)
+    assert "userstat" in tables.hint
+
+
+def test_a_table_that_the_user_may_not_read(maria: MariaDB) -> None:
+    maria.run(
+        "CREATE USER half@'%' IDENTIFIED BY 'hush-42'",
+        "GRANT PROCESS ON *.* TO half@'%'",
+        "GRANT SELECT ON shop.token TO half@'%'",
+        "CREATE TABLE shop.safe (id int)",
+    )
+    try:
+        tables = list(check_mysql(probe(maria.dsn("half", "hush-42"))))[-1]
+    finally:
+        maria.run("DROP TABLE shop.safe")
+    assert (tables.state, tables.fault) == (FAILED, PLAN)
+    assert tables.sentence == "safe cannot be compared before and after an arm."
+    assert tables.hint.endswith("GRANT SELECT ON `shop`.* TO 'half'@'%'")
 
 
 def test_a_wrong_password(maria: MariaDB) -> None:

@@ -106,12 +106,11 @@ class Usage:
             self._look()  # it connects too, and that is not what a look takes
             if self._schemas:
                 self._schema = self._read_schema()
-            while not self._stopping:
+            cost_s = 0.0
+            while not self._rests(cost_s):
                 began_s = self._clock.now_s()
                 self._look()
                 cost_s = self._clock.now_s() - began_s
-                self._wake.wait(max(_EVERY_S if self._command is None else _CLOSELY_S, _REST * cost_s))
-                self._wake.clear()
             self._look()
             self._finish()
         except Exception as error:  # noqa: BLE001 - what looks on must not break an arm
@@ -119,6 +118,12 @@ class Usage:
         finally:
             for watch in (self._watch, *self._replicas):
                 watch.close()
+
+    def _rests(self, cost_s: float) -> bool:
+        """Wait until the next look, or until a step begins or ends. Whether it is to stop instead."""
+        self._wake.wait(max(_EVERY_S if self._command is None else _CLOSELY_S, _REST * cost_s))
+        self._wake.clear()
+        return self._stopping
 
     def _look(self) -> None:
         try:
