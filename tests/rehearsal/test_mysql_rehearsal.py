@@ -1,6 +1,5 @@
 """A rehearsal on a Stage over a real MariaDB: put back or not, rolled back or not, and in which database."""
 
-import contextlib
 import json
 import sys
 import threading
@@ -23,14 +22,23 @@ COLUMN_BACK = "ALTER TABLE token DROP COLUMN IF EXISTS added"
 
 
 class MariaHandler(ApiHandler):
+    """Keeps a connection to the database for each of its clients."""
+
+    def setup(self) -> None:
+        super().setup()
+        self.database = self.server.maria.connect("the api", "shop")
+
+    def finish(self) -> None:
+        self.database.close()
+        super().finish()
+
     def do_GET(self) -> None:  # noqa: N802 - the base names it so
         kind, _, number = self.path.strip("/").partition("/")
         if kind == "health":
             self.answer(200, b'{"ok":true}')
             return
         try:
-            with contextlib.closing(self.server.maria.connect("the api", "shop")) as connection:
-                rows = send(connection, f"SELECT scope FROM token WHERE id = {int(number)}")  # noqa: S608
+            rows = send(self.database, f"SELECT scope FROM token WHERE id = {int(number)}")  # noqa: S608
         except pymysql.MySQLError:
             self.answer(500, b"")
             return
@@ -60,7 +68,7 @@ def stage(setting: Setting, maria: MariaDB) -> Iterator[Setting]:
         threading.Thread(target=api.serve_forever, daemon=True).start()
         values = setting.values
         del values["workloads.qa"]
-        values["workloads.production"]["duration"] = "9s"
+        values["workloads.production"] |= {"duration": "10s", "speed": 0.5}
         values["target"] |= {"url": api.url, "reset": command(setting, maria, "reset", COLUMN_BACK, *PUT_BACK)}
         values["probes.database"] = {"kind": "mysql", "dsn": "${STAGE_DSN}"}
         values["criteria"] = {"visible_share": 1.0}
