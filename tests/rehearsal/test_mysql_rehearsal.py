@@ -68,7 +68,7 @@ def stage(setting: Setting, maria: MariaDB) -> Iterator[Setting]:
         threading.Thread(target=api.serve_forever, daemon=True).start()
         values = setting.values
         del values["workloads.qa"]
-        values["workloads.production"] |= {"duration": "10s", "speed": 0.5}
+        values["workloads.production"] |= {"duration": "16s", "speed": 0.5}
         values["target"] |= {"url": api.url, "reset": command(setting, maria, "reset", COLUMN_BACK, *PUT_BACK)}
         values["probes.database"] = {"kind": "mysql", "dsn": "${STAGE_DSN}"}
         values["criteria"] = {"visible_share": 1.0}
