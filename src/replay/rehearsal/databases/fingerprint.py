@@ -6,10 +6,13 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass
 
+import psycopg
+
 from replay.errors import StageError
 from replay.rehearsal.databases.database import TROUBLE, Database, Reading, said
 
 _COUNT_LIMIT_S = 20.0
+_LOCK_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,11 @@ def fingerprint(database: Database, only: Collection[str] | None = None) -> Fing
     try:
         with database.read() as reading:
             return Fingerprint(reading.version, digest(reading.schema()), _counted(reading, only))
+    except psycopg.errors.LockNotAvailable as error:
+        raise StageError(
+            "Stage's database cannot be read: somebody holds a lock on one of its tables.",
+            "End that session: pg_stat_activity shows it.",
+        ) from error
     except TROUBLE as error:
         raise StageError(
             f"Stage's database cannot be read: {said(error)}.",
@@ -57,18 +65,19 @@ def fingerprint(database: Database, only: Collection[str] | None = None) -> Fing
 
 def _counted(reading: Reading, only: Collection[str] | None) -> dict[str, int]:
     found: dict[str, int] = {}
-    deadline = time.monotonic() + _COUNT_LIMIT_S
+    # What was counted once is counted again: the caches may be cold by now.
+    deadline = time.monotonic() + _COUNT_LIMIT_S * (1 if only is None else 5)
     for table in reading.tables(exact=True):
         if table.forbidden or (only is not None and table.full not in only):
             continue
-        # What was counted once is counted again, however long it takes now.
-        left_s = None if only is not None else deadline - time.monotonic()
-        if left_s is not None and left_s <= 0:
+        left_s = deadline - time.monotonic()
+        if left_s <= 0:
             break
         try:
-            found[table.full], _ = reading.count(table, checksum=False, limit_s=left_s)
+            # Longer than the wait for a lock, which is Stage's trouble and no lack of time.
+            found[table.full], _ = reading.count(table, checksum=False, limit_s=left_s + _LOCK_S)
         except TROUBLE:
-            if reading.lost or only is not None or time.monotonic() < deadline:
+            if reading.lost or time.monotonic() < deadline:
                 raise
             break
     return found

@@ -1,7 +1,6 @@
 """A PostgreSQL database: what it holds, and who uses it."""
 
 import contextlib
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,17 +10,18 @@ from psycopg.conninfo import conninfo_to_dict
 
 from replay.rehearsal.databases.database import Activity, Identity, Listed, Part, Session
 from replay.rehearsal.databases.postgres_schema import SCHEMA
-from replay.rehearsal.probes.postgres.source import Source, place_of
-from replay.rehearsal.steps.job import sever
+from replay.rehearsal.probes.postgres.source import OURS, Source, place_of
+from replay.rehearsal.sessions import limited
 
 _NAME = "replay databases"
-_CONNECT_S, _GRACE_S = 10, 3.0
+_CONNECT_S, _GRACE_S, _READ_S = 10, 3.0, 300.0
 # Whatever the role's own are: rows are compared as texts. For one transaction: a pooler may stand between.
 _SETTINGS = """
 SET LOCAL jit = off; SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL intervalstyle = 'postgres';
-SET LOCAL bytea_output = 'hex'; SET LOCAL extra_float_digits = 1
+SET LOCAL bytea_output = 'hex'; SET LOCAL extra_float_digits = 1;
 """
-_IN_TIME = "SET LOCAL statement_timeout = '5s'; SET LOCAL lock_timeout = '1s'"
+_IN_TIME = f"SET LOCAL statement_timeout = '5s' {OURS}; SET LOCAL lock_timeout = '1s' {OURS}"
+_PATIENT = "SET LOCAL statement_timeout = '60s'; SET LOCAL lock_timeout = '10s'"  # for a fingerprint
 # The start of the server and the database's number tell whether two connection strings lead to the same one: nobody is
 # kept from reading them, and a copy of the server has another start.
 _IDENTITY = """
@@ -84,19 +84,12 @@ class PostgresDatabase:
     @contextlib.contextmanager
     def read(self, limit_s: float | None = None) -> Iterator["PostgresReading"]:
         """Connect to read it. A server that says nothing more is left alone some seconds after ``limit_s``."""
+        settings = _SETTINGS + (_PATIENT if limit_s is None else _IN_TIME)
+        whole_s = _READ_S if limit_s is None else limit_s + _GRACE_S
         connect_s = _CONNECT_S if limit_s is None else 3
-        with psycopg.connect(
-            self.dsn, connect_timeout=connect_s, application_name=_NAME, prepare_threshold=None
-        ) as connection:
-            limit = threading.Timer((limit_s or 0.0) + _GRACE_S, sever, (connection.fileno(),))
-            limit.daemon = True
-            if limit_s is not None:
-                limit.start()
-            try:
-                connection.execute(_SETTINGS if limit_s is None else f"{_SETTINGS}; {_IN_TIME}")
-                yield PostgresReading(connection)
-            finally:
-                limit.cancel()
+        with limited(self.dsn, whole_s, _NAME, connect_limit_s=connect_s) as session, session.transaction():
+            session.execute(settings.encode())
+            yield PostgresReading(session)
 
     def watch(self) -> "PostgresWatch":
         """What looks at who uses it."""
@@ -202,7 +195,7 @@ class PostgresWatch:
             if self._plain is None:
                 self._plain = psycopg.connect(self._dsn, autocommit=True, connect_timeout=3, application_name=_NAME)
             with self._plain.transaction():
-                self._plain.execute(_IN_TIME)
+                self._plain.execute(_IN_TIME.encode())
                 return _read_schema(self._plain)
         except psycopg.Error:
             self._close_plain()
@@ -223,6 +216,6 @@ class PostgresWatch:
 def _read_schema(connection: Connection) -> list[Part]:
     with connection.transaction():
         # On it depends how names are written. For this transaction: a pooler may give the session to others.
-        connection.execute("SET LOCAL search_path = public")
-        rows = connection.execute(SCHEMA.encode()).fetchall()
+        connection.execute(f"SET LOCAL search_path = public {OURS}".encode())
+        rows = connection.execute(f"{SCHEMA.rstrip()} {OURS}".encode()).fetchall()
     return [(str(kind), str(name), str(text)) for kind, name, text in rows]
