@@ -2,6 +2,7 @@
 
 import socket
 import socketserver
+import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
@@ -10,7 +11,9 @@ import psycopg
 import pytest
 
 from replay.errors import StageError
-from replay.rehearsal import stage
+from replay.rehearsal.databases import postgres
+from replay.rehearsal.databases.fingerprint import fingerprint
+from replay.rehearsal.databases.postgres import PostgresDatabase
 from replay.rehearsal.probes.postgres import behind
 from replay.rehearsal.sessions import limited, sever
 from replay.rehearsal.steps import wait
@@ -36,22 +39,22 @@ def test_a_session_is_cut_at_its_limit(server) -> None:
 
 
 def test_a_table_that_somebody_has_locked_is_named_before_an_arm(server, table, monkeypatch) -> None:
-    monkeypatch.setattr(stage, "_PATIENCE", b"SET LOCAL lock_timeout = '200ms'")
+    monkeypatch.setattr(postgres, "_PATIENT", "SET LOCAL lock_timeout = '200ms'")
     with locked(server), pytest.raises(StageError, match="somebody holds a lock on one of its tables"):
-        stage.fingerprint(server.primary)
-    assert stage.fingerprint(server.primary).rows[f"public.{table}"] == 1000
+        fingerprint(PostgresDatabase(server.primary))
+    assert fingerprint(PostgresDatabase(server.primary)).rows[f"public.{table}"] == 1000
 
 
 def test_a_table_that_takes_too_long_is_not_counted(server, table, monkeypatch) -> None:
-    monkeypatch.setattr(stage, "_COUNT_LIMIT_S", 0.2)
-    monkeypatch.setattr(stage, "_LOCK_S", 0)
+    monkeypatch.setattr(sys.modules[fingerprint.__module__], "_COUNT_LIMIT_S", 0.2)
+    monkeypatch.setattr(sys.modules[fingerprint.__module__], "_LOCK_S", 0)
     with server.connect() as connection:
         connection.execute("CREATE TABLE wide AS SELECT n FROM generate_series(1, 4000000) n")
         try:
-            assert "public.wide" not in stage.fingerprint(server.primary).rows
+            assert "public.wide" not in fingerprint(PostgresDatabase(server.primary)).rows
         finally:
             connection.execute("DROP TABLE wide")
-    assert f"public.{table}" in stage.fingerprint(server.primary).rows
+    assert f"public.{table}" in fingerprint(PostgresDatabase(server.primary)).rows
 
 
 class Mute(socketserver.ThreadingTCPServer):
