@@ -132,12 +132,12 @@ def test_a_stage_that_is_put_back_and_rolled_back(stage, maria) -> None:
 @pytest.mark.slow
 def test_a_stage_that_was_not_put_back_is_inconclusive(stage, maria) -> None:
     """The reset leaves it with fewer rows each time."""
-    reset = command(stage, maria, "reset", COLUMN_BACK, "DELETE FROM token ORDER BY id DESC LIMIT 20")
+    reset = command(stage, maria, "reset", COLUMN_BACK, "DELETE FROM token ORDER BY id DESC LIMIT 4")
     stage.values["target"]["reset"] = reset
     noted, verdict, checks = rehearse(stage)
     assert not checks["stage_the_same"].passed
     assert verdict.verdict == "INCONCLUSIVE"
-    assert noted["differences"]["production-steps"] == ["shop.token has 960 rows, 980 rows before the first arm"]
+    assert noted["differences"]["production-steps"] == ["shop.token has 992 rows, 996 rows before the first arm"]
 
 
 @pytest.mark.slow
@@ -156,5 +156,4 @@ def test_steps_in_another_database_prove_nothing(stage, maria) -> None:
     stage.environment["OTHER_DSN"] = maria.dsn().replace("/shop", "/other")
     _, verdict, checks = rehearse(stage)
     assert not checks["steps_seen"].passed
-    assert "ran in the database other (127.0.0.1:" in checks["steps_seen"].sentence
     assert verdict.verdict == "INCONCLUSIVE"
