@@ -46,7 +46,7 @@ def test_a_table_that_somebody_has_locked_is_named_before_an_arm(server, table, 
 
 
 def test_a_table_that_takes_too_long_is_not_counted(server, table, monkeypatch) -> None:
-    monkeypatch.setattr(sys.modules[fingerprint.__module__], "_COUNT_LIMIT_S", 0.2)
+    monkeypatch.setattr(sys.modules[fingerprint.__module__], "_COUNT_LIMIT_S", 0.05)
     monkeypatch.setattr(sys.modules[fingerprint.__module__], "_LOCK_S", 0)
     with server.connect() as connection:
         connection.execute("CREATE TABLE wide AS SELECT n FROM generate_series(1, 4000000) n")
