@@ -11,7 +11,7 @@ from psycopg.conninfo import conninfo_to_dict
 from replay.rehearsal.databases.database import Activity, Identity, Listed, Part, Session
 from replay.rehearsal.databases.postgres_schema import SCHEMA
 from replay.rehearsal.probes.postgres.source import OURS, Source, place_of
-from replay.rehearsal.sessions import limited
+from replay.rehearsal.sessions import ENCODING, limited
 
 _NAME = "replay databases"
 _CONNECT_S, _GRACE_S, _READ_S = 10, 3.0, 300.0
@@ -193,7 +193,9 @@ class PostgresWatch:
         """Through a connection that is kept open, so as not to be counted as a session."""
         try:
             if self._plain is None:
-                self._plain = psycopg.connect(self._dsn, autocommit=True, connect_timeout=3, application_name=_NAME)
+                self._plain = psycopg.connect(
+                    self._dsn, autocommit=True, connect_timeout=3, application_name=_NAME, client_encoding=ENCODING
+                )
             with self._plain.transaction():
                 self._plain.execute(_IN_TIME.encode())
                 return _read_schema(self._plain)
