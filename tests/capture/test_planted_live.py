@@ -93,6 +93,7 @@ def wait_for_segments(out: Path, more_than: int) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL], ids=["ended", "killed"])
 def test_a_mirror(ending, start_mirror, capfd):
     traffic, secrets = planted_traffic(FRESH)
@@ -158,6 +159,7 @@ def answering() -> Iterator[ThreadingHTTPServer]:
     server.server_close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "ending",
     [pytest.param(signal.SIGTERM, id="ended", marks=pytest.mark.slow), pytest.param(signal.SIGKILL, id="killed")],

@@ -169,6 +169,7 @@ def test_scrubbing_can_be_turned_off(api, start_capture):
     assert not read_manifest(recorder.out).scrubbing.on
 
 
+@pytest.mark.slow
 def test_a_killed_recording_keeps_all_but_its_last_second(api, start_capture):
     recorder = start_capture(api.url)
     connection = recorder.connection()

@@ -106,6 +106,7 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
+@pytest.mark.slow
 def test_a_run_is_summarised_and_its_evidence_kept(api: str, locustfile: Path, tmp_path: Path) -> None:
     out = tmp_path / "runs" / "first"
     ended = run(locustfile, "--target", api, "--allow", "127.0.0.1", "--out", out, "--duration", "2s", "--json")
@@ -124,6 +125,7 @@ def test_a_run_is_summarised_and_its_evidence_kept(api: str, locustfile: Path, t
     assert run(locustfile, "--target", api, "--allow", "127.0.0.1", "--out", out).returncode == 2
 
 
+@pytest.mark.slow
 def test_a_pool_is_bound_and_told(api: str, locustfile: Path, tmp_path: Path) -> None:
     schedule = tmp_path / "production.data" / "schedule.parquet"
     read = read_schedule(schedule)
@@ -163,6 +165,7 @@ def test_a_run_that_is_interrupted_keeps_its_evidence(api: str, locustfile: Path
     assert "unsent" in set(arm.observations.outcome)
 
 
+@pytest.mark.slow
 def test_what_is_wrong_ends_with_one_sentence(api: str, locustfile: Path, tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -215,6 +218,7 @@ def test_a_capture_that_names_no_host_is_refused(api: str, locustfile: Path, tmp
     assert not Api.asked
 
 
+@pytest.mark.slow
 def test_what_is_not_sent_is_not_called_unanswered(api: str, locustfile: Path, tmp_path: Path) -> None:
     schedule = tmp_path / "production.data" / "schedule.parquet"
     key = Inject("header:x-key", "k", None, "x-key")
@@ -366,6 +370,7 @@ def test_progress_elsewhere_than_on_a_terminal(
     assert numbers[-1][2] > 0
 
 
+@pytest.mark.slow
 def test_progress_on_a_terminal(api: str, locustfile: Path, tmp_path: Path) -> None:
     mine, its = pty.openpty()
     command = [sys.executable, "-m", "replay", "run", locustfile, "--target", api, "--allow", "127.0.0.1"]

@@ -91,6 +91,7 @@ UNHURRIED = "[criteria]\nlateness_s = 5\nmin_requests = 20\ndrift_p_value = 0\n"
 _OF_BROKEN = '\n[criteria.endpoints."GET /broken"]\nfailure_share = 1\n'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("limits", "verdict"),
     [
@@ -175,6 +176,7 @@ def test_the_metrics_that_can_drift_are_those_of_the_docs() -> None:
     assert {metric for kind in DRIFTING.values() for metric in kind} == documented - NO_SERIES
 
 
+@pytest.mark.slow
 def test_its_probes_read_by_the_clock_of_the_load(api: str, locustfile: Path, tmp_path: Path) -> None:
     probes = f'\n[probes.me]\nkind = "process"\npids = ["{os.getpid()}"]\ninterval = "200ms"\n'
     file = criteria(tmp_path, UNHURRIED + "failure_share = 1" + _OF_BROKEN + probes)
@@ -193,6 +195,7 @@ def test_its_probes_read_by_the_clock_of_the_load(api: str, locustfile: Path, tm
     assert sign["evidence_bytes"] > 1000
 
 
+@pytest.mark.slow
 def test_a_service_that_restarts_does_not_pass(api: str, locustfile: Path, tmp_path: Path) -> None:
     word = f"service-{uuid.uuid4().hex}"
     service = [sys.executable, "-c", "import time; time.sleep(120)", word]

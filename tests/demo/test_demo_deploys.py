@@ -70,6 +70,7 @@ def test_in_the_wrong_order_the_old_release_fails_and_the_new_one_does_not(
     assert {reply.status for reply in replies(api, token)} == {200}
 
 
+@pytest.mark.slow
 def test_nobody_is_turned_away_during_a_deploy(first_release: Stage, api: Api, scanner: Integration) -> None:
     token = api.log_in(scanner)
     seen: list[int | str] = []

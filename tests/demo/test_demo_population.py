@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from replay.demo import population
 from replay.demo.api import TOKEN_CONNECTIONS, TOKEN_WAIT_S
@@ -33,6 +34,7 @@ def played(stage: Stage, play: Callable[[], Coroutine[object, object, list[Answe
     return answers
 
 
+@pytest.mark.slow
 def test_production_is_answered(stage: Stage, database: psycopg.Connection) -> None:
     before = database.execute("SELECT max(id) FROM access_tokens").fetchone()
     answers = played(stage, lambda: population.production(stage.url, 8.5))
@@ -80,6 +82,7 @@ def test_production_is_the_same_for_the_same_seed() -> None:
     assert 50 < len(plans[0]) < 90
 
 
+@pytest.mark.slow
 def test_qa_calls_every_endpoint_in_every_loop_and_never_names_a_device(
     stage: Stage, database: psycopg.Connection
 ) -> None:

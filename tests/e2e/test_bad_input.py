@@ -193,6 +193,7 @@ def test_a_plan_that_is_none(text: str, sound: Plan, replay: Commands) -> None:
     assert not sound.out.exists()
 
 
+@pytest.mark.slow
 def test_a_plan_in_another_encoding_or_not_there(sound: Plan, replay: Commands) -> None:
     sound.file.write_bytes('[rehearsal]\nname = "né"\n'.encode("latin-1"))
     check_ended(replay("rehearse", sound.file, "--out", sound.out), 2, "cannot be read as TOML")
@@ -208,6 +209,7 @@ def test_the_sound_plan_is_sound(sound: Plan, target: Listener, replay: Commands
     assert not target.asked
 
 
+@pytest.mark.slow
 def test_a_locustfile_with_a_syntax_error(sound: Plan, target: Listener, replay: Commands) -> None:
     built = sound.folder / "mine.py"
     assert replay("build", sound.folder / "production", "--out", built).code == 0

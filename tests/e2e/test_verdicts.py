@@ -113,6 +113,7 @@ def test_the_unsafe_migration_is_no_go_and_the_evidence_alone_says_so(
         assert (copy / name).read_bytes() == (incident.out / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_no_secret_of_stage_is_in_a_plan_as_it_was_resolved(plan: Plan, replay: Commands) -> None:
     plan.values["workloads.light"] = workload("qa", "production", "6s")
     done = replay("rehearse", plan.write(), "--out", plan.out, "--dry-run", "--json")

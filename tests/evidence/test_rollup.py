@@ -60,6 +60,7 @@ def numbers(folder: Path) -> list[int]:
     return sorted(steadily(read))
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(1, 9), max_size=12), st.integers(1, 30))
 def test_what_is_merged_is_what_was_written(
     tmp_path_factory: pytest.TempPathFactory, counts: list[int], rows: int

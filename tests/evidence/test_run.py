@@ -246,6 +246,7 @@ def test_a_column_of_another_name_is_damage(run: Path, change: dict[str, str]) -
     assert "w0-000001.parquet" in arm.damaged[0]
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_no_flipped_bit_changes_the_evidence_unseen(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -107,6 +107,14 @@ def test_where_not_even_all_of_them_would_have_been_seen_it_says_so() -> None:
     assert row["smallest_effect"] is None
 
 
+def test_the_plan_may_accept_that_nothing_would_be_seen() -> None:
+    named = {EXPORT: {"visible_share": 1}}
+    check = visible(judged(3, endpoints=named))
+    assert check.passed
+    assert "nothing would have been seen" in check.sentence
+    assert not visible(judged(3, endpoints={EXPORT: {"visible_share": 0.99}})).passed
+
+
 def test_where_all_failed_it_does_not_say_what_would_have_been_seen() -> None:
     planted = simulate.workload(1, mix={EVENTS: (400, 0.0), EXPORT: (200, 0.0)})
     planted.step(20, 25)

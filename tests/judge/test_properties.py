@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pandas as pd
+import pytest
 import simulate
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -117,6 +118,7 @@ def _told(verdict: Verdict, names: dict[str, str]) -> list[tuple]:
     )
 
 
+@pytest.mark.slow
 @SLOWLY
 @given(seeds, effects, st.booleans(), st.randoms(use_true_random=False))
 def test_the_order_of_arms_and_rows_does_not_matter(seed, found, lock, chance):

@@ -10,6 +10,7 @@ from simulate import Planted
 
 from replay.judge.verdict import Verdict, judge
 
+SEEN = {"visible_share": 1.0}  # else so few requests of each were too few to see anything
 PAIR = {"production": {"control": "production-control-2", "steps": "production-steps-2"}}
 RARE = {f"GET /v1/rare-{n}": (20, 0.0) for n in range(100)}
 MANY = {f"GET /v1/many-{n}": (150, 0.0) for n in range(40)}
@@ -25,7 +26,8 @@ def judged(harm: Harm, mix: dict[str, tuple[int, float]], *, again: bool = True)
     harm(first)
     if again:
         harm(second)
-    return judge(simulate.evidence(first)), judge(simulate.evidence(first, second, confirming=PAIR))
+    both = simulate.evidence(first, second, confirming=PAIR, criteria=SEEN)
+    return judge(simulate.evidence(first, criteria=SEEN)), judge(both)
 
 
 def two_at_each(planted: Planted) -> None:

@@ -86,6 +86,7 @@ def test_a_rule_that_cannot_be(setting, values, said) -> None:
         read_plan(setting.write(), setting.environment)
 
 
+@pytest.mark.slow
 def test_an_arm_that_only_fails_is_ended_and_judged_on_what_it_has(playable) -> None:
     """The migration takes the table away: nothing works from then on."""
     (playable.folder / "up.sql").write_text("ALTER TABLE token RENAME TO gone;")

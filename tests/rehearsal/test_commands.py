@@ -59,6 +59,7 @@ HIDING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", HIDING)
 def test_nothing_is_left_at_the_limit(room, kind: str) -> None:
     result = room.run("sh", "-c", f"echo before; {HIDING[kind]}", limit_s=1.0)
@@ -87,6 +88,7 @@ def test_nothing_is_left_of_one_that_goes_on_starting_others(room) -> None:
     assert (room.folder / "alive").stat().st_size == alive > 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", HIDING)
 def test_nothing_is_left_when_replay_is_killed(tmp_path, kind: str) -> None:
     mark = f"mark-{uuid.uuid4().hex}"
@@ -106,6 +108,7 @@ def test_nothing_is_left_when_replay_is_killed(tmp_path, kind: str) -> None:
     wait_for(lambda: not running(mark))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["outer", "inner"])
 @pytest.mark.parametrize("kind", ["it hangs", "it is deaf to being asked", "its children have a session of their own"])
 def test_nothing_is_left_when_a_guard_is_killed(room, kind: str, which: str) -> None:
@@ -197,6 +200,7 @@ def test_secrets_are_not_torn_apart_by_the_length_of_a_line(room) -> None:
     assert "".join(room.lines()).replace(" ", "") == words.replace(" ", "").replace("hush-hush-42", "***")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="takes a disk that is always full")
 @pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_command_goes_on_where_its_log_finds_no_room(room) -> None:

@@ -160,6 +160,7 @@ def test_spells_are_the_intervals_that_were_added(looks) -> None:
     assert all(earlier[1] < later[0] for earlier, later in itertools.pairwise(found))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("table")
 def test_who_uses_which_database(made, server, other) -> None:
     made.sql_step("here", "SELECT 1", server.primary).sql_step("there", "UPDATE token SET scope = 'x'", other)
@@ -187,6 +188,7 @@ def test_who_uses_which_database(made, server, other) -> None:
     assert [one["unread"] for one in found.values()] == [[], []]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("table")
 def test_only_what_follows_the_traffic_is_the_applications(made, server, other) -> None:
     made.sql_step("here", "SELECT 1", server.primary).sql_step("there", "SELECT 1", other)

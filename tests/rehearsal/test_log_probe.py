@@ -228,6 +228,7 @@ def test_what_a_command_says_with_its_errors_since_the_start(followed: Followed)
     assert not psutil.pid_exists(int((followed.folder / "pid").read_text()))
 
 
+@pytest.mark.slow
 def test_a_command_that_ends_is_said_and_started_again(followed: Followed) -> None:
     program = followed.program(
         "print('ERROR 1', flush=True)\nprint('password=abcdef is wrong', file=sys.stderr, flush=True)\nsys.exit(3)"

@@ -82,6 +82,7 @@ def test_what_a_step_locks_is_read_though_nobody_waits(tmp_path, cluster: Cluste
     assert probed.readings("probe_failed").empty
 
 
+@pytest.mark.slow
 def test_counters_count_what_happens(tmp_path, cluster: Cluster) -> None:
     with cluster.connect() as connection:
         connection.execute("SELECT pg_create_physical_replication_slot('left_behind', true)")

@@ -187,6 +187,7 @@ class Pressing(Observer):
         return self._rolls_back
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rolls_back", [True, False])
 def test_ctrl_c_offers_the_rollback(playable, server, api, rolls_back) -> None:
     (playable.folder / "down.sql").write_text("ALTER TABLE token DROP COLUMN added;")

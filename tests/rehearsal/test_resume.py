@@ -116,6 +116,7 @@ def test_what_is_complete_and_not_settled_goes_on(halted) -> None:
         conduct(outline(halted, resume=True), halted.out, resume=True)
 
 
+@pytest.mark.slow
 def test_an_arm_that_cannot_be_sealed_is_not_passed_over(playable, monkeypatch) -> None:
     def full(_: object) -> str:
         raise OSError(28, "No space left on device")

@@ -159,6 +159,7 @@ def test_a_command_has_its_output_kept_without_secrets(stage, server) -> None:
     assert "hush" not in stage.log(1)
 
 
+@pytest.mark.slow
 def test_a_command_is_ended_at_its_limit_with_its_children(stage) -> None:
     alive = stage.folder / "alive"
     stage.step(run=f"(trap '' TERM; while :; do date +%s%N > {alive}; sleep 0.1; done) & sleep 60", timeout_s=0.5)

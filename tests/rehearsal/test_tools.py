@@ -144,6 +144,7 @@ def test_django_migrates(stage, django, server) -> None:
     assert any("Unapplying shop.0002_second" in line for line in stage.said(2))
 
 
+@pytest.mark.slow
 def test_a_migration_that_waits_for_a_lock_is_ended_with_what_it_said(stage, django, server) -> None:
     migration = django.parent / "shop" / "migrations" / "0002_second.py"
     migration.write_text(migration.read_text().replace("INSERT INTO made", "LOCK TABLE token; INSERT INTO made"))

@@ -173,6 +173,7 @@ def made_up(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("nginx") is None, reason="there is no nginx")
 @pytest.mark.parametrize("kind", ["production", "made up", "made up, three times the visits at twice the speed"])
 def test_what_is_sent_is_what_was_captured(kind: str, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -137,6 +138,7 @@ def test_idleness_counts_from_the_last_end(duckdb: Engine, events: list[Event]) 
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(
     EVENTS, st.sampled_from([10, 100, 1500]), st.integers(0, 3), st.sampled_from([("client",), ("client", "strand")])

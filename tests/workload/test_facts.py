@@ -6,6 +6,7 @@ from typing import Any
 
 import ibis
 import pandas as pd
+import pytest
 from engines import EITHER, exchange, table_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -156,6 +157,7 @@ BODIES = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(st.lists(BODIES, min_size=1, max_size=60))
 def test_json_has_the_shape_that_python_sees(duckdb: Engine, bodies: list[bytes]) -> None:

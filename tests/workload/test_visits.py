@@ -3,6 +3,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import pandas as pd
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -59,6 +60,7 @@ def test_exchanges_of_one_moment_overlap() -> None:
     assert after == (None, None, None)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 20_000), st.integers(0, 4000), st.sampled_from([ADA, BEA])), max_size=40).map(

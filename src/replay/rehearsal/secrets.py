@@ -26,10 +26,11 @@ _NAMED = re.compile(
     rf"(?i)(?<![\w-])([\w-]*{_KINDS})"
     r"""(\\?["']?\s*[=:]\s*)("(?:[^"\\]|\\.)+"|'(?:[^'\\]|\\.)+'|\\?["']?(?!["'\\])[^\s"',;&)\\]+)"""
 )
-# As an option of a command (--password X), and as SQL has it (PASSWORD 'x', IDENTIFIED WITH y BY 'x').
+# As an option of a command (--password X), and as SQL has it (PASSWORD 'x', IDENTIFIED WITH y BY 'x'); what Alembic
+# calls "revision identified by" is none.
 _SPACED = re.compile(
     r"(?i)((?<![\w-])--[\w-]*(?:password|passwd|secret|token|api-key)\s+|\bpassword\b[\s(]+(?=E?')"
-    r"|\bidentified\s[\w\s'`]{0,60}?\b(?:by|as)\s+(?:password\s+)?(?=['\"]))"
+    r"|(?<!revision )\bidentified\s[\w\s'`]{0,60}?\b(?:by|as)\s+(?:password\s+)?(?=['\"]))"
     r"(?!\$\{)(E?'(?:[^'\\]|''|\\.)*'|\"[^\"]*\"|\S+)"
 )
 # As clients take it: mysql -pX, curl -u NAME:X.

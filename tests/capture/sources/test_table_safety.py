@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tables import AT, COLUMNS, CSV, PARQUET, ROW, flat, parquet
@@ -148,6 +149,7 @@ def test_a_cell_of_half_a_gigabyte(tmp_path) -> None:
     assert memory < 100
 
 
+@pytest.mark.slow
 def test_a_quote_that_is_never_closed(tmp_path) -> None:
     file = tmp_path / "bomb.csv"
     with file.open("wb") as out:

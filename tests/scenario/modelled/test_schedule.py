@@ -281,6 +281,7 @@ def stage(folder: Path) -> Iterator[tuple[int, Path]]:
             process.kill()
 
 
+@pytest.mark.slow
 def test_a_modelled_schedule_is_played(tmp_path: Path) -> None:
     """Stage hands out tokens of its own, and refuses those of the capture: nothing is sent with one."""
     with CaptureWriter(tmp_path / "capture", environment="qa", hosts=["api.test"], scrubber=None) as writer:

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from replay.scenario.runtime.carried import CarriedValues
 from replay.scenario.schedule import Extract, Inject, PlannedRequest
 from replay.traffic import Response
@@ -24,6 +26,7 @@ COUNTING = """
 """
 
 
+@pytest.mark.slow
 def test_nothing_of_a_round_stays(stage: Any, room: Any, planned: Plan) -> None:
     token = Extract("json:/id", "captured")
     room.write(

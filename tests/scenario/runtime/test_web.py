@@ -167,6 +167,7 @@ def test_an_endpoint_that_came_back_says_since_when() -> None:
 # The page
 
 
+@pytest.mark.slow
 def test_the_tab_shows_what_fails_and_since_when(room, planned, stage, browser, web) -> None:
     bad = [planned(2 * n, "/broken", 0.2 * n, visit=n) for n in range(40)]
     good = [planned(2 * n + 1, "/ok", 0.2 * n, visit=100 + n) for n in range(40)]
@@ -339,6 +340,7 @@ def test_nobody_steers_the_load_from_the_page(browser, web, playing) -> None:
     page.context.close()
 
 
+@pytest.mark.slow
 def test_an_open_page_waits_for_the_next_arm_and_goes_on_by_itself(room, stage, browser, web, playing) -> None:
     process, file = playing
     page = opened(browser, web)
@@ -411,6 +413,7 @@ def by_hand(room, planned, stage, web) -> Iterator[subprocess.Popen[bytes]]:
         process.kill()
 
 
+@pytest.mark.slow
 def test_locust_by_hand_has_the_tab_and_stays(by_hand, browser, web) -> None:
     """Without a conductor locust is steered from its page, as ever."""
     await_web(web, by_hand, lambda value: value.get("state") == "ready")

@@ -45,6 +45,7 @@ def model(shop: pd.DataFrame) -> VisitModel:
     return fit(shop[shop["at_s"] < HALF_S], HALF_S)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(drawn=st.lists(rows, min_size=1, max_size=40), scale=st.sampled_from([0.3, 1.0, 3.0]), seed=st.integers(0, 9))
 def test_whatever_was_captured_what_is_drawn_is_in_order_and_known(drawn: list, scale: float, seed: int) -> None:

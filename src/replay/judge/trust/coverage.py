@@ -55,7 +55,7 @@ def check_coverage(case: Case, effects: Sequence[Effect]) -> Check:
     found = {effect.endpoint for effect in effects if effect.severity not in {"", NOTE}}  # what was found was seen
     often = _often(sights(case, effects), criteria)
     asked = [one for one in often if one.endpoint not in found]
-    missed = [one for one in asked if one.share is None or one.share > criteria.of(one.endpoint).visible_share]
+    missed = [one for one in asked if _misses(one, criteria.of(one.endpoint).visible_share)]
     told = "; ".join(_told(one) for one in missed[:_NAMED])
     more = f"; and {len(missed) - _NAMED} more" if len(missed) > _NAMED else ""
     longer_s = max((one.longer_s for one in missed), default=0.0)
@@ -73,6 +73,11 @@ def check_coverage(case: Case, effects: Sequence[Effect]) -> Check:
         unit="share",
         limit_unit="share or less",
     )
+
+
+def _misses(one: Sight, limit: float) -> bool:
+    """Whether less was seen than must be: of all requests failing nothing, perhaps, which a limit of 1 accepts."""
+    return limit < 1 if one.share is None else one.share > limit
 
 
 def _often(found: Sequence[Sight], criteria: Criteria) -> list[Sight]:
@@ -93,6 +98,8 @@ def _often(found: Sequence[Sight], criteria: Criteria) -> list[Sight]:
 def _well(workload: str, coarsest: float | None) -> str:
     """``coarsest`` is None where all that is asked for often fails."""
     often = f"that {workload} often asks for"
+    if coarsest == math.inf:
+        return f"Of some endpoints {often} nothing would have been seen; visible_share = 1 accepts that."
     if coarsest is not None:
         return f"Of each endpoint {often}, {percent(coarsest)} failing newly would have been seen."
     return f"Each endpoint {often} was seen to fail newly."
