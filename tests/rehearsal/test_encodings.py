@@ -1,14 +1,15 @@
 """A database that has no encoding gives texts all the same, and no reader of it dies."""
 
+import contextlib
 import time
 from types import SimpleNamespace
 
 import psycopg
 import pytest
 
-from replay.rehearsal.databases import _Database, _identify, _read
+from replay.rehearsal.databases import fingerprint
+from replay.rehearsal.databases.postgres import PostgresDatabase
 from replay.rehearsal.probes.readings import Sampler
-from replay.rehearsal.stage import fingerprint
 
 from .probing import Probed
 from .stepping import wait_for
@@ -28,10 +29,13 @@ def unencoded(server):
 
 
 def test_its_fingerprint_and_its_schema_are_texts(unencoded) -> None:
-    assert fingerprint(unencoded.primary).rows == {"public.token": 0}
-    database = _Database(unencoded.primary)
-    _read(database, "before", 5.0, lambda session: _identify(database, session))
-    assert (database.name, database.unread) == ("unencoded", [])
+    database = PostgresDatabase(unencoded.primary)
+    assert fingerprint(database).rows == {"public.token": 0}
+    with database.read(5.0) as reading:
+        assert reading.identity().name == "unencoded"
+    with contextlib.closing(database.watch()) as watch:
+        watch.connect()
+        assert ("table", "token") in {(kind, name.removeprefix("public.")) for kind, name, _ in watch.schema()}
 
 
 @pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
