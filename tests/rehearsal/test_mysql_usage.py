@@ -131,6 +131,7 @@ def using(
         thread.join(20)
 
 
+@pytest.mark.slow
 def test_the_database_that_the_application_uses_is_told_from_another(tmp_path, maria) -> None:
     watched = Watched(plan(tmp_path, there(maria), there(maria, "other")), tmp_path)
     watched.looks(5)
@@ -151,6 +152,7 @@ def test_the_database_that_the_application_uses_is_told_from_another(tmp_path, m
     assert [one["unread"] for one in found.values()] == [[], []]
 
 
+@pytest.mark.slow
 def test_writes_are_seen_whoever_counts(tmp_path, maria) -> None:
     watched = Watched(plan(tmp_path, there(maria)), tmp_path)
     watched.looks(2)

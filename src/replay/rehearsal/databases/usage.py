@@ -158,9 +158,11 @@ class Usage:
             self._note(since_s, at_s, totals, len(sessions - self._sessions))
         # What was read before the start may be handed in after it.
         if since_s is not None and since_s >= 0 and self._samples:
-            if totals != self._totals:
+            # A count that became less was begun anew, as InnoDB's is when it renews a table's statistics.
+            before = self._totals
+            if any(now > then for pair in zip(totals, before, strict=False) for now, then in zip(*pair, strict=False)):
                 self._touched.add(since_s, at_s)
-            if totals[0][1] != self._totals[0][1]:
+            if totals[0][1] > before[0][1]:
                 self._written.add(since_s, at_s)
             if self._sessions is not None and sessions - self._sessions:
                 self._active.add(since_s, at_s)
