@@ -62,6 +62,7 @@ def test_a_regular_proxy_records_any_host(api, start_capture):
     assert capture.manifest.hosts == tuple(sorted(hosts.values()))
 
 
+@pytest.mark.slow
 def test_a_proxy_before_another_proxy(api, start_capture):
     second = start_capture(None, "--mode", "regular")
     first = start_capture(None, "--mode", f"upstream:http://127.0.0.1:{second.port}")

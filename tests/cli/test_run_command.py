@@ -298,6 +298,7 @@ def test_a_key_of_on_failure_that_fits_nothing_is_told(api: str, locustfile: Pat
     assert f"Note: {note}" in ended.stderr
 
 
+@pytest.mark.slow
 def test_a_target_that_takes_connections_and_never_answers(locustfile: Path, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
@@ -351,6 +352,7 @@ def test_retries_are_counted(api: str, locustfile: Path, tmp_path: Path) -> None
     assert summarise(out, "production-control")["retries"] == {"requests": 3, "attempts": 4, "worked": 2, "logins": 0}
 
 
+@pytest.mark.slow
 def test_progress_elsewhere_than_on_a_terminal(
     api: str, locustfile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
 ) -> None:

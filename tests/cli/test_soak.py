@@ -120,6 +120,7 @@ def test_the_verdict_is_the_exit_code(api: str, locustfile: Path, tmp_path: Path
     assert run_here(["report", str(out)]) == 0
 
 
+@pytest.mark.slow
 def test_a_soak_too_short_to_tell_is_inconclusive(api: str, locustfile: Path, tmp_path: Path) -> None:
     file = criteria(tmp_path, "[criteria]\nlateness_s = 5\nfailure_share = 1\n" + _OF_BROKEN)
     asked = command(locustfile, api, "--criteria", file, "--duration", "2s", "--out", tmp_path / "run")

@@ -44,6 +44,7 @@ def test_the_host_of_a_production_capture_is_refused_before_anything_is_done(
     assert not target.asked
 
 
+@pytest.mark.slow
 def test_a_locustfile_of_it_is_refused_too(small: Plan, target: Listener, replay: Commands) -> None:
     """The scenario remembers where it was recorded, also where the capture is no more."""
     capture = write_capture(small.folder / "production", environment="production", host=f"127.0.0.1:{target.port}")
@@ -60,6 +61,7 @@ def test_a_locustfile_of_it_is_refused_too(small: Plan, target: Listener, replay
     assert not target.asked
 
 
+@pytest.mark.slow
 def test_another_port_of_that_machine_may_be_stage(small: Plan, target: Listener, replay: Commands) -> None:
     write_capture(small.folder / "production", environment="production", host=f"127.0.0.1:{target.port + 1}")
     done = replay("rehearse", small.write(), "--out", small.out, "--dry-run")

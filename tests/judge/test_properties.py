@@ -65,6 +65,7 @@ def test_failures_in_the_control_never_turn_no_evidence_into_go(seed, found, loc
     assert judged(one).verdict != "GO"
 
 
+@pytest.mark.slow
 @SLOWLY
 @given(seeds, effects, st.booleans(), st.randoms(use_true_random=False))
 def test_labels_do_not_matter(seed, found, lock, chance):

@@ -84,6 +84,7 @@ def test_a_session_that_is_idle_in_a_transaction_before_an_alter(scene: Scene) -
     assert queue.queued == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("statement", "asked", "wanted", "held"),
     [
@@ -211,6 +212,7 @@ def test_the_statement_that_took_a_lock_earlier_in_the_transaction(scene: Scene)
     assert "SELECT pg_sleep(3)" in queue.running
 
 
+@pytest.mark.slow
 def test_a_slow_statement_is_seen_to_take_its_lock(scene: Scene) -> None:
     """A lock that comes late in a statement is certain: the one look has the statement without it, the next with it."""
     slow = "DO $$BEGIN PERFORM pg_sleep(1); EXECUTE 'LOCK TABLE ' || 'to' || 'ken'; END$$"

@@ -278,6 +278,7 @@ def test_a_server_that_is_no_replica_is_said(tmp_path, server) -> None:
     assert any("127.0.0.1" in error for error in probed.errors())
 
 
+@pytest.mark.slow
 def test_readings_go_on_after_the_server_was_killed(tmp_path, server) -> None:
     probed = Probed(tmp_path, server.dsn())
 

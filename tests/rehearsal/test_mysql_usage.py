@@ -166,6 +166,7 @@ def test_writes_are_seen_whoever_counts(tmp_path, maria) -> None:
     assert token["checksum"] != token["checksum_after"]
 
 
+@pytest.mark.slow
 def test_short_sessions_are_seen_by_what_is_counted(tmp_path, maria) -> None:
     watched = Watched(plan(tmp_path, there(maria)), tmp_path)
     with using(maria, "shop", kept=0):

@@ -113,6 +113,7 @@ EVENTS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(EVENTS, st.sampled_from([0, 10, 100, 1500]))
 def test_visits_end_where_a_client_is_idle(duckdb: Engine, events: list[Event], gap_us: int) -> None:
@@ -161,6 +162,7 @@ def test_predecessors_are_what_was_over_last(
         assert row["beside"] == len(beside)
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(EVENTS)
 def test_concurrency_counts_what_runs_at_once(duckdb: Engine, events: list[Event]) -> None:

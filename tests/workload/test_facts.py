@@ -203,6 +203,7 @@ ANSWERS = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(st.lists(ANSWERS, min_size=1, max_size=60))
 def test_an_answer_is_empty_where_python_says_so(duckdb: Engine, answers: list[bytes | None]) -> None:

@@ -75,6 +75,7 @@ def test_keys_in_paths_and_queries_are_counted(either: Engine) -> None:
     assert_counted(found[endpoint, "?q"], ["a" * (number % 2) for number in range(len(keys))])
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(st.lists(st.text("ab=%&+ü", max_size=6), min_size=1, max_size=40))
 def test_any_query_is_counted_pair_by_pair(duckdb: Engine, queries: list[str]) -> None:

@@ -208,6 +208,7 @@ def test_every_identity_is_tried_once_one_after_the_other(stage, shop: Shop) -> 
     assert shop.asked["POST /token"] == 40
 
 
+@pytest.mark.slow
 def test_identities_for_which_there_is_no_time_are_counted(stage, shop: Shop, monkeypatch) -> None:
     monkeypatch.setattr(visits, "SPAN_S", 1.0)
     monkeypatch.setattr(identities, "_TELL_EVERY_S", 0.0)

@@ -70,6 +70,7 @@ def recording(shop: ModuleType) -> Recording:
     return Recording(own, workload)
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(st.sampled_from([30.0, 300.0, 1500.0]), st.sampled_from([0.5, 1.0, 3.0]), st.integers(0, 99))
 def test_a_shop_that_checks_refuses_nothing(
